@@ -1,0 +1,238 @@
+//! Notifications gathered for one transaction.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    clock::Timestamp,
+    event::Event,
+    ids::{NotificationId, UserId},
+};
+
+/// The most rows that a store takes in one batch.
+pub const MAX_BATCH_ROWS: usize = 10_000;
+
+/// One person who is told of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// Who.
+    pub user: UserId,
+    /// When a push falls due unless the notification was acknowledged before; `None`: inbox and live
+    /// sessions only.
+    pub push_at: Option<Timestamp>,
+}
+
+/// An event and (some of) the people who are told of it.
+#[derive(Debug, Clone)]
+pub struct PlannedEvent {
+    /// What happened.
+    pub event: Arc<Event>,
+    /// Who is told; each user once.
+    pub recipients: Vec<Recipient>,
+}
+
+impl PlannedEvent {
+    fn size_bytes(&self) -> usize {
+        let ids: usize = self
+            .recipients
+            .iter()
+            .map(|it| it.user.as_str().len())
+            .sum();
+        // 32 bytes a row: inbox, seq, event, times.
+        self.event.size_bytes() + ids + 32 * self.recipients.len()
+    }
+}
+
+/// When a batch is closed. Whatever comes first closes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Rows; 1 to [`MAX_BATCH_ROWS`].
+    pub max_rows: usize,
+    /// Bytes, as [`Event::size_bytes`] and the ids of the recipients count them.
+    pub max_bytes: usize,
+    /// How long the oldest event may wait in an open batch.
+    pub max_age: Duration,
+}
+
+/// Notifications gathered for one transaction: by size or by age.
+#[derive(Debug)]
+pub struct NotificationBatch {
+    limits: BatchLimits,
+    events: Vec<PlannedEvent>,
+    rows: usize,
+    bytes: usize,
+    opened_at: Option<Timestamp>,
+}
+
+impl NotificationBatch {
+    /// An empty batch. Limits outside their range are brought into it.
+    #[must_use]
+    pub fn new(limits: BatchLimits) -> Self {
+        let max_rows = limits.max_rows.clamp(1, MAX_BATCH_ROWS);
+        let limits = BatchLimits {
+            max_rows,
+            max_bytes: limits.max_bytes.max(1),
+            ..limits
+        };
+        Self {
+            limits,
+            events: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            opened_at: None,
+        }
+    }
+
+    /// Adds `planned` as long as it fits, else gives it back: then the batch is to be stored first.
+    ///
+    /// An empty batch takes any event of up to `max_rows` rows, however many bytes it has. An event
+    /// without recipients adds no row.
+    ///
+    /// # Errors
+    ///
+    /// The event itself, when there is no room for it.
+    pub fn try_add(&mut self, planned: PlannedEvent, now: Timestamp) -> Result<(), PlannedEvent> {
+        let rows = self.rows + planned.recipients.len();
+        let bytes = self.bytes + planned.size_bytes();
+        let too_big = rows > self.limits.max_rows
+            || (bytes > self.limits.max_bytes && !self.events.is_empty());
+        if too_big {
+            return Err(planned);
+        }
+        self.rows = rows;
+        self.bytes = bytes;
+        self.opened_at.get_or_insert(now);
+        self.events.push(planned);
+        Ok(())
+    }
+
+    /// When the batch has to be stored at the latest; `None` while it is empty.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Timestamp> {
+        self.opened_at
+            .map(|opened| opened.after(self.limits.max_age))
+    }
+
+    /// Whether nothing more fits.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.rows >= self.limits.max_rows || self.bytes >= self.limits.max_bytes
+    }
+
+    /// Whether it holds no event.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Rows it holds, one per event and recipient.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes it holds, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The events, in the order in which they came.
+    #[must_use]
+    pub fn events(&self) -> &[PlannedEvent] {
+        &self.events
+    }
+}
+
+/// What a store made of one event of a batch.
+#[derive(Debug, Clone)]
+pub struct AppendedEvent {
+    /// The event as it is stored: what arrived first under its identity.
+    pub event: Arc<Event>,
+    /// When the new rows were made.
+    pub created_at: Timestamp,
+    /// The notifications that are new, in the order of the recipients.
+    pub stored: Vec<StoredNotification>,
+    /// Recipients who had theirs already.
+    pub duplicates: usize,
+}
+
+/// A notification that a batch has just made durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredNotification {
+    /// Whose it is.
+    pub user: UserId,
+    /// Its id and, in it, its `seq`.
+    pub id: NotificationId,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::IncomingEvent;
+
+    fn planned(rows: usize, body_bytes: usize) -> PlannedEvent {
+        let json = serde_json::json!({
+            "id": "e", "source": "s", "type": "t", "body": "x".repeat(body_bytes),
+            "audience": {"users": ["u"]},
+        });
+        let now = Timestamp::from_millis(0);
+        let event = IncomingEvent::from_json(json.to_string().as_bytes(), now)
+            .unwrap()
+            .event;
+        let recipients = (0..rows)
+            .map(|n| Recipient {
+                user: UserId::new(&format!("u{n}")).unwrap(),
+                push_at: None,
+            })
+            .collect();
+        PlannedEvent { event, recipients }
+    }
+
+    proptest! {
+        #[test]
+        fn batches_keep_every_row_in_order_and_within_their_limits(
+            sizes in proptest::collection::vec((0usize..20, 0usize..400), 0..60),
+            max_rows in 20usize..60, max_bytes in 1usize..5_000,
+        ) {
+            let limits = BatchLimits { max_rows, max_bytes, max_age: Duration::from_millis(5) };
+            let now = Timestamp::from_millis(7);
+            let mut closed = Vec::new();
+            let mut open = NotificationBatch::new(limits);
+            for (rows, body) in &sizes {
+                if let Err(back) = open.try_add(planned(*rows, *body), now) {
+                    prop_assert!(!open.is_empty(), "an empty batch takes any event");
+                    closed.push(std::mem::replace(&mut open, NotificationBatch::new(limits)));
+                    open.try_add(back, now).expect("an empty batch takes any event");
+                }
+            }
+            closed.push(open);
+            let kept: Vec<_> = closed.iter().flat_map(NotificationBatch::events)
+                .map(|it| (it.recipients.len(), it.event.body.len())).collect();
+            prop_assert_eq!(kept, sizes);
+            for batch in &closed {
+                prop_assert!(batch.rows() <= max_rows);
+                prop_assert!(batch.bytes() <= max_bytes || batch.events().len() == 1);
+                prop_assert_eq!(batch.due_at().is_none(), batch.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_due_when_its_oldest_event_is() {
+        let limits = BatchLimits {
+            max_rows: 10,
+            max_bytes: 9_999,
+            max_age: Duration::from_millis(5),
+        };
+        let mut batch = NotificationBatch::new(limits);
+        batch
+            .try_add(planned(1, 0), Timestamp::from_millis(10))
+            .unwrap();
+        batch
+            .try_add(planned(1, 0), Timestamp::from_millis(14))
+            .unwrap();
+        assert_eq!(batch.due_at(), Some(Timestamp::from_millis(15)));
+    }
+}

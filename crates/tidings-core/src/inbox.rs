@@ -1,0 +1,36 @@
+//! All notifications of one user: their counters, and how they are marked.
+
+use serde::Serialize;
+
+use crate::ids::{NotificationId, Seq};
+
+/// An inbox's counters at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct InboxState {
+    /// The newest notification; zero for an inbox that has none.
+    pub last_seq: Seq,
+    /// The newest notification that a live session acknowledged, and with it all before.
+    pub acked_seq: Seq,
+    /// Notifications that are neither read nor archived.
+    pub unread: u64,
+}
+
+/// What is being said of notifications. Each mark is set once: the first time stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// They were shown to the user.
+    Seen,
+    /// The user opened them; implies [`Mark::Seen`].
+    Read,
+    /// The user put them away.
+    Archived,
+}
+
+/// Which notifications of one inbox are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// All up to this one, itself included.
+    UpTo(Seq),
+    /// These. Those of another inbox are left alone, as if they did not exist.
+    Ids(Vec<NotificationId>),
+}

@@ -1,0 +1,19 @@
+//! What the engine needs of the world: one trait per part, with its contract.
+//!
+//! A port says what holds for callers (atomicity, order, duplicates, limits), and a contract suite
+//! in `tidings-testkit` proves it on every adapter.
+
+mod error;
+mod live;
+mod push;
+mod social_graph;
+mod store;
+
+pub use error::{BoxError, GraphError, StoreError};
+pub use live::{LiveNotifications, Presence};
+pub use push::PushProvider;
+pub use social_graph::{Cursor, CursorError, Page, SocialGraphStore};
+pub use store::{
+    DeadLetter, DeadLetterId, DeadLetterStore, DeliveryStore, DeviceStore, DuePush, DueRetry,
+    NewDeadLetter, NotificationStore, Prune, PushJob, PushSettlement,
+};

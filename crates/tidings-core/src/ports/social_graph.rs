@@ -1,0 +1,152 @@
+//! Who follows whom.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::{
+    clock::Timestamp,
+    follow::{Follow, FollowCounts},
+    ids::UserId,
+    ports::GraphError,
+};
+
+/// A place in a list, as the store that made it understands it; opaque to everyone else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(String);
+
+/// The text cannot be a cursor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a cursor has 1 to 256 characters of A-Z a-z 0-9 - _")]
+pub struct CursorError;
+
+impl Cursor {
+    /// Takes `text` as a cursor.
+    ///
+    /// # Errors
+    ///
+    /// [`CursorError`] when no store could have made it.
+    pub fn new(text: String) -> Result<Self, CursorError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if (1..=256).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(text))
+        } else {
+            Err(CursorError)
+        }
+    }
+
+    /// The cursor as text for a URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, in the order of the list.
+    pub items: Vec<T>,
+    /// Where the next part begins; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// The follow graph.
+///
+/// Lists are newest edge first. A cursor stays valid while edges come and go: an edge that exists
+/// from the first page to the last is listed exactly once.
+#[async_trait]
+pub trait SocialGraphStore: Send + Sync + 'static {
+    /// Makes `follower` follow `followee`; durable when it returns. Idempotent: an edge that exists
+    /// keeps its time and place. Says whether it is new.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::SelfFollow`], [`GraphError::Full`], [`GraphError::Unavailable`].
+    async fn add_follow(
+        &self,
+        follower: &UserId,
+        followee: &UserId,
+        at: Timestamp,
+    ) -> Result<bool, GraphError>;
+
+    /// Adds many edges at once, in their order, durable when it returns; says how many are new.
+    /// Self-follows are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Full`], [`GraphError::Unavailable`]; some edges may be in, adding again is safe.
+    async fn import_follows(&self, follows: Vec<Follow>) -> Result<u64, GraphError>;
+
+    /// Removes the edge; durable when it returns. Says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`].
+    async fn remove_follow(&self, follower: &UserId, followee: &UserId)
+    -> Result<bool, GraphError>;
+
+    /// Up to `limit` of those who follow `user`, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::BadCursor`], [`GraphError::Unavailable`].
+    async fn get_followers(
+        &self,
+        user: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Follow>, GraphError>;
+
+    /// Up to `limit` of those whom `user` follows, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::BadCursor`], [`GraphError::Unavailable`].
+    async fn get_following(
+        &self,
+        user: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Follow>, GraphError>;
+
+    /// Up to `limit` of those who follow `user` and whom `user` follows: friends, in the order in
+    /// which `user` followed them, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::BadCursor`], [`GraphError::Unavailable`].
+    async fn get_mutual_follows(
+        &self,
+        user: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<UserId>, GraphError>;
+
+    /// Whether `follower` follows `followee`.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`].
+    async fn is_following(&self, follower: &UserId, followee: &UserId) -> Result<bool, GraphError>;
+
+    /// How many edges the user has.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`].
+    async fn counts(&self, user: &UserId) -> Result<FollowCounts, GraphError>;
+
+    /// Asks the store for a sign of life.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`] with the cause.
+    async fn check(&self) -> Result<(), GraphError>;
+}

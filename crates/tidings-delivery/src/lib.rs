@@ -1,0 +1,1 @@
+//! Notifications out: live sessions, and push through APNs and FCM.

@@ -1,0 +1,1 @@
+//! Who follows whom: the adapters of the social graph port.

@@ -1,0 +1,1 @@
+//! Events in: the intake pipeline from decoded events to durable notifications.

@@ -1,0 +1,1 @@
+//! Tidings tells people what happened: the server library and the one binary.

@@ -1,0 +1,1 @@
+//! APNs and FCM servers that behave, and misbehave, like the real ones.
