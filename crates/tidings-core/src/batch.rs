@@ -105,6 +105,26 @@ impl NotificationBatch {
         Ok(())
     }
 
+    /// Takes over all events of `other` as long as they fit, else gives it back: then this batch is
+    /// to be stored first. An empty batch takes any other.
+    ///
+    /// # Errors
+    ///
+    /// The other batch, when there is no room for it.
+    pub fn try_append(&mut self, mut other: Self) -> Result<(), Self> {
+        let rows = self.rows + other.rows;
+        let bytes = self.bytes + other.bytes;
+        let too_big = rows > self.limits.max_rows || bytes > self.limits.max_bytes;
+        if too_big && !self.events.is_empty() {
+            return Err(other);
+        }
+        self.rows = rows;
+        self.bytes = bytes;
+        self.opened_at = self.opened_at.into_iter().chain(other.opened_at).min();
+        self.events.append(&mut other.events);
+        Ok(())
+    }
+
     /// When the batch has to be stored at the latest; `None` while it is empty.
     #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {
@@ -140,6 +160,12 @@ impl NotificationBatch {
     #[must_use]
     pub fn events(&self) -> &[PlannedEvent] {
         &self.events
+    }
+
+    /// The limits that it was made with.
+    #[must_use]
+    pub fn limits(&self) -> BatchLimits {
+        self.limits
     }
 }
 
@@ -217,6 +243,22 @@ mod tests {
                 prop_assert_eq!(batch.due_at().is_none(), batch.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn a_batch_takes_over_another_whole_or_not_at_all() {
+        let limits = BatchLimits { max_rows: 3, max_bytes: 9_999, max_age: Duration::ZERO };
+        let batch_of = |rows, at| {
+            let mut batch = NotificationBatch::new(limits);
+            batch.try_add(planned(rows, 0), Timestamp::from_millis(at)).unwrap();
+            batch
+        };
+        let mut batch = batch_of(2, 9);
+        let back = batch.try_append(batch_of(2, 5)).unwrap_err();
+        assert_eq!((batch.rows(), back.rows()), (2, 2));
+        batch.try_append(batch_of(1, 5)).unwrap();
+        assert_eq!((batch.rows(), batch.events().len()), (3, 2));
+        assert_eq!(batch.due_at(), Some(Timestamp::from_millis(5)));
     }
 
     #[test]

@@ -1,0 +1,43 @@
+//! What became of an event.
+
+use std::{sync::Arc, time::Duration};
+
+use tidings_core::ports::{GraphError, StoreError};
+
+/// An event whose notifications are durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Notifications that are new.
+    pub stored: usize,
+    /// Recipients who had theirs from an earlier delivery of the same event.
+    pub duplicates: usize,
+}
+
+impl Accepted {
+    /// Whether everyone had theirs already.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.stored == 0 && self.duplicates > 0
+    }
+}
+
+/// Why an event was not accepted. It may be partly stored; sending it again completes it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum IntakeError {
+    /// More events are waiting for the store than the queue holds.
+    #[error("the intake queue is full")]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+    /// The store did not take the notifications.
+    #[error("the notifications were not stored")]
+    Store(#[source] Arc<StoreError>),
+    /// The graph did not say who follows.
+    #[error("the followers could not be read")]
+    Graph(#[source] Arc<GraphError>),
+}

@@ -1,0 +1,303 @@
+//! A store, a graph and live sessions in one, which record, wait and fail as told.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use tidings_core::{
+    batch::{AppendedEvent, NotificationBatch, StoredNotification},
+    clock::Timestamp,
+    delivery::Delivery,
+    follow::{Follow, FollowCounts},
+    ids::{InboxNumber, NotificationId, Seq, UserId},
+    inbox::{InboxState, Mark, Selection},
+    notification::Notification,
+    ports::{
+        Cursor, GraphError, LiveNotifications, NotificationStore, Page, Presence, SocialGraphStore,
+        StoreError,
+    },
+};
+use tidings_ingest::Intake;
+use tokio::sync::watch;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    #[default]
+    None,
+    Store,
+    Graph,
+}
+
+#[derive(Default)]
+struct State {
+    batches: Vec<Vec<UserId>>,
+    seen: HashSet<(String, UserId)>,
+    seqs: HashMap<UserId, u64>,
+    followers: usize,
+    fault: Fault,
+    broadcasts: usize,
+    wakes: usize,
+}
+
+pub(crate) struct Recorder {
+    state: Mutex<State>,
+    held: watch::Sender<bool>,
+    /// Whether an append waits for [`Self::release`].
+    waiting: watch::Sender<bool>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            held: watch::Sender::new(false),
+            waiting: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Recorder {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    pub(crate) fn release(&self) {
+        self.held.send_replace(false);
+    }
+
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.state().fault = fault;
+    }
+
+    pub(crate) fn set_followers(&self, followers: usize) {
+        self.state().followers = followers;
+    }
+
+    pub(crate) async fn wait_until_holding(&self) {
+        self.waiting
+            .subscribe()
+            .wait_for(|waiting| *waiting)
+            .await
+            .unwrap();
+    }
+
+    /// Waits until `jobs` jobs are in the pipeline: one in the held transaction, the rest queued.
+    pub(crate) async fn wait_for_queue(&self, intake: &Intake, jobs: usize) {
+        self.wait_until_holding().await;
+        while intake.waiting_jobs() < jobs {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(crate) fn batches(&self) -> Vec<Vec<UserId>> {
+        self.state().batches.clone()
+    }
+
+    pub(crate) fn broadcasts(&self) -> usize {
+        self.state().broadcasts
+    }
+
+    pub(crate) fn wakes(&self) -> usize {
+        self.state().wakes
+    }
+
+    pub(crate) fn count_wake(&self) {
+        self.state().wakes += 1;
+    }
+}
+
+fn gone<T>() -> Result<T, StoreError> {
+    Err(StoreError::Unavailable {
+        op: "append",
+        backend: "double",
+        source: "told to fail".into(),
+    })
+}
+
+#[async_trait]
+impl NotificationStore for Recorder {
+    async fn append(
+        &self,
+        batch: NotificationBatch,
+        now: Timestamp,
+    ) -> Result<Vec<AppendedEvent>, StoreError> {
+        self.waiting.send_replace(*self.held.borrow());
+        self.held.subscribe().wait_for(|held| !held).await.unwrap();
+        self.waiting.send_replace(false);
+        let mut state = self.state();
+        if state.fault == Fault::Store {
+            return gone();
+        }
+        let mut rows = Vec::new();
+        let mut appended = Vec::new();
+        for planned in batch.events() {
+            let mut stored = Vec::new();
+            for recipient in &planned.recipients {
+                let user = recipient.user.clone();
+                rows.push(user.clone());
+                if !state
+                    .seen
+                    .insert((planned.event.id.to_string(), user.clone()))
+                {
+                    continue;
+                }
+                let seq = state.seqs.entry(user.clone()).or_default();
+                *seq += 1;
+                let id = NotificationId {
+                    inbox: InboxNumber(1),
+                    seq: Seq(*seq),
+                };
+                stored.push(StoredNotification { user, id });
+            }
+            let duplicates = planned.recipients.len() - stored.len();
+            let event = planned.event.clone();
+            appended.push(AppendedEvent {
+                event,
+                created_at: now,
+                stored,
+                duplicates,
+            });
+        }
+        state.batches.push(rows);
+        Ok(appended)
+    }
+
+    async fn inbox(&self, _: &UserId) -> Result<InboxState, StoreError> {
+        gone()
+    }
+
+    async fn list_after(
+        &self,
+        _: &UserId,
+        _: Seq,
+        _: usize,
+    ) -> Result<Vec<Notification>, StoreError> {
+        gone()
+    }
+
+    async fn list_newest(
+        &self,
+        _: &UserId,
+        _: Option<Seq>,
+        _: usize,
+    ) -> Result<Vec<Notification>, StoreError> {
+        gone()
+    }
+
+    async fn find(&self, _: NotificationId) -> Result<Option<Notification>, StoreError> {
+        gone()
+    }
+
+    async fn mark(
+        &self,
+        _: &UserId,
+        _: Mark,
+        _: Selection,
+        _: Timestamp,
+    ) -> Result<InboxState, StoreError> {
+        gone()
+    }
+
+    async fn acknowledge(&self, _: &UserId, _: Seq, _: Vec<Delivery>) -> Result<(), StoreError> {
+        gone()
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        gone()
+    }
+}
+
+fn no_graph<T>() -> Result<T, GraphError> {
+    Err(GraphError::Unavailable {
+        op: "read",
+        backend: "double",
+        source: "told to fail".into(),
+    })
+}
+
+#[async_trait]
+impl SocialGraphStore for Recorder {
+    async fn get_followers(
+        &self,
+        user: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Follow>, GraphError> {
+        let state = self.state();
+        if state.fault == Fault::Graph {
+            return no_graph();
+        }
+        let from: usize = cursor.map_or(0, |cursor| cursor.as_str().parse().unwrap());
+        let to = (from + limit).min(state.followers);
+        let items = (from..to).map(|n| Follow {
+            follower: UserId::new(&format!("f{n}")).unwrap(),
+            followee: user.clone(),
+            at: Timestamp::from_millis(0),
+        });
+        let next = (to < state.followers).then(|| Cursor::new(to.to_string()).unwrap());
+        Ok(Page {
+            items: items.collect(),
+            next,
+        })
+    }
+
+    async fn add_follow(&self, _: &UserId, _: &UserId, _: Timestamp) -> Result<bool, GraphError> {
+        no_graph()
+    }
+
+    async fn import_follows(&self, _: Vec<Follow>) -> Result<u64, GraphError> {
+        no_graph()
+    }
+
+    async fn remove_follow(&self, _: &UserId, _: &UserId) -> Result<bool, GraphError> {
+        no_graph()
+    }
+
+    async fn get_following(
+        &self,
+        _: &UserId,
+        _: Option<&Cursor>,
+        _: usize,
+    ) -> Result<Page<Follow>, GraphError> {
+        no_graph()
+    }
+
+    async fn get_mutual_follows(
+        &self,
+        _: &UserId,
+        _: Option<&Cursor>,
+        _: usize,
+    ) -> Result<Page<UserId>, GraphError> {
+        no_graph()
+    }
+
+    async fn is_following(&self, _: &UserId, _: &UserId) -> Result<bool, GraphError> {
+        no_graph()
+    }
+
+    async fn counts(&self, _: &UserId) -> Result<FollowCounts, GraphError> {
+        no_graph()
+    }
+
+    async fn check(&self) -> Result<(), GraphError> {
+        no_graph()
+    }
+}
+
+impl LiveNotifications for Recorder {
+    fn broadcast_notification(&self, appended: &AppendedEvent) {
+        self.state().broadcasts += appended.stored.len();
+    }
+}
+
+impl Presence for Recorder {
+    fn is_online(&self, _: &UserId) -> bool {
+        false
+    }
+}

@@ -1,0 +1,231 @@
+//! The intake against a store and a graph that can be told to wait and to fail.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where it stood"
+)]
+
+mod doubles;
+
+use std::{sync::Arc, time::Duration};
+
+use doubles::{Fault, Recorder};
+use tidings_core::{
+    batch::BatchLimits,
+    clock::{Clock, SystemClock},
+    event::IncomingEvent,
+    ports::{NotificationStore, SocialGraphStore},
+    route::RoutingPolicy,
+};
+use tidings_ingest::{
+    Accepted, Intake, IntakeConfig, IntakeError,
+    pipeline::{Pipeline, PipelineConfig},
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const CONFIG: PipelineConfig = PipelineConfig {
+    batch: BatchLimits {
+        max_rows: 10,
+        max_bytes: 1 << 20,
+        max_age: Duration::ZERO,
+    },
+    queue_jobs: 100,
+    queue_bytes: 1 << 20,
+    queue_wait: Duration::from_millis(50),
+};
+
+struct Running {
+    intake: Intake,
+    recorder: Arc<Recorder>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+fn start(config: PipelineConfig) -> Running {
+    let recorder = Arc::new(Recorder::default());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store: Arc<dyn NotificationStore> = recorder.clone();
+    let graph: Arc<dyn SocialGraphStore> = recorder.clone();
+    let wakes = Arc::clone(&recorder);
+    let after_commit = Arc::new(move || wakes.count_wake());
+    let (pipeline, handle) = Pipeline::new(
+        config,
+        store,
+        recorder.clone(),
+        after_commit,
+        Arc::clone(&clock),
+    );
+    let intake_config = IntakeConfig {
+        routing: RoutingPolicy::default(),
+        fanout_page: 7,
+    };
+    let intake = Intake::new(intake_config, handle, graph, recorder.clone(), clock);
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(pipeline.run(stop.clone()));
+    Running {
+        intake,
+        recorder,
+        tasks,
+        stop,
+    }
+}
+
+fn event(id: &str, audience: &serde_json::Value) -> IncomingEvent {
+    let json = serde_json::json!({"id": id, "source": "s", "type": "t", "audience": audience});
+    IncomingEvent::from_json(json.to_string().as_bytes(), SystemClock.now()).unwrap()
+}
+
+fn to_users(id: &str, users: usize) -> IncomingEvent {
+    let users: Vec<_> = (0..users).map(|n| format!("u{n}")).collect();
+    event(id, &serde_json::json!({ "users": users }))
+}
+
+fn stored(result: &Result<Accepted, IntakeError>) -> usize {
+    result.as_ref().unwrap().stored
+}
+
+#[tokio::test]
+async fn callers_who_come_while_a_transaction_runs_share_the_next_one() {
+    let mut running = start(CONFIG);
+    running.recorder.hold();
+    for n in 0..6 {
+        let intake = running.intake.clone();
+        running.tasks.spawn(async move {
+            let outcome = intake.accept(&[to_users(&format!("e{n}"), 1)]).await;
+            assert_eq!(stored(&outcome[0]), 1);
+        });
+    }
+    running.recorder.wait_for_queue(&running.intake, 6).await;
+    running.recorder.release();
+    running.stop.cancel();
+    while let Some(done) = running.tasks.join_next().await {
+        done.unwrap();
+    }
+    let batches = running.recorder.batches();
+    assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 6);
+    assert!(batches.len() <= 2, "{batches:?}");
+    assert_eq!(running.recorder.broadcasts(), 6);
+    assert_eq!(running.recorder.wakes(), batches.len());
+}
+
+#[tokio::test]
+async fn an_audience_larger_than_a_batch_is_stored_in_parts_and_answered_as_one() {
+    let running = start(CONFIG);
+    let events = [to_users("big", 25), to_users("small", 2)];
+    let outcomes = running.intake.accept(&events).await;
+    assert_eq!(outcomes.iter().map(stored).collect::<Vec<_>>(), [25, 2]);
+    assert!(
+        running
+            .recorder
+            .batches()
+            .iter()
+            .all(|batch| batch.len() <= 10)
+    );
+}
+
+#[tokio::test]
+async fn followers_are_read_page_by_page_and_each_is_told_once() {
+    let running = start(CONFIG);
+    running.recorder.set_followers(23);
+    let outcome = running
+        .intake
+        .accept(&[event("post", &serde_json::json!({"followers_of": "star"}))])
+        .await;
+    assert_eq!(stored(&outcome[0]), 23);
+    let mut told: Vec<_> = running.recorder.batches().concat();
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 23);
+}
+
+#[tokio::test]
+async fn an_event_that_nobody_is_told_of_is_accepted() {
+    let running = start(CONFIG);
+    let outcome = running
+        .intake
+        .accept(&[event("post", &serde_json::json!({"followers_of": "star"}))])
+        .await;
+    assert_eq!(stored(&outcome[0]), 0);
+}
+
+#[tokio::test]
+async fn when_the_store_is_gone_everyone_in_the_batch_is_told_and_the_next_batch_is_tried() {
+    let running = start(CONFIG);
+    running.recorder.fail(Fault::Store);
+    let events = [to_users("a", 1), to_users("b", 1)];
+    for outcome in running.intake.accept(&events).await {
+        assert!(matches!(outcome, Err(IntakeError::Store(_))), "{outcome:?}");
+    }
+    assert_eq!(running.recorder.broadcasts(), 0);
+    running.recorder.fail(Fault::None);
+    assert_eq!(stored(&running.intake.accept(&events).await[1]), 1);
+}
+
+#[tokio::test]
+async fn when_the_graph_is_gone_only_events_for_followers_fail() {
+    let running = start(CONFIG);
+    running.recorder.fail(Fault::Graph);
+    let events = [
+        event("post", &serde_json::json!({"followers_of": "star"})),
+        to_users("direct", 1),
+    ];
+    let outcomes = running.intake.accept(&events).await;
+    assert!(
+        matches!(outcomes[0], Err(IntakeError::Graph(_))),
+        "{outcomes:?}"
+    );
+    assert_eq!(stored(&outcomes[1]), 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_turns_callers_away_within_the_wait_and_takes_them_again_later() {
+    let mut running = start(PipelineConfig {
+        queue_bytes: 1024,
+        ..CONFIG
+    });
+    running.recorder.hold();
+    // More than the queue holds, in jobs of their own.
+    for n in 0..8 {
+        let intake = running.intake.clone();
+        running.tasks.spawn(async move {
+            intake.accept(&[to_users(&format!("e{n}"), 1)]).await;
+        });
+    }
+    running.recorder.wait_until_holding().await;
+    let many: Vec<_> = (0..20).map(|n| to_users(&format!("late{n}"), 10)).collect();
+    let outcomes = running.intake.accept(&many).await;
+    let busy = |outcome: &Result<_, _>| matches!(outcome, Err(IntakeError::Busy { .. }));
+    assert!(outcomes.iter().any(busy), "{outcomes:?}");
+    running.recorder.release();
+    assert_eq!(
+        stored(&running.intake.accept(&[to_users("after", 1)]).await[0]),
+        1
+    );
+}
+
+#[tokio::test]
+async fn what_is_queued_when_the_node_stops_is_stored_and_what_comes_later_is_refused() {
+    let mut running = start(CONFIG);
+    running.recorder.hold();
+    let intake = running.intake.clone();
+    let mut callers = JoinSet::new();
+    callers.spawn(async move { intake.accept(&[to_users("first", 1)]).await });
+    running.recorder.wait_until_holding().await;
+    let intake = running.intake.clone();
+    callers.spawn(async move { intake.accept(&[to_users("queued", 1)]).await });
+    running.recorder.wait_for_queue(&running.intake, 2).await;
+    running.stop.cancel();
+    running.recorder.release();
+    while let Some(outcome) = callers.join_next().await {
+        assert_eq!(stored(&outcome.unwrap()[0]), 1);
+    }
+    while let Some(done) = running.tasks.join_next().await {
+        done.unwrap();
+    }
+    let outcome = running.intake.accept(&[to_users("late", 1)]).await;
+    assert!(
+        matches!(outcome[0], Err(IntakeError::Stopping)),
+        "{outcome:?}"
+    );
+}
