@@ -1,1 +1,25 @@
-fn main() {}
+//! The project's own commands, run as `cargo xtask …`.
+
+mod bench;
+mod cli;
+mod generate;
+mod install;
+mod process;
+mod say;
+mod services;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Xtask::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            say::say(format!("\nerror: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
