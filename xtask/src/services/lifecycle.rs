@@ -14,8 +14,8 @@ use super::{Service, connect};
 use crate::process::{last_lines, run};
 use crate::say::say;
 
-/// How long a service may take to stop in good order before it is killed.
-const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a service may take to stop after a signal before it gets a harsher one.
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// How often a service that starts or stops is looked at.
 const POLL: Duration = Duration::from_millis(200);
 /// How much of a log is shown with a failure.
@@ -72,11 +72,9 @@ pub(crate) fn up(wanted: &[Service]) -> Result<()> {
 /// Starts the service unless it runs; `None` if there is nothing to wait for.
 fn start(service: Service) -> Result<Option<Child>> {
     let home = Home::of(service);
-    if let Some(process) = OwnProcess::load(&home.pid_file()) {
-        // Ours, so `up` has waited for it before; ask again, it may hang.
-        service.probe().with_context(|| {
-            format!("runs as pid {} but does not answer; stop it with `down`", process.pid)
-        })?;
+    if let Some(process) = OwnProcess::load(&home.pid_file())
+        && answers_before_it_ends(service, process)?
+    {
         say(format!("{service}: already up (pid {})", process.pid));
         return Ok(None);
     }
@@ -104,6 +102,25 @@ fn start(service: Service) -> Result<Option<Child>> {
         .with_context(|| format!("ended at once; its log:\n{}", home.log_tail(TAIL_LINES)))?;
     process.save(&home.pid_file())?;
     Ok(Some(child))
+}
+
+/// Waits until a process of ours answers, which may be starting still; `false` if it ends instead, as
+/// one does that was just killed.
+fn answers_before_it_ends(service: Service, process: OwnProcess) -> Result<bool> {
+    let deadline = Instant::now() + service.start_deadline();
+    while process.is_alive() {
+        match service.probe() {
+            Ok(()) => return Ok(true),
+            Err(error) if Instant::now() >= deadline => {
+                let pid = process.pid;
+                return Err(
+                    error.context(format!("pid {pid} does not answer; stop it with `down`"))
+                );
+            }
+            Err(_) => std::thread::sleep(POLL),
+        }
+    }
+    Ok(false)
 }
 
 /// Waits until each has answered, ended or run out of time, and returns those that did not answer.
@@ -172,33 +189,38 @@ pub(crate) fn down(wanted: &[Service], wipe: Wipe) -> Result<()> {
 fn stop_all(wanted: &[Service]) -> Result<()> {
     let mut stopping = Vec::new();
     for &service in wanted {
-        match OwnProcess::load(&Home::of(service).pid_file()) {
-            Some(process) => {
-                process.signal(service.stop_signal())?;
-                stopping.push((service, process));
-            }
-            None => {
-                remove_pid_file(service)?;
-                let elsewhere = service.probe().is_ok();
-                let whose = if elsewhere { "; one that others started is left alone" } else { "" };
-                say(format!("{service}: not running{whose}"));
-            }
+        if let Some(process) = OwnProcess::load(&Home::of(service).pid_file()) {
+            process.signal(service.stop_signals()[0])?;
+            stopping.push((service, process));
+        } else {
+            remove_pid_file(service)?;
+            let elsewhere = service.probe().is_ok();
+            let whose = if elsewhere { "; one that others started is left alone" } else { "" };
+            say(format!("{service}: not running{whose}"));
         }
     }
     let since = Instant::now();
     for (service, process) in stopping {
-        let mut how = "stopped";
-        if !await_end(process, since + STOP_DEADLINE) {
-            how = "killed, it did not stop in time";
-            process.signal(service.kill_signal())?;
-            if !await_end(process, Instant::now() + STOP_DEADLINE) {
-                bail!("{service}: pid {} survives SIG{}", process.pid, service.kill_signal());
-            }
-        }
+        let signal = await_stop(service, process)?;
         remove_pid_file(service)?;
-        say(format!("{service}: {how} ({:.1} s)", since.elapsed().as_secs_f64()));
+        let seconds = since.elapsed().as_secs_f64();
+        say(format!("{service}: stopped by SIG{signal} ({seconds:.1} s)"));
     }
     Ok(())
+}
+
+/// Waits for a process that was sent the first of its stop signals, and sends the next when it takes
+/// too long; returns the one that helped.
+fn await_stop(service: Service, process: OwnProcess) -> Result<&'static str> {
+    for (index, signal) in service.stop_signals().iter().enumerate() {
+        if index > 0 {
+            process.signal(signal)?;
+        }
+        if await_end(process, Instant::now() + STOP_DEADLINE) {
+            return Ok(signal);
+        }
+    }
+    bail!("{service}: pid {} survives SIGKILL", process.pid);
 }
 
 fn await_end(process: OwnProcess, deadline: Instant) -> bool {

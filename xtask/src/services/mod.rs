@@ -68,21 +68,13 @@ impl Service {
         }
     }
 
-    /// The signal that makes it stop in good order, at once.
-    fn stop_signal(self) -> &'static str {
+    /// The signals that stop it, each for when the one before did not: in good order first.
+    fn stop_signals(self) -> &'static [&'static str] {
         match self {
-            // SIGTERM would wait for every client to leave first.
-            Self::Postgres => "INT",
-            Self::Redis | Self::Kafka | Self::Neo4j => "TERM",
-        }
-    }
-
-    /// The signal for one that did not stop in time.
-    fn kill_signal(self) -> &'static str {
-        match self {
-            // Takes the server's children along; a killed parent would leave that to them.
-            Self::Postgres => "QUIT",
-            Self::Redis | Self::Kafka | Self::Neo4j => "KILL",
+            // SIGTERM would wait for every client to leave. SIGQUIT takes the server's children along,
+            // which SIGKILL leaves to notice by themselves.
+            Self::Postgres => &["INT", "QUIT", "KILL"],
+            Self::Redis | Self::Kafka | Self::Neo4j => &["TERM", "KILL"],
         }
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::run;
+use crate::process::capture;
 
 /// A process that we started, told apart from a later one that got the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +43,15 @@ impl OwnProcess {
         Self::observe(self.pid) == Some(self)
     }
 
-    /// Sends a signal by its name, as in `TERM`.
+    /// Sends a signal by its name, as in `TERM`; fine if the process has ended meanwhile.
     pub(crate) fn signal(self, name: &str) -> Result<()> {
         // The shell's own `kill`: the program of that name is not on every machine.
-        run(Command::new("sh").args(["-c", r#"kill -s "$0" "$1""#, name]).arg(self.pid.to_string()))
+        let mut kill = Command::new("sh");
+        kill.args(["-c", r#"kill -s "$0" "$1""#, name]).arg(self.pid.to_string());
+        match capture(&mut kill) {
+            Err(error) if self.is_alive() => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
