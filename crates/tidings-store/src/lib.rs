@@ -1,1 +1,5 @@
 //! Where notifications are kept: the adapters of the store ports.
+
+pub mod sqlite;
+
+pub use sqlite::{SqliteConfig, SqliteOpenError, SqliteStore};

@@ -1,0 +1,29 @@
+//! The embedded store: SQLite in a data directory of one process.
+//!
+//! One thread owns the only connection that writes. Callers queue commands; the thread takes what is
+//! queued, runs each command under a savepoint of its own in one transaction, commits once, and then
+//! answers all. So many small appends share one `fsync`, and what was answered is on the disk. Reads
+//! go to threads with read-only connections beside it and see every commit that was answered.
+
+mod append;
+mod config;
+mod connection;
+mod dead_letters;
+mod deliveries;
+mod devices;
+mod error;
+mod events;
+mod inbox;
+mod migrate;
+mod notifications;
+mod readers;
+mod rows;
+mod store;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod writer;
+
+pub use config::SqliteConfig;
+pub use error::SqliteOpenError;
+pub use store::SqliteStore;

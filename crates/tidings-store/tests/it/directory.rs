@@ -1,0 +1,165 @@
+//! The data directory: who may open it, and what is in it afterwards.
+
+use std::sync::Arc;
+
+use tidings_core::{
+    batch::{BatchLimits, MAX_BATCH_ROWS, NotificationBatch, PlannedEvent, Recipient},
+    clock::Timestamp,
+    device::{Device, Platform, PushToken},
+    event::{Event, IncomingEvent},
+    ids::{DeviceId, Seq, UserId},
+    inbox::{Mark, Selection},
+    ports::{DeadLetterStore, DeliveryStore, DeviceStore, NewDeadLetter, NotificationStore},
+};
+use tidings_store::{SqliteConfig, SqliteOpenError, SqliteStore};
+
+use crate::open::open_at;
+
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000)
+}
+
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+pub(crate) fn event(id: &str) -> Arc<Event> {
+    let json = serde_json::json!({
+        "id": id, "source": "test", "type": "like", "audience": {"users": ["nobody"]},
+    });
+    IncomingEvent::from_json(json.to_string().as_bytes(), now()).unwrap().event
+}
+
+/// One event for each of `users`, with a push that is due at once.
+pub(crate) fn batch(id: &str, users: &[UserId]) -> NotificationBatch {
+    let recipients =
+        users.iter().map(|user| Recipient { user: user.clone(), push_at: Some(now()) });
+    let planned = PlannedEvent { event: event(id), recipients: recipients.collect() };
+    let mut batch = NotificationBatch::new(BatchLimits {
+        max_rows: MAX_BATCH_ROWS,
+        max_bytes: usize::MAX,
+        max_age: std::time::Duration::ZERO,
+    });
+    batch.try_add(planned, now()).unwrap();
+    batch
+}
+
+/// Puts a row into every table.
+async fn write_everything(store: &SqliteStore) {
+    let ann = user("ann");
+    let device = Device {
+        id: DeviceId::new("phone").unwrap(),
+        user: ann.clone(),
+        platform: Platform::Apns,
+        token: PushToken::new("token".into()).unwrap(),
+        app: "app".into(),
+        registered_at: now(),
+    };
+    store.put_device(device).await.unwrap();
+    store.append(batch("e1", std::slice::from_ref(&ann)), now()).await.unwrap();
+    store.append(batch("e2", std::slice::from_ref(&ann)), now()).await.unwrap();
+    store.mark(&ann, Mark::Read, Selection::UpTo(Seq(1)), now()).await.unwrap();
+    store.acknowledge(&ann, Seq(1), vec![]).await.unwrap();
+    let letter = NewDeadLetter {
+        origin: "http".into(),
+        reason: "reason".into(),
+        payload: vec![1, 2, 3],
+        at: now(),
+    };
+    store.append_dead_letters(vec![letter]).await.unwrap();
+}
+
+async fn assert_everything_is_there(store: &SqliteStore) {
+    let ann = user("ann");
+    let state = store.inbox(&ann).await.unwrap();
+    assert_eq!((state.last_seq, state.acked_seq, state.unread), (Seq(2), Seq(1), 1));
+    assert_eq!(store.list_after(&ann, Seq::ZERO, 9).await.unwrap().len(), 2);
+    assert_eq!(store.list_devices(&ann).await.unwrap().len(), 1);
+    assert_eq!(store.next_due().await.unwrap(), Some(now()));
+    assert_eq!(store.list_dead_letters(None, 9).await.unwrap().len(), 1);
+    // The next number is the next, not the first.
+    let appended = store.append(batch("e3", &[ann]), now()).await.unwrap();
+    assert_eq!(appended[0].stored[0].id.seq, Seq(3));
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_drop_without_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_at(dir.path());
+    write_everything(&store).await;
+    drop(store);
+    assert_everything_is_there(&open_at(dir.path())).await;
+}
+
+#[tokio::test]
+async fn a_closed_store_refuses_and_lets_another_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_at(dir.path());
+    write_everything(&store).await;
+    store.close().await;
+    store.close().await;
+    let error = store.append(batch("e9", &[user("ann")]), now()).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert!(store.inbox(&user("ann")).await.unwrap_err().is_transient());
+    assert!(store.check().await.unwrap_err().is_transient());
+    // The log was folded in, and its file is gone.
+    assert!(!dir.path().join("store.db-wal").exists());
+    assert_everything_is_there(&open_at(dir.path())).await;
+}
+
+#[tokio::test]
+async fn what_is_queued_is_committed_by_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_at(dir.path());
+    let ann = user("ann");
+    let append = async |number: usize| {
+        let batch = batch(&format!("e{number}"), std::slice::from_ref(&ann));
+        store.append(batch, now()).await
+    };
+    // Polled in this order: the appends are in the queue when the store is told to close.
+    let (first, second, ()) = tokio::join!(biased; append(1), append(2), store.close());
+    assert_eq!(first.unwrap()[0].stored.len(), 1);
+    assert_eq!(second.unwrap()[0].stored.len(), 1);
+}
+
+#[test]
+fn a_second_opener_is_refused_until_the_first_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open_at(dir.path());
+    let error = SqliteStore::open(SqliteConfig::new(dir.path())).unwrap_err();
+    assert!(matches!(error, SqliteOpenError::InUse { .. }), "{error}");
+    let path = dir.path().display().to_string();
+    assert!(error.to_string().contains(&path), "{error}");
+    drop(first);
+    drop(open_at(dir.path()));
+}
+
+#[test]
+fn a_directory_of_a_newer_program_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open_at(dir.path()));
+    let conn = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    conn.pragma_update(None, "user_version", 999).unwrap();
+    drop(conn);
+    let error = SqliteStore::open(SqliteConfig::new(dir.path())).unwrap_err();
+    assert!(matches!(error, SqliteOpenError::Newer { found: 999, .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("store.db"),
+        "not a database, but long enough for one".repeat(99),
+    )
+    .unwrap();
+    let error = SqliteStore::open(SqliteConfig::new(dir.path())).unwrap_err();
+    assert!(matches!(error, SqliteOpenError::Database { .. }), "{error}");
+}
+
+#[test]
+fn a_path_that_cannot_be_a_directory_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = SqliteStore::open(SqliteConfig::new(file.path())).unwrap_err();
+    assert!(matches!(error, SqliteOpenError::Directory { .. }), "{error}");
+}

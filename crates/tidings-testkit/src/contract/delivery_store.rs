@@ -1,0 +1,237 @@
+//! The rules of `DeliveryStore`, which need the other ports to bring pushes about.
+
+use std::time::Duration;
+
+use tidings_core::{
+    clock::Timestamp,
+    delivery::{Channel, Delivery, Outcome},
+    device::Device,
+    ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
+    ports::{DuePush, DueRetry, Prune, PushJob, PushSettlement},
+};
+
+use super::{
+    Store,
+    sample::{ALL, LEASE, append, at, device, event, fill, plan_push, user},
+};
+
+async fn claim(store: &dyn Store, now: Timestamp) -> Vec<DuePush> {
+    store.claim_due(now, LEASE, ALL).await.expect("claim_due")
+}
+
+async fn settle(store: &dyn Store, settlement: PushSettlement) {
+    store.settle(vec![settlement]).await.expect("settle");
+}
+
+async fn next_due(store: &dyn Store) -> Option<Timestamp> {
+    store.next_due().await.expect("next_due")
+}
+
+async fn log_of(store: &dyn Store, id: NotificationId) -> Vec<Delivery> {
+    let listed = store.list_deliveries(id, ALL).await;
+    listed.expect("list_deliveries")
+}
+
+fn done(job: &PushJob) -> PushSettlement {
+    PushSettlement { job: job.clone(), deliveries: vec![], retries: vec![], prunes: vec![] }
+}
+
+fn delivery(id: NotificationId, user: &UserId, attempt: u32) -> Delivery {
+    Delivery {
+        notification: id,
+        user: user.clone(),
+        channel: Channel::Fcm,
+        target: "phone".to_owned(),
+        attempt,
+        at: at(u64::from(attempt)),
+        latency_ms: 12,
+        outcome: Outcome::Retrying,
+        reason: Some("UNAVAILABLE".to_owned()),
+        provider_id: None,
+    }
+}
+
+fn retry(device: &Device, attempt: u32, at: Timestamp) -> DueRetry {
+    DueRetry { device: device.id.clone(), attempt, at }
+}
+
+/// Registers Ann's phone and appends an event whose push falls due at 100 ms.
+async fn one_push(store: &dyn Store) -> (UserId, Device, NotificationId) {
+    let ann = user("ann");
+    let phone = device(&ann, "phone", "token", at(0));
+    store.put_device(phone.clone()).await.expect("put_device");
+    let appended = append(store, vec![plan_push(&event("e1"), &ann, at(100))]).await;
+    let id = appended[0].stored[0].id;
+    (ann, phone, id)
+}
+
+/// A push falls due at its time and not before, once, with all that routing needs.
+pub async fn a_push_falls_due_at_its_time(store: &dyn Store) {
+    assert_eq!(next_due(store).await, None);
+    let (ann, phone, id) = one_push(store).await;
+    assert_eq!(next_due(store).await, Some(at(100)));
+    assert!(claim(store, at(99)).await.is_empty());
+    store.acknowledge(&ann, Seq(1), vec![]).await.expect("acknowledge");
+    let due = claim(store, at(100)).await;
+    assert_eq!(due.len(), 1);
+    let job = PushJob { notification: id, device: None };
+    assert_eq!((&due[0].job, due[0].attempt), (&job, 1));
+    assert_eq!(due[0].notification.id, id);
+    assert_eq!(due[0].notification.event.id.as_str(), "e1");
+    assert_eq!(due[0].inbox, store.inbox(&ann).await.expect("inbox"));
+    assert_eq!(due[0].inbox.acked_seq, Seq(1));
+    assert_eq!(due[0].devices, [phone]);
+    assert!(claim(store, at(100)).await.is_empty(), "it is leased");
+}
+
+/// Who has no device when an event is appended, or is not to be pushed to, gets no push.
+pub async fn without_a_device_nothing_falls_due(store: &dyn Store) {
+    let (ann, ben) = (user("ann"), user("ben"));
+    append(store, vec![plan_push(&event("e1"), &ann, at(1))]).await;
+    let phone = device(&ann, "phone", "token", at(0));
+    store.put_device(phone.clone()).await.expect("put_device");
+    fill(store, &ann, &["e2"]).await;
+    assert_eq!(next_due(store).await, None);
+    // A device that is gone counts no more, whichever way it went.
+    store.put_device(device(&ben, "phone", "token", at(1))).await.expect("put_device");
+    append(store, vec![plan_push(&event("e3"), &ann, at(1))]).await;
+    assert_eq!(next_due(store).await, None);
+    assert!(store.remove_device(&ben, &phone.id).await.expect("remove_device"));
+    append(store, vec![plan_push(&event("e4"), &ben, at(1))]).await;
+    assert_eq!(next_due(store).await, None);
+    // And a duplicate falls due once.
+    store.put_device(phone).await.expect("put_device");
+    let planned = || plan_push(&event("e5"), &ann, at(1));
+    append(store, vec![planned(), planned()]).await;
+    append(store, vec![planned()]).await;
+    assert_eq!(claim(store, at(1)).await.len(), 1);
+}
+
+/// The oldest are leased first, no more than asked for.
+pub async fn the_oldest_pushes_are_leased_first(store: &dyn Store) {
+    let ann = user("ann");
+    store.put_device(device(&ann, "phone", "token", at(0))).await.expect("put_device");
+    for (id, due) in [("e1", 30), ("e2", 10), ("e3", 20), ("e4", 40)] {
+        append(store, vec![plan_push(&event(id), &ann, at(due))]).await;
+    }
+    let claim = async |now, limit| {
+        let due = store.claim_due(at(now), LEASE, limit).await.expect("claim_due");
+        let ids = due.iter().map(|it| it.notification.event.id.as_str().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    assert!(claim(30, 0).await.is_empty());
+    assert_eq!(claim(30, 2).await, ["e2", "e3"]);
+    assert_eq!(claim(30, 2).await, ["e1"]);
+    assert_eq!(next_due(store).await, Some(at(40)));
+}
+
+/// A lease that is not settled ends, and the push is due again with the same attempt.
+pub async fn a_lease_that_is_not_settled_ends(store: &dyn Store) {
+    let (_, _, id) = one_push(store).await;
+    assert_eq!(claim(store, at(200)).await.len(), 1);
+    let end = at(200).after(LEASE);
+    assert_eq!(next_due(store).await, Some(end));
+    assert!(claim(store, end.before(Duration::from_millis(1))).await.is_empty());
+    let again = claim(store, end).await;
+    assert_eq!(again.len(), 1);
+    assert_eq!((again[0].job.notification, again[0].attempt), (id, 1));
+}
+
+/// A push that is settled never comes back, also when a second worker settles it after its lease.
+pub async fn a_settled_push_stays_settled(store: &dyn Store) {
+    let (ann, phone, id) = one_push(store).await;
+    let due = claim(store, at(100)).await;
+    settle(store, done(&due[0].job)).await;
+    assert_eq!(next_due(store).await, None);
+    let late = PushSettlement {
+        deliveries: vec![delivery(id, &ann, 1)],
+        retries: vec![retry(&phone, 2, at(150))],
+        ..done(&due[0].job)
+    };
+    settle(store, late).await;
+    assert_eq!(next_due(store).await, None, "a late worker's retry does not count");
+    assert_eq!(log_of(store, id).await.len(), 1, "its attempt does");
+    assert!(claim(store, at(999_999)).await.is_empty());
+}
+
+/// A settlement with retries leaves exactly those: per device, at their time, with their attempt.
+pub async fn retries_fall_due_per_device(store: &dyn Store) {
+    let (ann, phone, id) = one_push(store).await;
+    let pad = device(&ann, "pad", "token-2", at(0));
+    store.put_device(pad.clone()).await.expect("put_device");
+    let due = claim(store, at(100)).await;
+    assert_eq!(due[0].devices, [pad.clone(), phone.clone()]);
+    let settlement = PushSettlement {
+        deliveries: vec![delivery(id, &ann, 1)],
+        retries: vec![retry(&phone, 2, at(300)), retry(&pad, 2, at(200))],
+        ..done(&due[0].job)
+    };
+    settle(store, settlement).await;
+    assert_eq!(next_due(store).await, Some(at(200)));
+
+    let due = claim(store, at(200)).await;
+    assert_eq!(due.len(), 1);
+    let job = PushJob { notification: id, device: Some(pad.id.clone()) };
+    assert_eq!((&due[0].job, due[0].attempt), (&job, 2));
+    assert_eq!(due[0].devices, std::slice::from_ref(&pad));
+    // The same device again: settling and trying again have the same name.
+    let settlement = PushSettlement { retries: vec![retry(&pad, 3, at(400))], ..done(&due[0].job) };
+    settle(store, settlement).await;
+
+    store.remove_device(&ann, &phone.id).await.expect("remove_device");
+    let due = claim(store, at(400)).await;
+    let summary: Vec<_> = due.iter().map(|it| (&it.job.device, it.attempt)).collect();
+    assert_eq!(summary, [(&Some(phone.id), 2), (&Some(pad.id.clone()), 3)]);
+    assert!(due[0].devices.is_empty(), "the device is gone");
+    assert_eq!(due[1].devices, [pad]);
+    let all = due.iter().map(|it| done(&it.job)).collect();
+    store.settle(all).await.expect("settle");
+    assert_eq!(next_due(store).await, None);
+}
+
+/// A dead token's device goes, unless it has been registered again since.
+pub async fn a_prune_spares_a_device_that_was_registered_again(store: &dyn Store) {
+    let (ann, phone, _) = one_push(store).await;
+    let due = claim(store, at(100)).await;
+    let prune = |device: &DeviceId, registered_at| PushSettlement {
+        prunes: vec![Prune { device: device.clone(), registered_at }],
+        ..done(&due[0].job)
+    };
+    let again = Device { registered_at: at(50), ..phone.clone() };
+    store.put_device(again.clone()).await.expect("put_device");
+    settle(store, prune(&phone.id, phone.registered_at)).await;
+    assert_eq!(store.list_devices(&ann).await.expect("list_devices"), [again]);
+    settle(store, prune(&phone.id, at(50))).await;
+    assert!(store.list_devices(&ann).await.expect("list_devices").is_empty());
+    append(store, vec![plan_push(&event("e2"), &ann, at(1))]).await;
+    assert_eq!(next_due(store).await, None, "nobody to push to");
+}
+
+/// The log of a notification is complete, whole and in order, whoever wrote to it.
+pub async fn deliveries_are_listed_in_order(store: &dyn Store) {
+    let (ann, _, id) = one_push(store).await;
+    let other = fill(store, &ann, &["e2"]).await[0];
+    let live = Delivery {
+        channel: Channel::WebSocket,
+        target: "session".to_owned(),
+        outcome: Outcome::Delivered,
+        reason: None,
+        provider_id: Some("é".to_owned()),
+        latency_ms: u64::from(u32::MAX),
+        ..delivery(id, &ann, 1)
+    };
+    let acked = vec![live.clone(), delivery(other, &ann, 7)];
+    store.acknowledge(&ann, Seq(1), acked).await.expect("acknowledge");
+    let job = PushJob { notification: id, device: None };
+    // Times run backwards here: the order is that of writing.
+    let pushed = vec![delivery(id, &ann, 9), delivery(id, &ann, 2)];
+    settle(store, PushSettlement { deliveries: pushed.clone(), ..done(&job) }).await;
+
+    let expected = [live, pushed[0].clone(), pushed[1].clone()];
+    assert_eq!(log_of(store, id).await, expected);
+    assert_eq!(store.list_deliveries(id, 2).await.expect("list"), expected[..2]);
+    assert!(store.list_deliveries(id, 0).await.expect("list").is_empty());
+    assert_eq!(log_of(store, other).await, [delivery(other, &ann, 7)]);
+    let nobody = NotificationId { inbox: InboxNumber(id.inbox.0 + 99), seq: Seq(1) };
+    assert!(log_of(store, nobody).await.is_empty());
+}

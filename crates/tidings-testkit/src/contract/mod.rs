@@ -1,0 +1,24 @@
+//! The rules of the ports, written once and run on every adapter.
+//!
+//! A suite is a module, a rule a public function in it that panics when the rule is broken.
+//! [`contract_tests!`](crate::contract_tests) makes tests of them, each with a store of its own.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "panicking is how a rule says that it is broken"
+)]
+
+pub mod dead_letter_store;
+pub mod delivery_store;
+pub mod device_store;
+mod model;
+pub mod notification_store;
+mod sample;
+
+use tidings_core::ports::{DeadLetterStore, DeliveryStore, DeviceStore, NotificationStore};
+
+/// A store of everything, for rules that concern several ports at once.
+pub trait Store: NotificationStore + DeviceStore + DeliveryStore + DeadLetterStore {}
+
+impl<T: NotificationStore + DeviceStore + DeliveryStore + DeadLetterStore> Store for T {}
