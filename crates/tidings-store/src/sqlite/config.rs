@@ -19,6 +19,9 @@ pub struct SqliteConfig {
     pub commit_commands: usize,
     /// Rows at which a commit takes no further command.
     pub commit_rows: usize,
+    /// Bytes that the write-ahead log may have. It is folded into the database long before that
+    /// unless reads overlap all the time; above it, commits wait up to 100 ms for the reads to end.
+    pub wal_bytes_max: u64,
     /// Inboxes whose counters the writer remembers: about 200 bytes each.
     pub inbox_cache: usize,
 }
@@ -34,6 +37,7 @@ impl SqliteConfig {
             writer_queue: 1_024,
             commit_commands: 1_024,
             commit_rows: 20_000,
+            wal_bytes_max: 256 * 1024 * 1024,
             inbox_cache: 65_536,
         }
     }

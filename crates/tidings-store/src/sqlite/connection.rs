@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{config::SqliteConfig, error::SqliteOpenError};
 
 /// Only a person with the `sqlite3` tool holds a lock that we could meet.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than there are statements, so that each is prepared once per connection.
 const STATEMENT_CACHE: usize = 64;
 

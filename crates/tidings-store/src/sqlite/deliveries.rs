@@ -98,10 +98,6 @@ impl Command for ClaimDue {
     type Output = Vec<Leased>;
     const OP: &'static str = "claim_due";
 
-    fn rows(&self) -> usize {
-        self.limit
-    }
-
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<Vec<Leased>, Failure> {
         let mut leased = Vec::new();
         {

@@ -22,6 +22,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod wal;
 mod writer;
 
 pub use config::SqliteConfig;

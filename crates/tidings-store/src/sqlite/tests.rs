@@ -222,6 +222,40 @@ async fn a_transaction_that_sqlite_gives_up_fails_all_its_commands() {
     assert_eq!(ids(&store).await, ["before", "after"]);
 }
 
+#[tokio::test]
+async fn a_commit_that_fails_fails_all_its_commands() {
+    let (store, _dir) = open(|_| {});
+    store.append(batch("before", 0), now()).await.unwrap();
+    let commands = async {
+        tokio::join!(
+            biased;
+            store.append(batch("lost", 0), now()),
+            store.writer.run(SpoilCommit),
+        )
+    };
+    let (lost, spoiled) = in_one_commit(&store, commands).await;
+    assert!(lost.unwrap_err().is_transient());
+    assert!(spoiled.unwrap_err().is_transient());
+    store.append(batch("after", 0), now()).await.unwrap();
+    assert_eq!(ids(&store).await, ["before", "after"]);
+}
+
+/// Succeeds, and leaves something for which the commit has to fail.
+struct SpoilCommit;
+
+impl Command for SpoilCommit {
+    type Output = ();
+    const OP: &'static str = "spoil_commit";
+
+    fn run(&self, tx: &mut WriteTx<'_>) -> Result<(), Failure> {
+        tx.conn.execute_batch(
+            "PRAGMA defer_foreign_keys = ON;
+             INSERT INTO device VALUES (999, 'd', 'fcm', 'app', 'token', 0)",
+        )?;
+        Ok(())
+    }
+}
+
 /// Ends the transaction as SQLite does on some I/O errors, and fails.
 struct GiveUp;
 

@@ -11,6 +11,7 @@ use super::{
     error::{Closed, Failure, RolledBack, SharedCause, unavailable},
     inbox::InboxCache,
     threads::Threads,
+    wal::{self, WalGuard},
 };
 
 /// Something that the writer can be asked to do.
@@ -90,6 +91,7 @@ impl Writer {
     pub(super) fn start(conn: Connection, lock: File, config: &SqliteConfig) -> io::Result<Self> {
         let (queue, messages) = mpsc::channel(config.writer_queue.max(1));
         let mut committer = Committer {
+            wal: WalGuard::new(&conn, config.wal_bytes_max),
             conn,
             inboxes: InboxCache::new(config.inbox_cache.max(1)),
             commit_commands: config.commit_commands.max(1),
@@ -130,6 +132,7 @@ impl Writer {
 
 struct Committer {
     conn: Connection,
+    wal: WalGuard,
     inboxes: InboxCache,
     commit_commands: usize,
     commit_rows: usize,
@@ -147,7 +150,7 @@ impl Committer {
             while let Some(message) = next {
                 match message {
                     Message::Run(job) => {
-                        rows += job.rows();
+                        rows = job.rows().saturating_add(rows);
                         group.push(job);
                     }
                     Message::Close => queue.close(),
@@ -157,13 +160,13 @@ impl Committer {
             }
             if !group.is_empty() {
                 self.commit(&mut group, rows);
+                self.wal.after_commit(&self.conn);
             }
             metrics::gauge!("tidings_store_writer_queue_commands").set(as_f64(queue.len()));
         }
         // What a crash would leave to the next start. Harmless if it fails: the log stays.
-        let checkpoint = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        if let Err(error) = checkpoint {
-            tracing::warn!(%error, "the store's log could not be folded into its database");
+        if let Err(error) = wal::fold(&self.conn) {
+            tracing::warn!(%error, "the store's log could not be folded in");
         }
     }
 
