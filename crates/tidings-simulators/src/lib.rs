@@ -1,1 +1,44 @@
 //! APNs and FCM servers that behave, and misbehave, like the real ones.
+//!
+//! Both speak HTTP/2 over TLS on a loopback port with a certificate authority of their own, check
+//! credentials, headers and bodies as Apple and Google document them, answer with the documented
+//! statuses and bodies, and keep a [`Ledger`] of everything they accepted, so that lost and doubled
+//! pushes can be counted by the receiving side.
+//!
+//! A simulator proves what we believe of a wire, no more. Where the vendor's documentation is
+//! silent, the answer chosen here is marked "inferred" at the place that gives it.
+//!
+//! ```no_run
+//! # async fn demo() -> Result<(), tidings_simulators::SimulatorError> {
+//! use tidings_simulators::{ApnsCredentials, ApnsSimulator, ApnsSimulatorConfig};
+//!
+//! let credentials = ApnsCredentials::generate("TEAM000001", "KEY0000001")?;
+//! let config = ApnsSimulatorConfig::new(&credentials, "com.example.app");
+//! let simulator = ApnsSimulator::start(config).await?;
+//! // Point a client at `simulator.url()`, trusting `simulator.ca_pem()`.
+//! simulator.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod apns;
+pub mod fcm;
+
+mod clock;
+mod credentials;
+mod device_states;
+mod error;
+mod faults;
+mod http2;
+mod ledger;
+mod tls;
+
+pub use apns::{ApnsSimulator, ApnsSimulatorConfig};
+pub use clock::{Clock, system_clock};
+pub use credentials::{ApnsCredentials, FcmCredentials};
+pub use error::SimulatorError;
+pub use faults::{ConnectionFaults, GoAwayForm};
+pub use fcm::{FcmSimulator, FcmSimulatorConfig};
+pub use http2::ListenConfig;
+pub use ledger::{AcceptedPush, Ledger, LedgerConfig, LedgerCounts};
+pub use tls::SimulatorTls;

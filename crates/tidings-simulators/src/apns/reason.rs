@@ -1,0 +1,150 @@
+//! Apple's table of reasons, with their statuses.
+
+use http::StatusCode;
+
+/// Why a push was refused, by Apple's own names ("Handling notification responses from APNs", read
+/// 2026-11). Only what this simulator can answer is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ApnsReason {
+    /// The collapse id exceeds 64 bytes.
+    BadCollapseId,
+    /// The token is malformed, or of another environment.
+    BadDeviceToken,
+    /// `apns-expiration` is not a number of seconds.
+    BadExpirationDate,
+    /// `apns-id` is not a UUID.
+    BadMessageId,
+    /// `apns-priority` is not 10, 5 or 1, or 10 for a background push.
+    BadPriority,
+    /// `apns-topic` cannot be a topic.
+    BadTopic,
+    /// The device belongs to another topic.
+    DeviceTokenNotForTopic,
+    /// A header came more than once.
+    DuplicateHeaders,
+    /// `apns-push-type` is unknown.
+    InvalidPushType,
+    /// The path ends before the token.
+    MissingDeviceToken,
+    /// `apns-topic` is missing.
+    MissingTopic,
+    /// There is no payload that a device could use.
+    PayloadEmpty,
+    /// The provider may not push to this topic.
+    TopicDisallowed,
+    /// The provider token is older than an hour.
+    ExpiredProviderToken,
+    /// The provider token is malformed, or its signature, key or team is wrong.
+    InvalidProviderToken,
+    /// There is no provider token.
+    MissingProviderToken,
+    /// The path is not `/3/device/<token>`.
+    BadPath,
+    /// The method is not POST.
+    MethodNotAllowed,
+    /// The device token has expired.
+    ExpiredToken,
+    /// The app was removed from the device.
+    Unregistered,
+    /// The payload exceeds 4096 bytes, 5120 for `VoIP`.
+    PayloadTooLarge,
+    /// A second new provider token within 20 minutes on one connection.
+    TooManyProviderTokenUpdates,
+    /// Too many pushes to one device.
+    TooManyRequests,
+    /// Apple's fault.
+    InternalServerError,
+    /// Apple's fault, for now.
+    ServiceUnavailable,
+    /// The server is going away.
+    Shutdown,
+}
+
+impl ApnsReason {
+    /// The name in the body of the answer.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadCollapseId => "BadCollapseId",
+            Self::BadDeviceToken => "BadDeviceToken",
+            Self::BadExpirationDate => "BadExpirationDate",
+            Self::BadMessageId => "BadMessageId",
+            Self::BadPriority => "BadPriority",
+            Self::BadTopic => "BadTopic",
+            Self::DeviceTokenNotForTopic => "DeviceTokenNotForTopic",
+            Self::DuplicateHeaders => "DuplicateHeaders",
+            Self::InvalidPushType => "InvalidPushType",
+            Self::MissingDeviceToken => "MissingDeviceToken",
+            Self::MissingTopic => "MissingTopic",
+            Self::PayloadEmpty => "PayloadEmpty",
+            Self::TopicDisallowed => "TopicDisallowed",
+            Self::ExpiredProviderToken => "ExpiredProviderToken",
+            Self::InvalidProviderToken => "InvalidProviderToken",
+            Self::MissingProviderToken => "MissingProviderToken",
+            Self::BadPath => "BadPath",
+            Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::ExpiredToken => "ExpiredToken",
+            Self::Unregistered => "Unregistered",
+            Self::PayloadTooLarge => "PayloadTooLarge",
+            Self::TooManyProviderTokenUpdates => "TooManyProviderTokenUpdates",
+            Self::TooManyRequests => "TooManyRequests",
+            Self::InternalServerError => "InternalServerError",
+            Self::ServiceUnavailable => "ServiceUnavailable",
+            Self::Shutdown => "Shutdown",
+        }
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadCollapseId
+            | Self::BadDeviceToken
+            | Self::BadExpirationDate
+            | Self::BadMessageId
+            | Self::BadPriority
+            | Self::BadTopic
+            | Self::DeviceTokenNotForTopic
+            | Self::DuplicateHeaders
+            | Self::InvalidPushType
+            | Self::MissingDeviceToken
+            | Self::MissingTopic
+            | Self::PayloadEmpty
+            | Self::TopicDisallowed => StatusCode::BAD_REQUEST,
+            Self::ExpiredProviderToken
+            | Self::InvalidProviderToken
+            | Self::MissingProviderToken => StatusCode::FORBIDDEN,
+            Self::BadPath => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ExpiredToken | Self::Unregistered => StatusCode::GONE,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyProviderTokenUpdates | Self::TooManyRequests => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ServiceUnavailable | Self::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// A failure of Apple's own that a test can order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApnsFailure {
+    /// 500 `InternalServerError`.
+    InternalServerError,
+    /// 503 `ServiceUnavailable`.
+    ServiceUnavailable,
+    /// 503 `Shutdown`.
+    Shutdown,
+}
+
+impl From<ApnsFailure> for ApnsReason {
+    fn from(failure: ApnsFailure) -> Self {
+        match failure {
+            ApnsFailure::InternalServerError => Self::InternalServerError,
+            ApnsFailure::ServiceUnavailable => Self::ServiceUnavailable,
+            ApnsFailure::Shutdown => Self::Shutdown,
+        }
+    }
+}

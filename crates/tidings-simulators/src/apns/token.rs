@@ -1,0 +1,163 @@
+//! Provider tokens: ES256 JWTs, verified once per connection.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+
+use super::ApnsReason;
+use crate::{ApnsCredentials, SimulatorError};
+
+/// A provider token may be at most an hour old ("Establishing a token-based connection to APNs").
+const MAX_AGE_SECS: i64 = 3_600;
+
+/// A new token is taken at most once per 20 minutes on one connection (same page).
+const MIN_REFRESH_SECS: i64 = 1_200;
+
+/// The public half of a signing key, registered for a team.
+#[derive(Debug, Clone)]
+pub struct ProviderKey {
+    /// `kid` of the tokens it signs.
+    pub key_id: String,
+    /// `iss` of the tokens it signs.
+    pub team_id: String,
+    /// P-256 public key, SPKI PEM.
+    pub public_key_pem: String,
+}
+
+impl From<&ApnsCredentials> for ProviderKey {
+    fn from(credentials: &ApnsCredentials) -> Self {
+        Self {
+            key_id: credentials.key_id.clone(),
+            team_id: credentials.team_id.clone(),
+            public_key_pem: credentials.public_key_pem.clone(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    iat: i64,
+}
+
+struct Registered {
+    team_id: Arc<str>,
+    key: DecodingKey,
+}
+
+/// Verifies tokens against the registered keys.
+pub(super) struct Verifier {
+    keys: HashMap<String, Registered>,
+    validation: Validation,
+}
+
+/// A token whose signature, key and team are right; its age is judged at each use.
+#[derive(Clone)]
+struct Verified {
+    team_id: Arc<str>,
+    issued_at_secs: i64,
+}
+
+impl Verifier {
+    pub(super) fn new(keys: &[ProviderKey]) -> Result<Self, SimulatorError> {
+        let mut registered = HashMap::new();
+        for key in keys {
+            let decoding =
+                DecodingKey::from_ec_pem(key.public_key_pem.as_bytes()).map_err(|source| {
+                    SimulatorError::PublicKey { owner: key.key_id.clone(), source }
+                })?;
+            let team_id = key.team_id.as_str().into();
+            registered.insert(key.key_id.clone(), Registered { team_id, key: decoding });
+        }
+        let mut validation = Validation::new(Algorithm::ES256);
+        // Only iss and iat are Apple's; both are judged here, against the simulator's clock.
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        Ok(Self { keys: registered, validation })
+    }
+
+    fn verify(&self, jwt: &str) -> Result<Verified, ApnsReason> {
+        let invalid = |_| ApnsReason::InvalidProviderToken;
+        let header = jsonwebtoken::decode_header(jwt).map_err(invalid)?;
+        let key = header.kid.and_then(|kid| self.keys.get(&kid));
+        let key = key.ok_or(ApnsReason::InvalidProviderToken)?;
+        let claims = jsonwebtoken::decode::<Claims>(jwt, &key.key, &self.validation)
+            .map_err(invalid)?
+            .claims;
+        if *claims.iss != *key.team_id {
+            return Err(ApnsReason::InvalidProviderToken);
+        }
+        Ok(Verified { team_id: Arc::clone(&key.team_id), issued_at_secs: claims.iat })
+    }
+}
+
+/// The provider tokens that one connection has used.
+#[derive(Default)]
+pub(super) struct ConnectionTokens {
+    used: Mutex<Used>,
+}
+
+#[derive(Default)]
+struct Used {
+    /// At most four: they are adopted 20 minutes apart and forgotten after an hour.
+    tokens: Vec<(Box<str>, Verified)>,
+    team_id: Option<Arc<str>>,
+    adopted_at_secs: Option<i64>,
+}
+
+impl ConnectionTokens {
+    /// Judges the value of `authorization` at `now_secs`.
+    ///
+    /// A token is verified when it is first seen on the connection and remembered by its text.
+    pub(super) fn check(
+        &self,
+        verifier: &Verifier,
+        authorization: Option<&http::HeaderValue>,
+        now_secs: i64,
+    ) -> Result<(), ApnsReason> {
+        let value = authorization.ok_or(ApnsReason::MissingProviderToken)?;
+        let value = value.to_str().map_err(|_| ApnsReason::InvalidProviderToken)?;
+        let jwt = match value.split_once(' ') {
+            Some((scheme, jwt)) if scheme.eq_ignore_ascii_case("bearer") => jwt.trim(),
+            _ => "",
+        };
+        if jwt.is_empty() {
+            return Err(ApnsReason::MissingProviderToken);
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, token)) = used.tokens.iter().find(|(known, _)| **known == *jwt) {
+            return check_age(token.issued_at_secs, now_secs);
+        }
+        let token = verifier.verify(jwt)?;
+        check_age(token.issued_at_secs, now_secs)?;
+        used.adopt(jwt, token, now_secs)
+    }
+}
+
+impl Used {
+    fn adopt(&mut self, jwt: &str, token: Verified, now_secs: i64) -> Result<(), ApnsReason> {
+        // A connection serves one team; that this is the reason given otherwise is inferred.
+        if self.team_id.as_ref().is_some_and(|team_id| *team_id != token.team_id) {
+            return Err(ApnsReason::InvalidProviderToken);
+        }
+        if self.adopted_at_secs.is_some_and(|at| now_secs.saturating_sub(at) < MIN_REFRESH_SECS) {
+            return Err(ApnsReason::TooManyProviderTokenUpdates);
+        }
+        self.tokens.retain(|(_, known)| check_age(known.issued_at_secs, now_secs).is_ok());
+        self.team_id = Some(Arc::clone(&token.team_id));
+        self.adopted_at_secs = Some(now_secs);
+        self.tokens.push((jwt.into(), token));
+        Ok(())
+    }
+}
+
+fn check_age(issued_at_secs: i64, now_secs: i64) -> Result<(), ApnsReason> {
+    match now_secs.saturating_sub(issued_at_secs) {
+        ..0 => Err(ApnsReason::InvalidProviderToken),
+        0..=MAX_AGE_SECS => Ok(()),
+        _ => Err(ApnsReason::ExpiredProviderToken),
+    }
+}

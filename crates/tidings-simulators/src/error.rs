@@ -1,0 +1,45 @@
+//! Why a simulator could not be set up or told what to do.
+
+use std::net::SocketAddr;
+
+/// Why a simulator could not be set up or told what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SimulatorError {
+    /// A key or a certificate could not be made.
+    #[error("could not make the {what}")]
+    KeyMaterial {
+        /// What was being made.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: rcgen::Error,
+    },
+    /// The TLS library refused the certificate or its parameters.
+    #[error("tls could not be set up")]
+    Tls(#[source] rustls::Error),
+    /// A registered public key cannot be read.
+    #[error("the public key of {owner} is not usable")]
+    PublicKey {
+        /// Key id or account that the key belongs to.
+        owner: String,
+        /// The cause.
+        #[source]
+        source: jsonwebtoken::errors::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("could not listen on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The table of device states is full; forget some first.
+    #[error("the limit of {limit} device states is reached")]
+    TooManyDeviceStates {
+        /// The configured limit.
+        limit: usize,
+    },
+}

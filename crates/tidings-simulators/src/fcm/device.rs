@@ -1,0 +1,75 @@
+//! Registration tokens and the states that a test can put them in.
+
+use std::time::Duration;
+
+use super::refusal::{Refusal, Status};
+
+/// Longer than any registration token seen (about 160 characters) by far.
+const MAX_TOKEN_CHARS: usize = 4_096;
+
+/// What is the matter with a registration token. Tokens without a state are live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FcmDeviceState {
+    /// 404 `UNREGISTERED`: the app was removed, or the token has expired.
+    Unregistered,
+    /// 403 `SENDER_ID_MISMATCH`: a token of another project.
+    SenderIdMismatch,
+    /// 429 `QUOTA_EXCEEDED`, without saying when to come back.
+    QuotaExceeded,
+    /// 429 `QUOTA_EXCEEDED` with `Retry-After` (whole seconds).
+    QuotaExceededRetryAfter(Duration),
+    /// 400 `INVALID_ARGUMENT` on `message.token`.
+    InvalidArgument,
+    /// 401 `THIRD_PARTY_AUTH_ERROR`: the project's own APNs or Web Push credential is bad.
+    ThirdPartyAuthError,
+}
+
+impl FcmDeviceState {
+    pub(super) fn refusal(self) -> Refusal {
+        match self {
+            Self::Unregistered => Refusal::plain(Status::Unregistered),
+            Self::SenderIdMismatch => Refusal::plain(Status::SenderIdMismatch),
+            Self::QuotaExceeded => Refusal::plain(Status::QuotaExceeded),
+            Self::QuotaExceededRetryAfter(after) => {
+                Refusal::plain(Status::QuotaExceeded).retry_after(after)
+            }
+            Self::InvalidArgument => invalid_token(),
+            Self::ThirdPartyAuthError => Refusal::plain(Status::ThirdPartyAuthError),
+        }
+    }
+}
+
+/// A failure of Google's own that a test can order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FcmFailure {
+    /// 500 `INTERNAL`.
+    Internal,
+    /// 503 `UNAVAILABLE`.
+    Unavailable,
+    /// 503 `UNAVAILABLE` with `Retry-After` (whole seconds).
+    UnavailableRetryAfter(Duration),
+}
+
+impl FcmFailure {
+    pub(super) fn refusal(self) -> Refusal {
+        match self {
+            Self::Internal => Refusal::plain(Status::Internal),
+            Self::Unavailable => Refusal::plain(Status::Unavailable),
+            Self::UnavailableRetryAfter(after) => {
+                Refusal::plain(Status::Unavailable).retry_after(after)
+            }
+        }
+    }
+}
+
+/// The recorded answer to a token that is none.
+pub(super) fn invalid_token() -> Refusal {
+    Refusal::invalid_field("message.token", "Invalid registration token")
+        .message("The registration token is not a valid FCM registration token")
+}
+
+/// Whether `token` can be a registration token: the characters that real ones are made of.
+pub(super) fn is_well_formed(token: &str) -> bool {
+    (1..=MAX_TOKEN_CHARS).contains(&token.len())
+        && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte))
+}
