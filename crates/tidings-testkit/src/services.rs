@@ -89,16 +89,10 @@ pub fn neo4j_password() -> &'static str {
 /// group, key and label.
 pub fn unique_name(prefix: &str) -> String {
     // The standard library seeds each of these differently, at random.
-    format!(
-        "{prefix}_{:016x}",
-        RandomState::new().build_hasher().finish()
-    )
+    format!("{prefix}_{:016x}", RandomState::new().build_hasher().finish())
 }
 
-#[expect(
-    clippy::panic,
-    reason = "a test without its server must fail, and say why"
-)]
+#[expect(clippy::panic, reason = "a test without its server must fail, and say why")]
 fn require(service: &str, port: u16) {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     if let Err(error) = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {

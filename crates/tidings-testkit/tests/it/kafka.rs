@@ -14,9 +14,7 @@ async fn what_is_produced_to_kafka_is_consumed_in_order_and_its_offset_is_kept()
     let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
     let options = AdminOptions::new().operation_timeout(Some(DEADLINE));
     let new_topic = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
-    let made = within(admin.create_topics(&[new_topic], &options))
-        .await
-        .unwrap();
+    let made = within(admin.create_topics(&[new_topic], &options)).await.unwrap();
     assert_eq!(made, [Ok(topic.clone())]);
 
     let producer: FutureProducer = client().create().unwrap();
@@ -29,9 +27,7 @@ async fn what_is_produced_to_kafka_is_consumed_in_order_and_its_offset_is_kept()
     // A later member of the group goes on where the first one committed.
     assert_eq!(consume(&topic, &group, 1).await, ["three"]);
 
-    let removed = within(admin.delete_topics(&[&topic], &options))
-        .await
-        .unwrap();
+    let removed = within(admin.delete_topics(&[&topic], &options)).await.unwrap();
     assert_eq!(removed, [Ok(topic)]);
 }
 

@@ -18,7 +18,5 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits for `what`.
 async fn within<F: Future>(what: F) -> F::Output {
-    tokio::time::timeout(DEADLINE, what)
-        .await
-        .expect("the server did not answer in time")
+    tokio::time::timeout(DEADLINE, what).await.expect("the server did not answer in time")
 }

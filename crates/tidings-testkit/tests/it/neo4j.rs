@@ -5,9 +5,7 @@ use crate::within;
 
 #[tokio::test]
 async fn a_follow_written_to_neo4j_is_found_by_cypher_over_bolt() {
-    let graph = within(Graph::new(neo4j_uri(), neo4j_user(), neo4j_password()))
-        .await
-        .unwrap();
+    let graph = within(Graph::new(neo4j_uri(), neo4j_user(), neo4j_password())).await.unwrap();
     // The test's own users, among those of other tests and runs.
     let run = unique_name("smoke");
 
@@ -25,10 +23,7 @@ async fn a_follow_written_to_neo4j_is_found_by_cypher_over_bolt() {
     .param("run", run.as_str());
     let mut rows = within(graph.execute(find)).await.unwrap();
     let row = within(rows.next()).await.unwrap().unwrap();
-    let follower = (
-        row.get::<String>("id").unwrap(),
-        row.get::<i64>("since").unwrap(),
-    );
+    let follower = (row.get::<String>("id").unwrap(), row.get::<i64>("since").unwrap());
     assert!(within(rows.next()).await.unwrap().is_none());
 
     let remove = query("MATCH (user:User {run: $run}) DETACH DELETE user").param("run", run);

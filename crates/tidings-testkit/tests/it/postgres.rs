@@ -6,9 +6,8 @@ use crate::within;
 
 #[tokio::test]
 async fn a_row_written_to_postgres_is_read_back_and_a_second_of_its_key_is_refused() {
-    let (client, connection) = within(tokio_postgres::connect(&postgres_url(), NoTls))
-        .await
-        .unwrap();
+    let (client, connection) =
+        within(tokio_postgres::connect(&postgres_url(), NoTls)).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(connection);
 
@@ -24,17 +23,11 @@ async fn a_row_written_to_postgres_is_read_back_and_a_second_of_its_key_is_refus
          ON CONFLICT DO NOTHING"
     );
     let ids = vec!["evt_1", "evt_2"];
-    let first = within(client.execute(&insert, &[&ids, &vec![1_i64, 2]]))
-        .await
-        .unwrap();
-    let second = within(client.execute(&insert, &[&ids, &vec![3_i64, 4]]))
-        .await
-        .unwrap();
+    let first = within(client.execute(&insert, &[&ids, &vec![1_i64, 2]])).await.unwrap();
+    let second = within(client.execute(&insert, &[&ids, &vec![3_i64, 4]])).await.unwrap();
     let select = format!("SELECT id, seq FROM {schema}.notification ORDER BY seq");
     let rows = within(client.query(&select, &[])).await.unwrap();
-    within(client.batch_execute(&format!("DROP SCHEMA {schema} CASCADE")))
-        .await
-        .unwrap();
+    within(client.batch_execute(&format!("DROP SCHEMA {schema} CASCADE"))).await.unwrap();
 
     assert_eq!((first, second), (2, 0));
     let rows: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();

@@ -7,14 +7,10 @@ use crate::within;
 #[tokio::test]
 async fn a_value_set_in_redis_is_read_back() {
     let client = redis::Client::open(redis_url()).unwrap();
-    let mut connection = within(client.get_multiplexed_async_connection())
-        .await
-        .unwrap();
+    let mut connection = within(client.get_multiplexed_async_connection()).await.unwrap();
     let key = unique_name("smoke");
 
-    let () = within(connection.set_ex(&key, "followers", 60))
-        .await
-        .unwrap();
+    let () = within(connection.set_ex(&key, "followers", 60)).await.unwrap();
     let value: String = within(connection.get(&key)).await.unwrap();
     let removed: u64 = within(connection.del(&key)).await.unwrap();
 
@@ -29,9 +25,7 @@ async fn what_is_published_in_redis_reaches_its_subscribers_in_order() {
     // Redis keeps nothing for those who come later: the answer to this must be there before we publish.
     within(subscriber.subscribe(&channel)).await.unwrap();
 
-    let mut publisher = within(client.get_multiplexed_async_connection())
-        .await
-        .unwrap();
+    let mut publisher = within(client.get_multiplexed_async_connection()).await.unwrap();
     for message in ["one", "two"] {
         let receivers: u64 = within(publisher.publish(&channel, message)).await.unwrap();
         assert_eq!(receivers, 1);
