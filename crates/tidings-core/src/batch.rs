@@ -32,11 +32,7 @@ pub struct PlannedEvent {
 
 impl PlannedEvent {
     fn size_bytes(&self) -> usize {
-        let ids: usize = self
-            .recipients
-            .iter()
-            .map(|it| it.user.as_str().len())
-            .sum();
+        let ids: usize = self.recipients.iter().map(|it| it.user.as_str().len()).sum();
         // 32 bytes a row: inbox, seq, event, times.
         self.event.size_bytes() + ids + 32 * self.recipients.len()
     }
@@ -68,18 +64,8 @@ impl NotificationBatch {
     #[must_use]
     pub fn new(limits: BatchLimits) -> Self {
         let max_rows = limits.max_rows.clamp(1, MAX_BATCH_ROWS);
-        let limits = BatchLimits {
-            max_rows,
-            max_bytes: limits.max_bytes.max(1),
-            ..limits
-        };
-        Self {
-            limits,
-            events: Vec::new(),
-            rows: 0,
-            bytes: 0,
-            opened_at: None,
-        }
+        let limits = BatchLimits { max_rows, max_bytes: limits.max_bytes.max(1), ..limits };
+        Self { limits, events: Vec::new(), rows: 0, bytes: 0, opened_at: None }
     }
 
     /// Adds `planned` as long as it fits, else gives it back: then the batch is to be stored first.
@@ -128,8 +114,7 @@ impl NotificationBatch {
     /// When the batch has to be stored at the latest; `None` while it is empty.
     #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {
-        self.opened_at
-            .map(|opened| opened.after(self.limits.max_age))
+        self.opened_at.map(|opened| opened.after(self.limits.max_age))
     }
 
     /// Whether nothing more fits.
@@ -204,14 +189,9 @@ mod tests {
             "audience": {"users": ["u"]},
         });
         let now = Timestamp::from_millis(0);
-        let event = IncomingEvent::from_json(json.to_string().as_bytes(), now)
-            .unwrap()
-            .event;
+        let event = IncomingEvent::from_json(json.to_string().as_bytes(), now).unwrap().event;
         let recipients = (0..rows)
-            .map(|n| Recipient {
-                user: UserId::new(&format!("u{n}")).unwrap(),
-                push_at: None,
-            })
+            .map(|n| Recipient { user: UserId::new(&format!("u{n}")).unwrap(), push_at: None })
             .collect();
         PlannedEvent { event, recipients }
     }
@@ -263,18 +243,11 @@ mod tests {
 
     #[test]
     fn a_batch_is_due_when_its_oldest_event_is() {
-        let limits = BatchLimits {
-            max_rows: 10,
-            max_bytes: 9_999,
-            max_age: Duration::from_millis(5),
-        };
+        let limits =
+            BatchLimits { max_rows: 10, max_bytes: 9_999, max_age: Duration::from_millis(5) };
         let mut batch = NotificationBatch::new(limits);
-        batch
-            .try_add(planned(1, 0), Timestamp::from_millis(10))
-            .unwrap();
-        batch
-            .try_add(planned(1, 0), Timestamp::from_millis(14))
-            .unwrap();
+        batch.try_add(planned(1, 0), Timestamp::from_millis(10)).unwrap();
+        batch.try_add(planned(1, 0), Timestamp::from_millis(14)).unwrap();
         assert_eq!(batch.due_at(), Some(Timestamp::from_millis(15)));
     }
 }

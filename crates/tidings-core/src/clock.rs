@@ -98,14 +98,9 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place that reads the wall clock"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
         let now = std::time::SystemTime::now();
-        let elapsed = now
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let elapsed = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(elapsed.as_millis()).unwrap_or(MAX_MILLIS))
     }
 }
@@ -124,8 +119,7 @@ impl ManualClock {
     /// Moves the clock forward.
     pub fn advance(&self, span: Duration) {
         let millis = i64::try_from(span.as_millis()).unwrap_or(MAX_MILLIS);
-        self.0
-            .fetch_add(millis, std::sync::atomic::Ordering::SeqCst);
+        self.0.fetch_add(millis, std::sync::atomic::Ordering::SeqCst);
     }
 }
 
@@ -147,9 +141,6 @@ mod tests {
 
     #[test]
     fn a_time_without_an_offset_is_refused() {
-        assert_eq!(
-            "2026-11-23T10:00:00".parse::<Timestamp>(),
-            Err(TimestampError)
-        );
+        assert_eq!("2026-11-23T10:00:00".parse::<Timestamp>(), Err(TimestampError));
     }
 }

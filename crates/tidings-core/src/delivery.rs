@@ -38,9 +38,7 @@ impl Channel {
     /// Reads what [`Self::as_str`] wrote.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::WebSocket, Self::Apns, Self::Fcm]
-            .into_iter()
-            .find(|it| it.as_str() == name)
+        [Self::WebSocket, Self::Apns, Self::Fcm].into_iter().find(|it| it.as_str() == name)
     }
 }
 

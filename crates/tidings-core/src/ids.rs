@@ -167,10 +167,7 @@ impl NotificationId {
         let bits = uuid.as_u128();
         let inbox = u64::try_from(bits >> 80).ok()?;
         let seq = u64::try_from(bits & ((1 << SEQ_BITS) - 1)).ok()?;
-        let id = Self {
-            inbox: InboxNumber(inbox),
-            seq: Seq(seq),
-        };
+        let id = Self { inbox: InboxNumber(inbox), seq: Seq(seq) };
         (id.to_uuid() == uuid).then_some(id)
     }
 
@@ -230,10 +227,7 @@ mod tests {
 
     #[test]
     fn a_uuid_of_another_version_is_no_notification() {
-        assert_eq!(
-            NotificationId::from_uuid(Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"x")),
-            None
-        );
+        assert_eq!(NotificationId::from_uuid(Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"x")), None);
     }
 
     proptest! {

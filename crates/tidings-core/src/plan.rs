@@ -32,10 +32,7 @@ pub fn plan_event(
         seen.insert(user.clone());
         recipients.push(Recipient { user, push_at });
     }
-    PlannedEvent {
-        event: Arc::clone(event),
-        recipients,
-    }
+    PlannedEvent { event: Arc::clone(event), recipients }
 }
 
 #[cfg(test)]
@@ -53,14 +50,8 @@ mod tests {
         let users = [ann.clone(), ben.clone(), ann.clone()];
         let planned = plan_event(&event, users, |user| *user == ann, &policy, now);
         let expected = [
-            Recipient {
-                user: ann,
-                push_at: Some(now.after(policy.ack_wait)),
-            },
-            Recipient {
-                user: ben,
-                push_at: Some(now),
-            },
+            Recipient { user: ann, push_at: Some(now.after(policy.ack_wait)) },
+            Recipient { user: ben, push_at: Some(now) },
         ];
         assert_eq!(planned.recipients, expected);
     }

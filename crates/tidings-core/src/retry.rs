@@ -55,21 +55,14 @@ impl RetryPolicy {
     #[must_use]
     pub fn ceiling(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(63);
-        let millis = self
-            .base_ms
-            .saturating_mul(1u64 << doublings)
-            .min(self.cap_ms);
+        let millis = self.base_ms.saturating_mul(1u64 << doublings).min(self.cap_ms);
         Duration::from_millis(millis)
     }
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self {
-            max_attempts: 8,
-            base_ms: 1_000,
-            cap_ms: 300_000,
-        }
+        Self { max_attempts: 8, base_ms: 1_000, cap_ms: 300_000 }
     }
 }
 
@@ -81,11 +74,7 @@ mod tests {
 
     #[test]
     fn the_budget_counts_the_first_attempt() {
-        let policy = RetryPolicy {
-            max_attempts: 2,
-            base_ms: 10,
-            cap_ms: 10,
-        };
+        let policy = RetryPolicy { max_attempts: 2, base_ms: 10, cap_ms: 10 };
         assert_eq!(
             policy.after_failure(1, None, 1.0),
             RetryDecision::After(Duration::from_millis(10))
@@ -95,16 +84,9 @@ mod tests {
 
     #[test]
     fn retry_after_is_honoured_above_the_cap() {
-        let policy = RetryPolicy {
-            max_attempts: 9,
-            base_ms: 10,
-            cap_ms: 100,
-        };
+        let policy = RetryPolicy { max_attempts: 9, base_ms: 10, cap_ms: 100 };
         let minute = Duration::from_secs(60);
-        assert_eq!(
-            policy.after_failure(1, Some(minute), 0.0),
-            RetryDecision::After(minute)
-        );
+        assert_eq!(policy.after_failure(1, Some(minute), 0.0), RetryDecision::After(minute));
     }
 
     proptest! {

@@ -23,10 +23,7 @@ pub struct RoutingPolicy {
 
 impl Default for RoutingPolicy {
     fn default() -> Self {
-        Self {
-            ack_wait: Duration::from_secs(5),
-            push_from: Priority::Normal,
-        }
+        Self { ack_wait: Duration::from_secs(5), push_from: Priority::Normal }
     }
 }
 
@@ -44,11 +41,7 @@ pub fn first_push_at(
     if event.priority < policy.push_from {
         return None;
     }
-    let due = if is_online {
-        now.after(policy.ack_wait)
-    } else {
-        now
-    };
+    let due = if is_online { now.after(policy.ack_wait) } else { now };
     match event.expires_at() {
         Some(expires) if expires <= due => None,
         _ => Some(due),
@@ -102,22 +95,13 @@ pub fn route_notification<'a>(
     now: Timestamp,
 ) -> Route<'a> {
     let state = &notification.state;
-    if state
-        .seen_at
-        .or(state.read_at)
-        .or(state.archived_at)
-        .is_some()
-    {
+    if state.seen_at.or(state.read_at).or(state.archived_at).is_some() {
         return Route::InboxOnly(InboxOnly::Handled);
     }
     if inbox.acked_seq > Seq::ZERO && notification.seq() <= inbox.acked_seq {
         return Route::InboxOnly(InboxOnly::Acknowledged);
     }
-    if notification
-        .event
-        .expires_at()
-        .is_some_and(|expires| expires <= now)
-    {
+    if notification.event.expires_at().is_some_and(|expires| expires <= now) {
         return Route::InboxOnly(InboxOnly::Expired);
     }
     if devices.is_empty() {
@@ -147,17 +131,12 @@ mod tests {
             "id": "e", "source": "s", "type": "t", "audience": {"users": ["ann"]},
             "priority": priority, "ttl_seconds": ttl_seconds,
         });
-        IncomingEvent::from_json(json.to_string().as_bytes(), now())
-            .unwrap()
-            .event
+        IncomingEvent::from_json(json.to_string().as_bytes(), now()).unwrap().event
     }
 
     fn notification(state: NotificationState) -> Notification {
         Notification {
-            id: NotificationId {
-                inbox: InboxNumber(1),
-                seq: Seq(3),
-            },
+            id: NotificationId { inbox: InboxNumber(1), seq: Seq(3) },
             user: UserId::new("ann").unwrap(),
             event: event("normal", 60),
             created_at: now(),
@@ -179,14 +158,8 @@ mod tests {
     #[test]
     fn a_low_priority_is_not_pushed_by_default() {
         let policy = RoutingPolicy::default();
-        assert_eq!(
-            first_push_at(&event("low", 60), false, &policy, now()),
-            None
-        );
-        assert_eq!(
-            first_push_at(&event("high", 60), false, &policy, now()),
-            Some(now())
-        );
+        assert_eq!(first_push_at(&event("low", 60), false, &policy, now()), None);
+        assert_eq!(first_push_at(&event("high", 60), false, &policy, now()), Some(now()));
     }
 
     #[test]
@@ -194,19 +167,12 @@ mod tests {
         let policy = RoutingPolicy::default();
         assert_eq!(first_push_at(&event("high", 5), true, &policy, now()), None);
         let due = now().after(policy.ack_wait);
-        assert_eq!(
-            first_push_at(&event("high", 6), true, &policy, now()),
-            Some(due)
-        );
+        assert_eq!(first_push_at(&event("high", 6), true, &policy, now()), Some(due));
     }
 
     #[test]
     fn a_push_that_falls_due_goes_to_every_device_unless_there_is_a_reason_not_to() {
-        let inbox = InboxState {
-            last_seq: Seq(3),
-            acked_seq: Seq(2),
-            unread: 1,
-        };
+        let inbox = InboxState { last_seq: Seq(3), acked_seq: Seq(2), unread: 1 };
         let devices = [phone()];
         let fresh = notification(NotificationState::default());
         assert_eq!(
@@ -214,20 +180,14 @@ mod tests {
             Route::Push(vec![&devices[0]])
         );
         let inbox_only = |notification: &Notification, acked, devices: &[Device], later| {
-            let inbox = InboxState {
-                acked_seq: Seq(acked),
-                ..inbox
-            };
+            let inbox = InboxState { acked_seq: Seq(acked), ..inbox };
             let later = now().after(Duration::from_secs(later));
             match route_notification(notification, &inbox, devices, later) {
                 Route::InboxOnly(why) => why,
                 Route::Push(_) => panic!("pushed"),
             }
         };
-        let seen = notification(NotificationState {
-            seen_at: Some(now()),
-            ..Default::default()
-        });
+        let seen = notification(NotificationState { seen_at: Some(now()), ..Default::default() });
         assert_eq!(inbox_only(&seen, 0, &devices, 0), InboxOnly::Handled);
         assert_eq!(inbox_only(&fresh, 3, &devices, 0), InboxOnly::Acknowledged);
         assert_eq!(inbox_only(&fresh, 0, &devices, 60), InboxOnly::Expired);

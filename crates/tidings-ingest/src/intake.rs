@@ -46,13 +46,7 @@ impl Intake {
         presence: Arc<dyn Presence>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self {
-            config,
-            pipeline,
-            graph,
-            presence,
-            clock,
-        }
+        Self { config, pipeline, graph, presence, clock }
     }
 
     /// Plans and stores `events`, in their order, and says what became of each, once it is durable.
@@ -89,13 +83,7 @@ impl Intake {
 
     fn plan(&self, event: &Arc<Event>, users: impl IntoIterator<Item = UserId>) -> PlannedEvent {
         let is_online = |user: &UserId| self.presence.is_online(user);
-        plan_event(
-            event,
-            users,
-            is_online,
-            &self.config.routing,
-            self.clock.now(),
-        )
+        plan_event(event, users, is_online, &self.config.routing, self.clock.now())
     }
 }
 
@@ -138,11 +126,7 @@ impl<'a> Packer<'a> {
         let mut cursor = None;
         loop {
             let limit = self.intake.config.fanout_page;
-            let page = self
-                .intake
-                .graph
-                .get_followers(user, cursor.as_ref(), limit)
-                .await;
+            let page = self.intake.graph.get_followers(user, cursor.as_ref(), limit).await;
             let page = page.map_err(|error| IntakeError::Graph(Arc::new(error)))?;
             let followers = page.items.into_iter().map(|follow| follow.follower);
             let planned = self.intake.plan(event, followers);
@@ -165,18 +149,12 @@ impl<'a> Packer<'a> {
         let mut recipients = recipients.into_iter().peekable();
         loop {
             let chunk: Vec<_> = recipients.by_ref().take(max_rows).collect();
-            let planned = PlannedEvent {
-                event: Arc::clone(event),
-                recipients: chunk,
-            };
+            let planned = PlannedEvent { event: Arc::clone(event), recipients: chunk };
             let now = self.intake.clock.now();
             if let Err(planned) = self.open.try_add(planned, now) {
                 self.submit().await?;
                 let fits = self.open.try_add(planned, now);
-                debug_assert!(
-                    fits.is_ok(),
-                    "an empty batch takes any event of up to max_rows"
-                );
+                debug_assert!(fits.is_ok(), "an empty batch takes any event of up to max_rows");
             }
             self.open_indices.push(index);
             if recipients.peek().is_none() {

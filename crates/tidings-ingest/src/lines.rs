@@ -25,12 +25,7 @@ impl LineSplitter {
     /// A splitter that drops lines of more than `max_line_bytes`.
     #[must_use]
     pub fn new(max_line_bytes: usize) -> Self {
-        Self {
-            max_line_bytes,
-            partial: Vec::new(),
-            overlong: false,
-            next_number: 0,
-        }
+        Self { max_line_bytes, partial: Vec::new(), overlong: false, next_number: 0 }
     }
 
     /// Takes the next piece of the stream and appends the lines that it completes to `lines`.
@@ -64,20 +59,14 @@ impl LineSplitter {
         self.next_number += 1;
         let mut bytes = std::mem::take(&mut self.partial);
         if std::mem::take(&mut self.overlong) {
-            lines.push(Line {
-                number,
-                bytes: Err(self.max_line_bytes),
-            });
+            lines.push(Line { number, bytes: Err(self.max_line_bytes) });
             return;
         }
         if bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
         if !bytes.iter().all(u8::is_ascii_whitespace) {
-            lines.push(Line {
-                number,
-                bytes: Ok(bytes),
-            });
+            lines.push(Line { number, bytes: Ok(bytes) });
         }
     }
 }
@@ -102,18 +91,9 @@ mod tests {
     fn an_overlong_line_is_reported_and_the_next_one_is_read() {
         let lines = split(&[b"toolong", b"er\nok\n", b"\n x"], 8);
         let expected = [
-            Line {
-                number: 0,
-                bytes: Err(8),
-            },
-            Line {
-                number: 1,
-                bytes: Ok(b"ok".to_vec()),
-            },
-            Line {
-                number: 3,
-                bytes: Ok(b" x".to_vec()),
-            },
+            Line { number: 0, bytes: Err(8) },
+            Line { number: 1, bytes: Ok(b"ok".to_vec()) },
+            Line { number: 3, bytes: Ok(b" x".to_vec()) },
         ];
         assert_eq!(lines, expected);
     }

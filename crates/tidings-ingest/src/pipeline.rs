@@ -79,10 +79,7 @@ impl PipelineHandle {
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         let (reply, answer) = oneshot::channel();
         let queued = timeout(self.queue_wait, async {
-            let room = Arc::clone(&self.room)
-                .acquire_many_owned(permits)
-                .await
-                .ok()?;
+            let room = Arc::clone(&self.room).acquire_many_owned(permits).await.ok()?;
             let waiter = Waiter {
                 events: batch.events().len(),
                 reply,
@@ -94,9 +91,7 @@ impl PipelineHandle {
         match queued.await {
             Ok(Some(())) => Ok(answer),
             Ok(None) => Err(IntakeError::Stopping),
-            Err(_) => Err(IntakeError::Busy {
-                retry_after: self.queue_wait,
-            }),
+            Err(_) => Err(IntakeError::Busy { retry_after: self.queue_wait }),
         }
     }
 }
@@ -136,17 +131,7 @@ impl Pipeline {
             batch: config.batch,
             waiting: Arc::default(),
         };
-        (
-            Self {
-                jobs,
-                config,
-                store,
-                live,
-                after_commit,
-                clock,
-            },
-            handle,
-        )
+        (Self { jobs, config, store, live, after_commit, clock }, handle)
     }
 
     /// Stores batches until `stop`, then what is queued by then, and returns.
@@ -195,10 +180,7 @@ impl Pipeline {
                 Ok(appended) => {
                     let mut results = appended.iter().map(|event| {
                         live.broadcast_notification(event);
-                        Accepted {
-                            stored: event.stored.len(),
-                            duplicates: event.duplicates,
-                        }
+                        Accepted { stored: event.stored.len(), duplicates: event.duplicates }
                     });
                     for waiter in gathered.waiters {
                         let accepted = results.by_ref().take(waiter.events).collect();
@@ -212,10 +194,7 @@ impl Pipeline {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a batch has at most 10,000 rows"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a batch has at most 10,000 rows")]
 fn rows_as_f64(rows: usize) -> f64 {
     rows as f64
 }
@@ -300,12 +279,7 @@ struct Gathering {
 impl Gathering {
     fn new(limits: BatchLimits) -> Self {
         let batch = NotificationBatch::new(limits);
-        Self {
-            limits,
-            batch,
-            waiters: Vec::new(),
-            left_over: None,
-        }
+        Self { limits, batch, waiters: Vec::new(), left_over: None }
     }
 
     fn is_empty(&self) -> bool {
@@ -334,10 +308,7 @@ impl Gathering {
     /// Hands the batch over and starts the next one with what did not fit.
     fn take(&mut self) -> Gathered {
         let batch = std::mem::replace(&mut self.batch, NotificationBatch::new(self.limits));
-        let gathered = Gathered {
-            batch,
-            waiters: std::mem::take(&mut self.waiters),
-        };
+        let gathered = Gathered { batch, waiters: std::mem::take(&mut self.waiters) };
         if let Some(job) = self.left_over.take() {
             self.add(job);
         }

@@ -143,9 +143,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
                 T::deserialize(MapAccessDeserializer::new(map))
             }
         }
-        deserializer
-            .deserialize_map(ObjectVisitor(PhantomData))
-            .map(Self)
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
     }
 }
 
@@ -172,10 +170,7 @@ impl IncomingEvent {
                 .as_deref()
                 .map(|id| checked_id(id, "actor", UserId::new))
                 .transpose()?,
-            object: wire
-                .object
-                .map(|JsonObject(object)| check_object(object))
-                .transpose()?,
+            object: wire.object.map(|JsonObject(object)| check_object(object)).transpose()?,
             title: limited("title", wire.title.unwrap_or_default(), MAX_TITLE_BYTES)?,
             body: limited("body", wire.body.unwrap_or_default(), MAX_BODY_BYTES)?,
             data: wire.data.map(check_data).transpose()?,
@@ -187,10 +182,7 @@ impl IncomingEvent {
                 .transpose()?,
         };
         let audience = check_audience(wire.audience.map(|JsonObject(audience)| audience))?;
-        Ok(Self {
-            event: Arc::new(event),
-            audience,
-        })
+        Ok(Self { event: Arc::new(event), audience })
     }
 }
 
@@ -204,10 +196,7 @@ fn locate(json: &[u8], error: &serde_json::Error) -> EventError {
         _ => String::new(),
     };
     let field = if field == "." { String::new() } else { field };
-    EventError::Malformed {
-        field,
-        problem: error.to_string(),
-    }
+    EventError::Malformed { field, problem: error.to_string() }
 }
 
 fn required_id<T>(
@@ -223,19 +212,12 @@ fn checked_id<T>(
     field: &'static str,
     check: fn(&str) -> Result<T, IdError>,
 ) -> Result<T, EventError> {
-    check(text).map_err(|source| EventError::Id {
-        field: field.to_owned(),
-        source,
-    })
+    check(text).map_err(|source| EventError::Id { field: field.to_owned(), source })
 }
 
 fn limited(field: &'static str, text: String, limit: usize) -> Result<String, EventError> {
     if text.len() > limit {
-        return Err(EventError::TooLong {
-            field,
-            got: text.len(),
-            limit,
-        });
+        return Err(EventError::TooLong { field, got: text.len(), limit });
     }
     Ok(text)
 }
@@ -243,21 +225,14 @@ fn limited(field: &'static str, text: String, limit: usize) -> Result<String, Ev
 fn check_object(object: ObjectRef) -> Result<ObjectRef, EventError> {
     checked_id(&object.object_type, "object.type", EventId::new)?;
     checked_id(&object.id, "object.id", EventId::new)?;
-    let url = object
-        .url
-        .map(|url| limited("object.url", url, MAX_URL_BYTES))
-        .transpose()?;
+    let url = object.url.map(|url| limited("object.url", url, MAX_URL_BYTES)).transpose()?;
     Ok(ObjectRef { url, ..object })
 }
 
 fn check_data(data: &RawValue) -> Result<Box<RawValue>, EventError> {
     let got = data.get().len();
     if got > MAX_DATA_BYTES {
-        return Err(EventError::TooLong {
-            field: "data",
-            got,
-            limit: MAX_DATA_BYTES,
-        });
+        return Err(EventError::TooLong { field: "data", got, limit: MAX_DATA_BYTES });
     }
     Ok(data.to_owned())
 }
@@ -271,10 +246,7 @@ fn check_ttl(secs: u64) -> Result<Duration, EventError> {
 
 fn check_audience(wire: Option<WireAudience<'_>>) -> Result<Audience, EventError> {
     match wire.ok_or(EventError::Missing { field: "audience" })? {
-        WireAudience {
-            users: Some(users),
-            followers_of: None,
-        } => {
+        WireAudience { users: Some(users), followers_of: None } => {
             if users.is_empty() || users.len() > MAX_NAMED_USERS {
                 return Err(EventError::AudienceSize { got: users.len() });
             }
@@ -291,14 +263,9 @@ fn check_audience(wire: Option<WireAudience<'_>>) -> Result<Audience, EventError
             }
             Ok(Audience::Users(unique))
         }
-        WireAudience {
-            users: None,
-            followers_of: Some(user),
-        } => Ok(Audience::FollowersOf(checked_id(
-            &user,
-            "audience.followers_of",
-            UserId::new,
-        )?)),
+        WireAudience { users: None, followers_of: Some(user) } => {
+            Ok(Audience::FollowersOf(checked_id(&user, "audience.followers_of", UserId::new)?))
+        }
         _ => Err(EventError::AudienceForm),
     }
 }

@@ -32,14 +32,8 @@ fn the_example_of_the_design_is_an_event() {
     let users = ["u_7", "u_8"].map(|id| UserId::new(id).unwrap());
     assert_eq!(incoming.audience, Audience::Users(users.to_vec()));
     assert_eq!(incoming.event.priority, Priority::High);
-    assert_eq!(
-        incoming.event.expires_at(),
-        Some("2026-11-24T08:59:00Z".parse().unwrap())
-    );
-    assert_eq!(
-        incoming.event.data.as_ref().unwrap().get(),
-        r#"{"any":  "json"}"#
-    );
+    assert_eq!(incoming.event.expires_at(), Some("2026-11-24T08:59:00Z".parse().unwrap()));
+    assert_eq!(incoming.event.data.as_ref().unwrap().get(), r#"{"any":  "json"}"#);
 }
 
 #[test]
@@ -66,40 +60,16 @@ fn each_fault_names_its_field() {
         ("ttl_seconds", (-1).into(), "ttl_seconds"),
         ("group", "".into(), "group"),
         ("object", serde_json::json!({"type": "post"}), "object"),
-        (
-            "object",
-            serde_json::json!({"type": "post", "id": ""}),
-            "object.id",
-        ),
+        ("object", serde_json::json!({"type": "post", "id": ""}), "object.id"),
         ("audience", serde_json::Value::Null, "audience"),
         ("audience", serde_json::json!({}), "audience"),
         ("audience", serde_json::json!([["a"]]), "audience"),
         ("object", serde_json::json!(["post", "p_9"]), "object"),
-        (
-            "audience",
-            serde_json::json!({"users": ["a"], "followers_of": "b"}),
-            "audience",
-        ),
-        (
-            "audience",
-            serde_json::json!({"users": []}),
-            "audience.users",
-        ),
-        (
-            "audience",
-            serde_json::json!({"users": ["a", ""]}),
-            "audience.users[1]",
-        ),
-        (
-            "audience",
-            serde_json::json!({"users": ["a", 7]}),
-            "audience.users[1]",
-        ),
-        (
-            "audience",
-            serde_json::json!({"followers_of": ""}),
-            "audience.followers_of",
-        ),
+        ("audience", serde_json::json!({"users": ["a"], "followers_of": "b"}), "audience"),
+        ("audience", serde_json::json!({"users": []}), "audience.users"),
+        ("audience", serde_json::json!({"users": ["a", ""]}), "audience.users[1]"),
+        ("audience", serde_json::json!({"users": ["a", 7]}), "audience.users[1]"),
+        ("audience", serde_json::json!({"followers_of": ""}), "audience.followers_of"),
     ];
     for (field, value, at) in cases {
         let error = decode(&with(field, value)).expect_err(field);
@@ -112,24 +82,14 @@ fn a_text_that_is_not_json_is_the_fault_of_the_event() {
     for text in ["", "{", "[1]", "{\"id\":\"e", "\u{feff}{}"] {
         assert_eq!(decode(text).unwrap_err().field(), "", "{text:?}");
     }
-    assert_eq!(
-        IncomingEvent::from_json(b"\xff", NOW.parse().unwrap())
-            .unwrap_err()
-            .field(),
-        ""
-    );
+    assert_eq!(IncomingEvent::from_json(b"\xff", NOW.parse().unwrap()).unwrap_err().field(), "");
 }
 
 #[test]
 fn an_audience_has_at_most_10_000_named_users() {
     let users: Vec<String> = (0..=MAX_NAMED_USERS).map(|n| n.to_string()).collect();
     let error = decode(&with("audience", &serde_json::json!({ "users": users }))).unwrap_err();
-    assert_eq!(
-        error,
-        EventError::AudienceSize {
-            got: MAX_NAMED_USERS + 1
-        }
-    );
+    assert_eq!(error, EventError::AudienceSize { got: MAX_NAMED_USERS + 1 });
 }
 
 proptest! {

@@ -80,11 +80,7 @@ impl Recorder {
     }
 
     pub(crate) async fn wait_until_holding(&self) {
-        self.waiting
-            .subscribe()
-            .wait_for(|waiting| *waiting)
-            .await
-            .unwrap();
+        self.waiting.subscribe().wait_for(|waiting| *waiting).await.unwrap();
     }
 
     /// Waits until `jobs` jobs are in the pipeline: one in the held transaction, the rest queued.
@@ -113,11 +109,7 @@ impl Recorder {
 }
 
 fn gone<T>() -> Result<T, StoreError> {
-    Err(StoreError::Unavailable {
-        op: "append",
-        backend: "double",
-        source: "told to fail".into(),
-    })
+    Err(StoreError::Unavailable { op: "append", backend: "double", source: "told to fail".into() })
 }
 
 #[async_trait]
@@ -141,28 +133,17 @@ impl NotificationStore for Recorder {
             for recipient in &planned.recipients {
                 let user = recipient.user.clone();
                 rows.push(user.clone());
-                if !state
-                    .seen
-                    .insert((planned.event.id.to_string(), user.clone()))
-                {
+                if !state.seen.insert((planned.event.id.to_string(), user.clone())) {
                     continue;
                 }
                 let seq = state.seqs.entry(user.clone()).or_default();
                 *seq += 1;
-                let id = NotificationId {
-                    inbox: InboxNumber(1),
-                    seq: Seq(*seq),
-                };
+                let id = NotificationId { inbox: InboxNumber(1), seq: Seq(*seq) };
                 stored.push(StoredNotification { user, id });
             }
             let duplicates = planned.recipients.len() - stored.len();
             let event = planned.event.clone();
-            appended.push(AppendedEvent {
-                event,
-                created_at: now,
-                stored,
-                duplicates,
-            });
+            appended.push(AppendedEvent { event, created_at: now, stored, duplicates });
         }
         state.batches.push(rows);
         Ok(appended)
@@ -214,11 +195,7 @@ impl NotificationStore for Recorder {
 }
 
 fn no_graph<T>() -> Result<T, GraphError> {
-    Err(GraphError::Unavailable {
-        op: "read",
-        backend: "double",
-        source: "told to fail".into(),
-    })
+    Err(GraphError::Unavailable { op: "read", backend: "double", source: "told to fail".into() })
 }
 
 #[async_trait]
@@ -241,10 +218,7 @@ impl SocialGraphStore for Recorder {
             at: Timestamp::from_millis(0),
         });
         let next = (to < state.followers).then(|| Cursor::new(to.to_string()).unwrap());
-        Ok(Page {
-            items: items.collect(),
-            next,
-        })
+        Ok(Page { items: items.collect(), next })
     }
 
     async fn add_follow(&self, _: &UserId, _: &UserId, _: Timestamp) -> Result<bool, GraphError> {

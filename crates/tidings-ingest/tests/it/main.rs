@@ -1,8 +1,5 @@
 //! The intake against a store and a graph that can be told to wait and to fail.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on says where it stood"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
 
 mod doubles;
 
@@ -24,11 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const CONFIG: PipelineConfig = PipelineConfig {
-    batch: BatchLimits {
-        max_rows: 10,
-        max_bytes: 1 << 20,
-        max_age: Duration::ZERO,
-    },
+    batch: BatchLimits { max_rows: 10, max_bytes: 1 << 20, max_age: Duration::ZERO },
     queue_jobs: 100,
     queue_bytes: 1 << 20,
     queue_wait: Duration::from_millis(50),
@@ -48,27 +41,14 @@ fn start(config: PipelineConfig) -> Running {
     let graph: Arc<dyn SocialGraphStore> = recorder.clone();
     let wakes = Arc::clone(&recorder);
     let after_commit = Arc::new(move || wakes.count_wake());
-    let (pipeline, handle) = Pipeline::new(
-        config,
-        store,
-        recorder.clone(),
-        after_commit,
-        Arc::clone(&clock),
-    );
-    let intake_config = IntakeConfig {
-        routing: RoutingPolicy::default(),
-        fanout_page: 7,
-    };
+    let (pipeline, handle) =
+        Pipeline::new(config, store, recorder.clone(), after_commit, Arc::clone(&clock));
+    let intake_config = IntakeConfig { routing: RoutingPolicy::default(), fanout_page: 7 };
     let intake = Intake::new(intake_config, handle, graph, recorder.clone(), clock);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(pipeline.run(stop.clone()));
-    Running {
-        intake,
-        recorder,
-        tasks,
-        stop,
-    }
+    Running { intake, recorder, tasks, stop }
 }
 
 fn event(id: &str, audience: &serde_json::Value) -> IncomingEvent {
@@ -115,23 +95,15 @@ async fn an_audience_larger_than_a_batch_is_stored_in_parts_and_answered_as_one(
     let events = [to_users("big", 25), to_users("small", 2)];
     let outcomes = running.intake.accept(&events).await;
     assert_eq!(outcomes.iter().map(stored).collect::<Vec<_>>(), [25, 2]);
-    assert!(
-        running
-            .recorder
-            .batches()
-            .iter()
-            .all(|batch| batch.len() <= 10)
-    );
+    assert!(running.recorder.batches().iter().all(|batch| batch.len() <= 10));
 }
 
 #[tokio::test]
 async fn followers_are_read_page_by_page_and_each_is_told_once() {
     let running = start(CONFIG);
     running.recorder.set_followers(23);
-    let outcome = running
-        .intake
-        .accept(&[event("post", &serde_json::json!({"followers_of": "star"}))])
-        .await;
+    let outcome =
+        running.intake.accept(&[event("post", &serde_json::json!({"followers_of": "star"}))]).await;
     assert_eq!(stored(&outcome[0]), 23);
     let mut told: Vec<_> = running.recorder.batches().concat();
     told.sort();
@@ -142,10 +114,8 @@ async fn followers_are_read_page_by_page_and_each_is_told_once() {
 #[tokio::test]
 async fn an_event_that_nobody_is_told_of_is_accepted() {
     let running = start(CONFIG);
-    let outcome = running
-        .intake
-        .accept(&[event("post", &serde_json::json!({"followers_of": "star"}))])
-        .await;
+    let outcome =
+        running.intake.accept(&[event("post", &serde_json::json!({"followers_of": "star"}))]).await;
     assert_eq!(stored(&outcome[0]), 0);
 }
 
@@ -166,24 +136,16 @@ async fn when_the_store_is_gone_everyone_in_the_batch_is_told_and_the_next_batch
 async fn when_the_graph_is_gone_only_events_for_followers_fail() {
     let running = start(CONFIG);
     running.recorder.fail(Fault::Graph);
-    let events = [
-        event("post", &serde_json::json!({"followers_of": "star"})),
-        to_users("direct", 1),
-    ];
+    let events =
+        [event("post", &serde_json::json!({"followers_of": "star"})), to_users("direct", 1)];
     let outcomes = running.intake.accept(&events).await;
-    assert!(
-        matches!(outcomes[0], Err(IntakeError::Graph(_))),
-        "{outcomes:?}"
-    );
+    assert!(matches!(outcomes[0], Err(IntakeError::Graph(_))), "{outcomes:?}");
     assert_eq!(stored(&outcomes[1]), 1);
 }
 
 #[tokio::test]
 async fn a_full_queue_turns_callers_away_within_the_wait_and_takes_them_again_later() {
-    let mut running = start(PipelineConfig {
-        queue_bytes: 1024,
-        ..CONFIG
-    });
+    let mut running = start(PipelineConfig { queue_bytes: 1024, ..CONFIG });
     running.recorder.hold();
     // More than the queue holds, in jobs of their own.
     for n in 0..8 {
@@ -198,10 +160,7 @@ async fn a_full_queue_turns_callers_away_within_the_wait_and_takes_them_again_la
     let busy = |outcome: &Result<_, _>| matches!(outcome, Err(IntakeError::Busy { .. }));
     assert!(outcomes.iter().any(busy), "{outcomes:?}");
     running.recorder.release();
-    assert_eq!(
-        stored(&running.intake.accept(&[to_users("after", 1)]).await[0]),
-        1
-    );
+    assert_eq!(stored(&running.intake.accept(&[to_users("after", 1)]).await[0]), 1);
 }
 
 #[tokio::test]
@@ -224,8 +183,5 @@ async fn what_is_queued_when_the_node_stops_is_stored_and_what_comes_later_is_re
         done.unwrap();
     }
     let outcome = running.intake.accept(&[to_users("late", 1)]).await;
-    assert!(
-        matches!(outcome[0], Err(IntakeError::Stopping)),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome[0], Err(IntakeError::Stopping)), "{outcome:?}");
 }
