@@ -1,0 +1,99 @@
+//! Acknowledgements on their way to the store, some at a time.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use tidings_core::{
+    delivery::Delivery,
+    ids::{Seq, UserId},
+    ports::NotificationStore,
+};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Acknowledgements that may wait; beyond it sessions wait to hand over theirs.
+const QUEUE: usize = 4096;
+/// How long acknowledgements gather before they are stored.
+const GATHER: Duration = Duration::from_millis(50);
+/// Users whose acknowledgements are stored at a time: they share the store's transactions.
+const STORING: usize = 64;
+
+/// A client has everything up to `seq`.
+#[derive(Debug)]
+pub(super) struct Ack {
+    pub(super) user: UserId,
+    pub(super) seq: Seq,
+    pub(super) deliveries: Vec<Delivery>,
+}
+
+/// Where sessions leave acknowledgements.
+#[derive(Debug, Clone)]
+pub struct AckLog(mpsc::Sender<Ack>);
+
+impl AckLog {
+    /// Hands over an acknowledgement; waits while too many are waiting.
+    pub(super) async fn note(&self, ack: Ack) {
+        // The flusher outlives the sessions; if it is gone the node is being cut off, and the push
+        // that this would have cancelled is sent: at least once, as promised.
+        let _taken = self.0.send(ack).await.is_ok();
+    }
+}
+
+/// Stores acknowledgements, some at a time.
+pub struct AckFlusher {
+    acks: mpsc::Receiver<Ack>,
+    store: Arc<dyn NotificationStore>,
+}
+
+impl AckFlusher {
+    /// A flusher to `store`, and the log that feeds it.
+    #[must_use]
+    pub fn new(store: Arc<dyn NotificationStore>) -> (Self, AckLog) {
+        let (sender, acks) = mpsc::channel(QUEUE);
+        (Self { acks, store }, AckLog(sender))
+    }
+
+    /// Stores acknowledgements until `stop`, then what is queued by then.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                ack = self.acks.recv() => ack,
+                () = stop.cancelled(), if !self.acks.is_closed() => {
+                    self.acks.close();
+                    continue;
+                }
+            };
+            let Some(first) = first else { return };
+            let mut gathered = HashMap::new();
+            add(&mut gathered, first);
+            let until = Instant::now() + GATHER;
+            while gathered.len() < QUEUE {
+                match tokio::time::timeout_at(until, self.acks.recv()).await {
+                    Ok(Some(ack)) => add(&mut gathered, ack),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            self.store(gathered).await;
+        }
+    }
+
+    async fn store(&self, gathered: HashMap<UserId, (Seq, Vec<Delivery>)>) {
+        let start = Instant::now();
+        let store = &self.store;
+        stream::iter(gathered)
+            .for_each_concurrent(STORING, |(user, (seq, deliveries))| async move {
+                if let Err(error) = store.acknowledge(&user, seq, deliveries).await {
+                    // The client keeps its place; at worst it is pushed what it has seen.
+                    tracing::warn!(%error, "acknowledgements were not stored");
+                }
+            })
+            .await;
+        metrics::histogram!("tidings_realtime_ack_flush_seconds").record(start.elapsed());
+    }
+}
+
+fn add(gathered: &mut HashMap<UserId, (Seq, Vec<Delivery>)>, ack: Ack) {
+    let entry = gathered.entry(ack.user).or_default();
+    entry.0 = entry.0.max(ack.seq);
+    entry.1.extend(ack.deliveries);
+}

@@ -1,0 +1,184 @@
+//! Lets clients in: hello, token, a place in the pool, welcome.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tidings_core::{
+    clock::{Clock, Timestamp},
+    ids::{Seq, UserId},
+    ports::NotificationStore,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    acks::AckLog,
+    pool::ConnectionPool,
+    protocol::{BadFrame, ClientFrame, CloseCode, ServerFrame, read_frame},
+    session::{Ending, Session},
+    socket::{Incoming, SessionSocket},
+};
+
+/// Bounds of live sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct RealtimeConfig {
+    /// Notifications that are read from the store at a time.
+    pub replay_page: usize,
+    /// How long a client may take to say hello.
+    pub hello_timeout: Duration,
+    /// How long a session may be silent before it is pinged; twice that, and it is closed. Also how
+    /// long a client may take to read a frame.
+    pub heartbeat: Duration,
+    /// Clients of a stopping node come back after a random time up to this.
+    pub drain_retry: Duration,
+}
+
+/// Who a token stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionIdentity {
+    /// The user.
+    pub user: UserId,
+    /// When the token ends, and the session with it.
+    pub expires_at: Timestamp,
+}
+
+/// The token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct SessionRefused {
+    /// Why, for the client.
+    pub reason: String,
+}
+
+/// Checks the tokens of sessions.
+#[async_trait]
+pub trait SessionAuthenticator: Send + Sync + 'static {
+    /// Says who a token stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionRefused`].
+    async fn authenticate(&self, token: &str) -> Result<SessionIdentity, SessionRefused>;
+}
+
+/// Serves live sessions.
+pub struct WebSocketHandler {
+    pub(super) config: RealtimeConfig,
+    pub(super) pool: Arc<ConnectionPool>,
+    pub(super) store: Arc<dyn NotificationStore>,
+    pub(super) acks: AckLog,
+    pub(super) clock: Arc<dyn Clock>,
+    authenticator: Arc<dyn SessionAuthenticator>,
+}
+
+impl WebSocketHandler {
+    /// A handler whose sessions have their places in `pool`.
+    pub fn new(
+        config: RealtimeConfig,
+        pool: Arc<ConnectionPool>,
+        store: Arc<dyn NotificationStore>,
+        acks: AckLog,
+        authenticator: Arc<dyn SessionAuthenticator>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { config, pool, store, acks, clock, authenticator }
+    }
+
+    /// Serves one connection until it ends, its token ends, or `stop`.
+    pub async fn serve<S: SessionSocket>(&self, mut socket: S, stop: CancellationToken) {
+        let hello = tokio::select! {
+            hello = tokio::time::timeout(self.config.hello_timeout, self.hello(&mut socket)) => hello,
+            () = stop.cancelled() => return self.say_bye(socket).await,
+        };
+        let ending = match hello {
+            Ok(Ok(hello)) => self.session(&mut socket, hello, &stop).await,
+            Ok(Err(ending)) => ending,
+            Err(_) => Ending::Close(CloseCode::HeartbeatMissed, "no hello in time".to_owned()),
+        };
+        match ending {
+            Ending::Gone => {}
+            Ending::Close(code, reason) => socket.close(code, &reason).await,
+            Ending::Stop => self.say_bye(socket).await,
+        }
+    }
+
+    async fn hello<S: SessionSocket>(&self, socket: &mut S) -> Result<Hello, Ending> {
+        let text = loop {
+            match socket.receive().await? {
+                Incoming::Text(text) => break text,
+                Incoming::Alive => {}
+                Incoming::Binary => return Err(Ending::malformed("frames are JSON text")),
+            }
+        };
+        let (token, last_seq) = match read_frame(&text) {
+            Ok(ClientFrame::Hello { token, last_seq }) => (token, last_seq),
+            Ok(_) | Err(BadFrame::UnknownType(_)) => {
+                return Err(Ending::malformed("the first frame has to be hello"));
+            }
+            Err(BadFrame::Malformed(problem)) => return Err(Ending::malformed(&problem)),
+        };
+        let identity = self
+            .authenticator
+            .authenticate(&token)
+            .await
+            .map_err(|refused| Ending::Close(CloseCode::NotAuthenticated, refused.reason))?;
+        Ok(Hello { identity, last_seq: last_seq.map(Seq) })
+    }
+
+    async fn session<S: SessionSocket>(
+        &self,
+        socket: &mut S,
+        hello: Hello,
+        stop: &CancellationToken,
+    ) -> Ending {
+        let Hello { identity, last_seq } = hello;
+        // Register before the first read: what is committed between the two is in the mailbox.
+        let registration = match self.pool.register(&identity.user) {
+            Ok(registration) => registration,
+            Err(full) => return Ending::Close(CloseCode::TooManyConnections, full.to_string()),
+        };
+        let inbox = match self.store.inbox(&identity.user).await {
+            Ok(inbox) => inbox,
+            Err(error) => {
+                tracing::warn!(%error, "a session was not opened");
+                let reason = "the store is not available".to_owned();
+                return Ending::Close(CloseCode::Restarting, reason);
+            }
+        };
+        let id = Uuid::now_v7().to_string();
+        let welcome = ServerFrame::Welcome {
+            session: &id,
+            user: &identity.user,
+            seq: inbox.last_seq,
+            unread: inbox.unread,
+            heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
+        };
+        if socket.send(&welcome.to_text()).await.is_err() {
+            return Ending::Gone;
+        }
+        // A place that the inbox does not have yet, as after a restored backup, is its head.
+        let from = last_seq.map_or(inbox.last_seq, |seq| seq.min(inbox.last_seq));
+        let session = Session::new(self, identity, id, from, inbox.last_seq, registration);
+        match session.run(socket, stop).await {
+            Ok(never) => match never {},
+            Err(ending) => ending,
+        }
+    }
+
+    /// Asks the client to come back after a random time, so that not all come at once.
+    async fn say_bye<S: SessionSocket>(&self, mut socket: S) {
+        let most = u64::try_from(self.config.drain_retry.as_millis()).unwrap_or(u64::MAX);
+        let retry_ms = rand::random_range(0..=most);
+        let bye = ServerFrame::Bye { reason: "the node is stopping", retry_ms }.to_text();
+        // A client that reads neither is cut off with the rest of the node.
+        let said = tokio::time::timeout(Duration::from_secs(2), socket.send(&bye)).await;
+        if matches!(said, Ok(Ok(()))) {
+            socket.close(CloseCode::Restarting, "the node is stopping").await;
+        }
+    }
+}
+
+struct Hello {
+    identity: SessionIdentity,
+    last_seq: Option<Seq>,
+}
