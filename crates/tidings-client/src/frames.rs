@@ -36,3 +36,34 @@ pub(crate) struct ServerFrame<'a> {
     #[serde(default, borrow)]
     pub(crate) notification: Option<&'a RawValue>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixtures(json: &str) -> Vec<serde_json::Value> {
+        let all: Vec<serde_json::Value> = serde_json::from_str(json).unwrap();
+        all.into_iter().map(|fixture| fixture["frame"].clone()).collect()
+    }
+
+    #[test]
+    fn the_server_frames_of_the_fixtures_can_be_read() {
+        for frame in fixtures(include_str!("../../../api/fixtures/server-frames.json")) {
+            let text = frame.to_string();
+            let read: ServerFrame<'_> = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.kind, frame["type"]);
+            assert_eq!(read.seq, frame["seq"].as_u64());
+            assert_eq!(read.retry_ms, frame["retry_ms"].as_u64());
+        }
+    }
+
+    #[test]
+    fn what_a_client_says_is_in_the_fixtures() {
+        let known = fixtures(include_str!("../../../api/fixtures/client-frames.json"));
+        let hello = ClientFrame::Hello { token: "user:u_7", last_seq: None };
+        for said in [hello, ClientFrame::Ack { seq: 42 }, ClientFrame::Pong] {
+            let said = serde_json::to_value(&said).unwrap();
+            assert!(known.contains(&said), "{said}");
+        }
+    }
+}

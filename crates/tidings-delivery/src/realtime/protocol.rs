@@ -229,6 +229,59 @@ mod tests {
         }
     }
 
+    fn fixtures(json: &str) -> Vec<serde_json::Value> {
+        let all: Vec<serde_json::Value> = serde_json::from_str(json).unwrap();
+        all.into_iter().map(|fixture| fixture["frame"].clone()).collect()
+    }
+
+    #[test]
+    fn the_client_frames_of_the_fixtures_can_be_read() {
+        let frames = fixtures(include_str!("../../../../api/fixtures/client-frames.json"));
+        for frame in frames {
+            let text = frame.to_string();
+            assert!(read_frame(&text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_server_frames_of_the_fixtures_are_what_is_written() {
+        let event = r#"{"id":"evt_01J","source":"posts","type":"like","time":"2026-11-23T09:00:00Z",
+            "actor":"u_42","object":{"type":"post","id":"p_9","url":"app://posts/p_9"},
+            "title":"Ann liked your photo","body":"Sunset over the bay","data":{"any":"json"},
+            "priority":"high","ttl_seconds":86400,"group":"like:p_9","audience":{"users":["u_7"]}}"#;
+        let now: Timestamp = "2026-11-23T09:00:00.123Z".parse().unwrap();
+        let user = UserId::new("u_7").unwrap();
+        let id = NotificationId { inbox: InboxNumber(7), seq: Seq(42) };
+        let notification = Notification {
+            id,
+            user: user.clone(),
+            event: IncomingEvent::from_json(event.as_bytes(), now).unwrap().event,
+            created_at: now,
+            state: NotificationState::default(),
+        };
+        let (up_to, ids) = (Selection::UpTo(id.seq), Selection::Ids(vec![id]));
+        let frames = [
+            ServerFrame::Welcome {
+                session: "01993d2e-0000-7000-8000-000000000001",
+                user: &user,
+                seq: id.seq,
+                unread: 3,
+                heartbeat_ms: 25_000,
+            },
+            ServerFrame::Notification { seq: id.seq, notification: &notification },
+            ServerFrame::Update { what: Marked::new(Mark::Read, &up_to), unread: 0 },
+            ServerFrame::Update { what: Marked::new(Mark::Archived, &ids), unread: 2 },
+            ServerFrame::Ping,
+            ServerFrame::Pong,
+            ServerFrame::Error { reason: "there is no frame of type \"wave\" in tidings.v1" },
+            ServerFrame::Bye { reason: "the node is stopping", retry_ms: 1_723 },
+        ];
+        let written: Vec<serde_json::Value> =
+            frames.iter().map(|frame| serde_json::from_str(&frame.to_text()).unwrap()).collect();
+        let kept = fixtures(include_str!("../../../../api/fixtures/server-frames.json"));
+        assert_eq!(written, kept);
+    }
+
     #[test]
     fn an_unknown_type_is_told_apart_from_nonsense() {
         assert!(matches!(read_frame(r#"{"type":"wave"}"#), Err(BadFrame::UnknownType(_))));

@@ -1,0 +1,320 @@
+//! An inbox in memory, and a socket that is a pair of queues.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tidings_core::{
+    batch::{AppendedEvent, NotificationBatch, StoredNotification},
+    clock::{Clock, SystemClock, Timestamp},
+    delivery::Delivery,
+    event::{Event, IncomingEvent},
+    ids::{InboxNumber, NotificationId, Seq, UserId},
+    inbox::{InboxState, Mark, Selection},
+    notification::{Notification, NotificationState},
+    ports::{LiveNotifications, NotificationStore, StoreError},
+};
+use tidings_delivery::realtime::{
+    AckFlusher, CloseCode, ConnectionPool, Incoming, RealtimeConfig, SessionAuthenticator,
+    SessionIdentity, SessionRefused, SessionSocket, SocketClosed, WebSocketHandler,
+};
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(25);
+
+#[derive(Default)]
+struct Inbox {
+    events: Vec<Arc<Event>>,
+    acked: Seq,
+    read: Seq,
+    deliveries: Vec<Delivery>,
+}
+
+/// One inbox of one user.
+#[derive(Default)]
+pub(crate) struct OneInbox {
+    inbox: Mutex<Inbox>,
+    gone: AtomicBool,
+}
+
+impl OneInbox {
+    /// Stores a notification and says what a pipeline would broadcast.
+    pub(crate) fn append_one(&self) -> AppendedEvent {
+        let mut inbox = self.inbox.lock().unwrap();
+        let number = inbox.events.len() + 1;
+        let json = format!(
+            r#"{{"id":"e{number}","source":"s","type":"t","audience":{{"users":["ann"]}}}}"#
+        );
+        let event = IncomingEvent::from_json(json.as_bytes(), Timestamp::from_millis(0));
+        let event = event.unwrap().event;
+        inbox.events.push(Arc::clone(&event));
+        let stored = StoredNotification { user: ann(), id: id(number as u64) };
+        AppendedEvent { event, created_at: created_at(), stored: vec![stored], duplicates: 0 }
+    }
+
+    pub(crate) fn set_gone(&self, gone: bool) {
+        self.gone.store(gone, Ordering::SeqCst);
+    }
+
+    pub(crate) fn acked(&self) -> Seq {
+        self.inbox.lock().unwrap().acked
+    }
+
+    pub(crate) fn deliveries(&self) -> Vec<Delivery> {
+        self.inbox.lock().unwrap().deliveries.clone()
+    }
+
+    fn here(&self) -> Result<std::sync::MutexGuard<'_, Inbox>, StoreError> {
+        if self.gone.load(Ordering::SeqCst) {
+            let source = "told to be gone".into();
+            return Err(StoreError::Unavailable { op: "read", backend: "double", source });
+        }
+        Ok(self.inbox.lock().unwrap())
+    }
+}
+
+impl Inbox {
+    fn state(&self) -> InboxState {
+        let last_seq = Seq(self.events.len() as u64);
+        let unread = last_seq.0.saturating_sub(self.read.0);
+        InboxState { last_seq, acked_seq: self.acked, unread }
+    }
+}
+
+pub(crate) fn ann() -> UserId {
+    UserId::new("ann").unwrap()
+}
+
+fn id(seq: u64) -> NotificationId {
+    NotificationId { inbox: InboxNumber(7), seq: Seq(seq) }
+}
+
+fn created_at() -> Timestamp {
+    Timestamp::from_millis(1_000)
+}
+
+#[async_trait]
+impl NotificationStore for OneInbox {
+    async fn append(
+        &self,
+        _: NotificationBatch,
+        _: Timestamp,
+    ) -> Result<Vec<AppendedEvent>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn inbox(&self, _: &UserId) -> Result<InboxState, StoreError> {
+        Ok(self.here()?.state())
+    }
+
+    async fn list_after(
+        &self,
+        _: &UserId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Notification>, StoreError> {
+        let inbox = self.here()?;
+        let numbered = (1u64..).zip(&inbox.events).filter(|(seq, _)| *seq > after.0);
+        let notification = |(seq, event): (u64, &Arc<Event>)| Notification {
+            id: id(seq),
+            user: ann(),
+            event: Arc::clone(event),
+            created_at: created_at(),
+            state: NotificationState::default(),
+        };
+        Ok(numbered.take(limit).map(notification).collect())
+    }
+
+    async fn list_newest(
+        &self,
+        _: &UserId,
+        _: Option<Seq>,
+        _: usize,
+    ) -> Result<Vec<Notification>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn find(&self, _: NotificationId) -> Result<Option<Notification>, StoreError> {
+        Ok(None)
+    }
+
+    async fn mark(
+        &self,
+        _: &UserId,
+        _: Mark,
+        selection: Selection,
+        _: Timestamp,
+    ) -> Result<InboxState, StoreError> {
+        let mut inbox = self.here()?;
+        if let Selection::UpTo(seq) = selection {
+            inbox.read = inbox.read.max(seq);
+        }
+        Ok(inbox.state())
+    }
+
+    async fn acknowledge(
+        &self,
+        _: &UserId,
+        seq: Seq,
+        deliveries: Vec<Delivery>,
+    ) -> Result<(), StoreError> {
+        let mut inbox = self.here()?;
+        inbox.acked = inbox.acked.max(seq);
+        inbox.deliveries.extend(deliveries);
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.here().map(|_| ())
+    }
+}
+
+/// Tokens are `user:ID` or `user:ID:SECONDS`.
+struct Tokens;
+
+#[async_trait]
+impl SessionAuthenticator for Tokens {
+    async fn authenticate(&self, token: &str) -> Result<SessionIdentity, SessionRefused> {
+        let mut parts = token.split(':');
+        let (Some("user"), Some(user)) = (parts.next(), parts.next()) else {
+            return Err(SessionRefused { reason: "not a token".to_owned() });
+        };
+        let lasts = parts.next().map_or(86_400_000, |secs| secs.parse().unwrap());
+        let expires_at = SystemClock.now().after(Duration::from_secs(lasts));
+        Ok(SessionIdentity { user: UserId::new(user).unwrap(), expires_at })
+    }
+}
+
+/// The server's end of a connection. A `None` from the client is a connection that broke.
+pub(crate) struct QueueSocket {
+    incoming: mpsc::Receiver<String>,
+    outgoing: mpsc::Sender<Sent>,
+}
+
+/// What a client sees.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Sent {
+    Frame(Value),
+    Close(u16),
+}
+
+impl SessionSocket for QueueSocket {
+    async fn receive(&mut self) -> Result<Incoming, SocketClosed> {
+        self.incoming.recv().await.map(Incoming::Text).ok_or(SocketClosed)
+    }
+
+    async fn send(&mut self, text: &str) -> Result<(), SocketClosed> {
+        let frame = serde_json::from_str(text).unwrap();
+        self.outgoing.send(Sent::Frame(frame)).await.map_err(|_| SocketClosed)
+    }
+
+    async fn close(self, code: CloseCode, _: &str) {
+        let _unheard = self.outgoing.send(Sent::Close(code.code())).await.is_err();
+    }
+}
+
+/// The client's end of a connection.
+pub(crate) struct Client {
+    say: mpsc::Sender<String>,
+    hear: mpsc::Receiver<Sent>,
+}
+
+impl Client {
+    pub(crate) async fn say(&self, frame: &Value) {
+        self.say.send(frame.to_string()).await.unwrap();
+    }
+
+    pub(crate) async fn say_text(&self, text: &str) {
+        self.say.send(text.to_owned()).await.unwrap();
+    }
+
+    /// The next frame or close; panics when the connection ended without one.
+    pub(crate) async fn hear(&mut self) -> Sent {
+        tokio::time::timeout(Duration::from_secs(3_600), self.hear.recv()).await.unwrap().unwrap()
+    }
+
+    /// The next frame, which has to be of this type.
+    pub(crate) async fn hear_frame(&mut self, kind: &str) -> Value {
+        match self.hear().await {
+            Sent::Frame(frame) if frame["type"] == kind => frame,
+            other => panic!("{other:?} instead of {kind}"),
+        }
+    }
+
+    /// The next notification's `seq`.
+    pub(crate) async fn hear_seq(&mut self) -> u64 {
+        self.hear_frame("notification").await["seq"].as_u64().unwrap()
+    }
+
+    /// What has arrived already.
+    pub(crate) fn heard(&mut self) -> Option<Sent> {
+        self.hear.try_recv().ok()
+    }
+}
+
+/// A handler with its inbox, pool and acknowledgements.
+pub(crate) struct Server {
+    pub(crate) inbox: Arc<OneInbox>,
+    pub(crate) pool: Arc<ConnectionPool>,
+    pub(crate) stop: CancellationToken,
+    handler: Arc<WebSocketHandler>,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// A server with mailboxes of `mailbox` frames and pages of `page` notifications.
+    pub(crate) fn new(mailbox: usize, page: usize) -> Self {
+        let inbox = Arc::new(OneInbox::default());
+        let pool = Arc::new(ConnectionPool::new(4, 3, mailbox));
+        let store: Arc<dyn NotificationStore> = inbox.clone();
+        let (flusher, acks) = AckFlusher::new(Arc::clone(&store));
+        let config = RealtimeConfig {
+            replay_page: page,
+            hello_timeout: Duration::from_secs(10),
+            heartbeat: HEARTBEAT,
+            drain_retry: Duration::from_secs(5),
+        };
+        let clock = Arc::new(SystemClock);
+        let tokens = Arc::new(Tokens);
+        let handler =
+            WebSocketHandler::new(config, Arc::clone(&pool), store, acks, tokens, clock);
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(flusher.run(stop.clone()));
+        Self { inbox, pool, stop, handler: Arc::new(handler), tasks }
+    }
+
+    /// Connects a client that can leave `unread` frames unread.
+    pub(crate) fn connect(&mut self, unread: usize) -> Client {
+        let (say, incoming) = mpsc::channel(64);
+        let (outgoing, hear) = mpsc::channel(unread);
+        let socket = QueueSocket { incoming, outgoing };
+        let (handler, stop) = (Arc::clone(&self.handler), self.stop.clone());
+        self.tasks.spawn(async move { handler.serve(socket, stop).await });
+        Client { say, hear }
+    }
+
+    /// Connects a client that is welcome.
+    pub(crate) async fn welcome(&mut self, last_seq: Option<u64>) -> Client {
+        let mut client = self.connect(1_000);
+        let mut hello = serde_json::json!({"type": "hello", "token": "user:ann"});
+        if let Some(seq) = last_seq {
+            hello["last_seq"] = seq.into();
+        }
+        client.say(&hello).await;
+        client.hear_frame("welcome").await;
+        client
+    }
+
+    /// Stores a notification and broadcasts it.
+    pub(crate) fn tell(&self) {
+        self.pool.broadcast_notification(&self.inbox.append_one());
+    }
+}

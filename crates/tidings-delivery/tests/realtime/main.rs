@@ -1,0 +1,6 @@
+//! Live sessions against an inbox in memory, over a socket that is a pair of queues.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
+
+mod doubles;
+mod order;
+mod rules;

@@ -1,0 +1,212 @@
+//! What a session promises, rule by rule.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tidings_core::{ids::Seq, inbox::{Mark, Selection}, ports::Presence};
+
+use crate::doubles::{HEARTBEAT, Sent, Server, ann};
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_no_seq_gets_what_is_new() {
+    let mut server = Server::new(8, 3);
+    server.tell();
+    let mut client = server.welcome(None).await;
+    server.tell();
+    assert_eq!(client.hear_seq().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_back_gets_everything_since_and_then_what_is_new() {
+    let mut server = Server::new(8, 3);
+    for _ in 0..10 {
+        server.tell();
+    }
+    let mut client = server.welcome(Some(4)).await;
+    server.tell();
+    for seq in 5..=11 {
+        assert_eq!(client.hear_seq().await, seq);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seq_that_the_inbox_does_not_have_counts_as_its_newest() {
+    let mut server = Server::new(8, 3);
+    server.tell();
+    let mut client = server.welcome(Some(99)).await;
+    server.tell();
+    assert_eq!(client.hear_seq().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_loses_its_queue_and_not_one_notification() {
+    let mut server = Server::new(2, 3);
+    let mut client = server.connect(1);
+    client.say(&json!({"type": "hello", "token": "user:ann"})).await;
+    client.hear_frame("welcome").await;
+    for _ in 0..50 {
+        server.tell();
+        tokio::task::yield_now().await;
+    }
+    for seq in 1..=50 {
+        assert_eq!(client.hear_seq().await, seq);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_for_a_heartbeat_is_cut_off_as_too_slow() {
+    let mut server = Server::new(2, 3);
+    let mut client = server.connect(1);
+    client.say(&json!({"type": "hello", "token": "user:ann"})).await;
+    client.hear_frame("welcome").await;
+    for _ in 0..5 {
+        server.tell();
+    }
+    tokio::time::sleep(2 * HEARTBEAT).await;
+    let mut last = client.hear().await;
+    while let Sent::Frame(_) = last {
+        last = client.hear().await;
+    }
+    assert_eq!(last, Sent::Close(4508));
+    assert!(!server.pool.is_online(&ann()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ack_reaches_the_store_with_its_deliveries() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.welcome(None).await;
+    for seq in 1..=3 {
+        server.tell();
+        assert_eq!(client.hear_seq().await, seq);
+    }
+    client.say(&json!({"type": "ack", "seq": 2})).await;
+    client.say(&json!({"type": "ack", "seq": 2})).await;
+    while server.inbox.acked() != Seq(2) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let seqs: Vec<_> =
+        server.inbox.deliveries().iter().map(|delivery| delivery.notification.seq.0).collect();
+    assert_eq!(seqs, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_are_mirrored_to_all_the_users_sessions() {
+    let mut server = Server::new(8, 3);
+    server.tell();
+    let mut phone = server.welcome(None).await;
+    let mut laptop = server.welcome(None).await;
+    phone.say(&json!({"type": "read", "up_to_seq": 1})).await;
+    for client in [&mut phone, &mut laptop] {
+        let update = client.hear_frame("update").await;
+        assert_eq!(update, json!({"type": "update", "read": {"up_to_seq": 1}, "unread": 0}));
+    }
+    server.pool.broadcast_mark(&ann(), Mark::Archived, &Selection::UpTo(Seq(1)), 0);
+    assert_eq!(laptop.hear_frame("update").await["archived"], json!({"up_to_seq": 1}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_makes_no_sense_is_closed_with_4400() {
+    for text in [
+        "not json",
+        "[]",
+        r#"{"type":"hello","token":"user:ann"}"#,
+        r#"{"type":"ack","seq":1}"#,
+        r#"{"type":"ack"}"#,
+        r#"{"type":"read"}"#,
+        r#"{"type":"read","up_to_seq":1,"ids":[]}"#,
+    ] {
+        let mut server = Server::new(8, 3);
+        let mut client = server.welcome(None).await;
+        client.say_text(text).await;
+        assert_eq!(client.hear().await, Sent::Close(4400), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_frame_has_to_be_a_hello_with_a_valid_token_in_time() {
+    for (first, code) in [
+        (r#"{"type":"ping"}"#, 4400),
+        (r#"{"type":"hello"}"#, 4400),
+        (r#"{"type":"wave"}"#, 4400),
+        (r#"{"type":"hello","token":"forged"}"#, 4401),
+    ] {
+        let mut server = Server::new(8, 3);
+        let mut client = server.connect(8);
+        client.say_text(first).await;
+        assert_eq!(client.hear().await, Sent::Close(code), "{first}");
+    }
+    let mut server = Server::new(8, 3);
+    let mut silent = server.connect(8);
+    assert_eq!(silent.hear().await, Sent::Close(4408));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_frame_is_answered_and_the_session_goes_on() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.welcome(None).await;
+    client.say(&json!({"type": "wave"})).await;
+    client.hear_frame("error").await;
+    client.say(&json!({"type": "ping"})).await;
+    client.hear_frame("pong").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_pinged_after_a_heartbeat_and_closed_after_two() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.welcome(None).await;
+    client.hear_frame("ping").await;
+    client.say(&json!({"type": "pong"})).await;
+    client.hear_frame("ping").await;
+    assert_eq!(client.hear().await, Sent::Close(4408));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_ends_with_its_token() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.connect(8);
+    client.say(&json!({"type": "hello", "token": "user:ann:0"})).await;
+    client.hear_frame("welcome").await;
+    assert_eq!(client.hear().await, Sent::Close(4401));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_session_too_many_is_closed_with_4429() {
+    let mut server = Server::new(8, 3);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(server.welcome(None).await);
+    }
+    let mut fourth = server.connect(8);
+    fourth.say(&json!({"type": "hello", "token": "user:ann"})).await;
+    assert_eq!(fourth.hear().await, Sent::Close(4429));
+    drop(open);
+    while server.pool.is_online(&ann()) {
+        tokio::task::yield_now().await;
+    }
+    server.welcome(None).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_outlives_its_store() {
+    let mut server = Server::new(2, 3);
+    let mut client = server.welcome(None).await;
+    server.inbox.set_gone(true);
+    // Not broadcast, so that only the store can tell.
+    server.inbox.append_one();
+    server.tell();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(client.heard(), None, "2 must not come before 1");
+    server.inbox.set_gone(false);
+    assert_eq!(client.hear_seq().await, 1);
+    assert_eq!(client.hear_seq().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_node_says_bye_and_closes_with_1012() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.welcome(None).await;
+    server.stop.cancel();
+    let bye = client.hear_frame("bye").await;
+    assert!(bye["retry_ms"].as_u64().unwrap() <= 5_000);
+    assert_eq!(client.hear().await, Sent::Close(1012));
+}
