@@ -1,0 +1,71 @@
+//! What a process and its children used.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+/// CPU time and memory of a process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// User and system time.
+    pub cpu: Duration,
+    /// Resident memory, in bytes.
+    pub rss_bytes: u64,
+}
+
+/// The clock ticks of `/proc/PID/stat`: 100 a second on every Linux that Rust supports.
+const TICKS_PER_SEC: u64 = 100;
+
+/// The usage of `root` and all its descendants that live now, by process id and name.
+#[must_use]
+pub fn tree(root: u32) -> BTreeMap<(u32, String), Usage> {
+    let mut parents = BTreeMap::new();
+    let mut stats = BTreeMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        if let Some((parent, name, usage)) = stat(pid) {
+            parents.insert(pid, parent);
+            stats.insert((pid, name), usage);
+        }
+    }
+    let belongs = |mut pid: u32| loop {
+        if pid == root {
+            return true;
+        }
+        match parents.get(&pid) {
+            Some(parent) if *parent != pid => pid = *parent,
+            _ => return false,
+        }
+    };
+    stats.retain(|(pid, _), _| belongs(*pid));
+    stats
+}
+
+/// Parent, command line word and usage of a process.
+fn stat(pid: u32) -> Option<(u32, String, Usage)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses and may hold anything: fields are counted from the last one.
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    let ticks = number(11)? + number(12)?;
+    let cpu = Duration::from_millis(ticks * 1000 / TICKS_PER_SEC);
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = rss.and_then(|rss| rss.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let args = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let word = args.split(|byte| *byte == 0).nth(1).unwrap_or_default();
+    let name = String::from_utf8_lossy(word).into_owned();
+    Some((u32::try_from(number(1)?).ok()?, name, Usage { cpu, rss_bytes: kib? * 1024 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_holds_the_process_itself() {
+        let me = std::process::id();
+        assert!(tree(me).iter().any(|((pid, _), usage)| *pid == me && usage.rss_bytes > 0));
+    }
+}
