@@ -283,8 +283,7 @@ impl Server {
         };
         let clock = Arc::new(SystemClock);
         let tokens = Arc::new(Tokens);
-        let handler =
-            WebSocketHandler::new(config, Arc::clone(&pool), store, acks, tokens, clock);
+        let handler = WebSocketHandler::new(config, Arc::clone(&pool), store, acks, tokens, clock);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(flusher.run(stop.clone()));

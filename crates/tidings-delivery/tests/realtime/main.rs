@@ -1,5 +1,9 @@
 //! Live sessions against an inbox in memory, over a socket that is a pair of queues.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on says where it stood"
+)]
 
 mod doubles;
 mod order;

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tidings_core::{ids::Seq, inbox::{Mark, Selection}, ports::Presence};
+use tidings_core::{
+    ids::Seq,
+    inbox::{Mark, Selection},
+    ports::Presence,
+};
 
 use crate::doubles::{HEARTBEAT, Sent, Server, ann};
 

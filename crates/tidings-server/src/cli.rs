@@ -1,0 +1,175 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Tidings tells people what happened.
+///
+/// Events come in over HTTP; Tidings works out who should know, keeps every notification in that
+/// person's inbox, and gets it onto a screen: over WebSocket when they are online, over APNs or FCM
+/// when they are not.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidings",
+    version = concat!(
+        env!("CARGO_PKG_VERSION"), " (", env!("TIDINGS_COMMIT"), ", ", env!("TIDINGS_BUILD"), ")"
+    ),
+    after_help = "Start here:\n  \
+        tidings demo                     see it work on a real social graph, no set-up\n  \
+        tidings serve                    run a node on 127.0.0.1:7700, data in ./tidings-data\n  \
+        tidings tail --user u_7          watch a user's notifications arrive\n  \
+        tidings config print             every option and its value"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node.
+    Serve(ServeArgs),
+    /// Run a node with a real follow graph, a stream of events, clients and push simulators.
+    Demo(DemoArgs),
+    /// Print a user's notifications as they arrive.
+    Tail(TailArgs),
+    /// Check or show the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make server API keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Make a token for a user with the configured HS256 secret, for trying things out.
+    Token(TokenArgs),
+    /// Print the OpenAPI description of the HTTP API.
+    Openapi,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML); ./tidings.toml is read if there is one and none is named.
+    #[arg(long, short, value_name = "FILE", env = "TIDINGS_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// Flags of `tidings serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Address to listen on, instead of `server.listen`.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Data directory, instead of `store.data_dir`.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Write the address that the node listens on to this file once it is ready.
+    #[arg(long, value_name = "FILE")]
+    pub address_file: Option<PathBuf>,
+    /// Stop when standard input ends: for a parent process that must not leave a node behind.
+    #[arg(long)]
+    pub stop_with_stdin: bool,
+}
+
+/// Flags of `tidings demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Follow graph: `small` (wiki-vote, 7,115 users), `medium` (epinions, 75,879 users), or an edge
+    /// list file (`follower followee` per line, plain or .gz).
+    #[arg(long, default_value = "small", value_name = "GRAPH")]
+    pub graph: String,
+    /// Events per second; 0 sends as fast as they are accepted.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub rate: u32,
+    /// Users with a live session; everyone else has a phone.
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    pub online: usize,
+    /// Stop after this many seconds of events.
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// Stop after this many events.
+    #[arg(long, value_name = "N")]
+    pub events: Option<u64>,
+    /// Print one line of JSON at the end, and nothing else on standard output. Without --seconds or
+    /// --events it stops after 30 seconds.
+    #[arg(long)]
+    pub json: bool,
+    /// Seed of the stream: the same seed tells the same story.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Keep the data here instead of a temporary directory.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address of the node.
+    #[arg(long, default_value = "127.0.0.1:7700", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+}
+
+/// Flags of `tidings tail`.
+#[derive(Debug, Args)]
+pub struct TailArgs {
+    /// The user.
+    #[arg(long, value_name = "ID")]
+    pub user: String,
+    /// Address of the node.
+    #[arg(long, default_value = "http://127.0.0.1:7700", value_name = "URL", env = "TIDINGS_URL")]
+    pub url: String,
+    /// The user's token; a node without keys takes `user:ID`, which is the default.
+    #[arg(long, value_name = "TOKEN", env = "TIDINGS_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Show what came after this `seq` first; 0 shows the whole inbox.
+    #[arg(long, value_name = "SEQ")]
+    pub since: Option<u64>,
+    /// Print each notification as a line of JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Stop after this many notifications.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
+/// What can be done with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration is valid, and what is wrong with it.
+    Check(ConfigArgs),
+    /// Print the configuration as it is in effect, without secrets.
+    Print(ConfigArgs),
+    /// Print the default file, with a comment on every option.
+    Default,
+    /// Print the reference in Markdown.
+    Docs,
+}
+
+/// What can be done with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key. It is shown once; the configuration keeps a digest of it.
+    Create {
+        /// Name of the key, for the log.
+        #[arg(long, default_value = "backend", value_name = "NAME")]
+        name: String,
+        /// What the key may do; may be given many times. All scopes unless given.
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+    },
+}
+
+/// Flags of `tidings token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The user.
+    #[arg(long, value_name = "ID")]
+    pub user: String,
+    /// How long the token is good for, in seconds.
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+    pub ttl: u64,
+}

@@ -1,0 +1,156 @@
+//! What the types cannot say about options: ranges, and what goes together.
+
+use std::{fmt, ops::RangeInclusive};
+
+use super::model::{AuthSection, Config, PushSection};
+use crate::auth::Scope;
+
+/// An option with a value that it cannot have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// Path of the option, for example `server.listen`.
+    pub option: String,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+impl fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.option, self.problem)
+    }
+}
+
+struct Problems(Vec<ConfigProblem>);
+
+impl Problems {
+    fn add(&mut self, option: &str, problem: impl Into<String>) {
+        self.0.push(ConfigProblem { option: option.to_owned(), problem: problem.into() });
+    }
+
+    fn range<T: PartialOrd + fmt::Display + Copy>(
+        &mut self,
+        option: &str,
+        value: T,
+        allowed: RangeInclusive<T>,
+    ) {
+        if !allowed.contains(&value) {
+            let (least, most) = allowed.into_inner();
+            self.add(option, format!("is {value}, from {least} to {most} is allowed"));
+        }
+    }
+}
+
+/// Lists every option whose value is not valid.
+pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
+    let mut problems = Problems(Vec::new());
+    check_ranges(config, &mut problems);
+    check_push(&config.push, &mut problems);
+    check_auth(&config.auth, &mut problems);
+    if !config.server.listen.ip().is_loopback() && config.auth.keys.is_empty() {
+        problems.add(
+            "server.listen",
+            format!(
+                "{} can be reached from other machines, and no auth.keys are configured: make one \
+                 with `tidings keys create`, or listen on 127.0.0.1",
+                config.server.listen
+            ),
+        );
+    }
+    problems.0
+}
+
+fn check_ranges(config: &Config, problems: &mut Problems) {
+    let server = &config.server;
+    problems.range("server.body_limit_bytes", server.body_limit_bytes, 1024..=1 << 30);
+    problems.range("server.request_timeout_ms", server.request_timeout_ms, 100..=600_000);
+    problems.range("server.shutdown_grace_ms", server.shutdown_grace_ms, 0..=600_000);
+    let store = &config.store;
+    problems.range("store.writer_queue", store.writer_queue, 1..=100_000);
+    problems.range("store.readers", store.readers, 1..=64);
+    problems.range("store.dead_letters_max", store.dead_letters_max, 1..=10_000_000);
+    let intake = &config.intake;
+    problems.range("intake.batch_rows", intake.batch_rows, 1..=10_000);
+    problems.range("intake.batch_bytes", intake.batch_bytes, 1024..=64 << 20);
+    problems.range("intake.batch_linger_ms", intake.batch_linger_ms, 0..=1_000);
+    problems.range("intake.queue_jobs", intake.queue_jobs, 1..=1_000_000);
+    problems.range("intake.queue_bytes", intake.queue_bytes, 64 << 10..=4 << 30);
+    problems.range("intake.queue_wait_ms", intake.queue_wait_ms, 1..=60_000);
+    problems.range("intake.fanout_page", intake.fanout_page, 1..=10_000);
+    problems.range("routing.ack_wait_ms", config.routing.ack_wait_ms, 0..=3_600_000);
+    let realtime = &config.realtime;
+    problems.range("realtime.sessions_max", realtime.sessions_max, 1..=10_000_000);
+    let per_user = realtime.sessions_per_user_max;
+    problems.range("realtime.sessions_per_user_max", per_user, 1..=10_000);
+    problems.range("realtime.mailbox_frames", realtime.mailbox_frames, 1..=65_536);
+    problems.range("realtime.replay_page", realtime.replay_page, 1..=1_000);
+    problems.range("realtime.hello_timeout_ms", realtime.hello_timeout_ms, 100..=60_000);
+    problems.range("realtime.heartbeat_ms", realtime.heartbeat_ms, 1_000..=600_000);
+    problems.range("realtime.drain_retry_ms", realtime.drain_retry_ms, 0..=600_000);
+    if config.store.data_dir.as_os_str().is_empty() {
+        problems.add("store.data_dir", "is empty");
+    }
+}
+
+fn check_push(push: &PushSection, problems: &mut Problems) {
+    problems.range("push.concurrency", push.concurrency, 1..=100_000);
+    problems.range("push.lease_ms", push.lease_ms, 1_000..=3_600_000);
+    problems.range("push.request_timeout_ms", push.request_timeout_ms, 100..=60_000);
+    problems.range("push.retry.max_attempts", push.retry.max_attempts, 1..=1_000);
+    if push.lease_ms <= push.request_timeout_ms {
+        problems.add(
+            "push.lease_ms",
+            "has to be longer than push.request_timeout_ms, or a push is sent twice while it is \
+             under way",
+        );
+    }
+    if !push.apns.key_file.as_os_str().is_empty() {
+        for (option, value) in
+            [("push.apns.key_id", &push.apns.key_id), ("push.apns.team_id", &push.apns.team_id)]
+        {
+            if value.len() != 10 {
+                problems.add(option, "has 10 characters, as shown in your Apple developer account");
+            }
+        }
+    }
+    for (option, endpoint) in
+        [("push.apns.endpoint", &push.apns.endpoint), ("push.fcm.endpoint", &push.fcm.endpoint)]
+    {
+        if !endpoint.starts_with("https://") {
+            problems.add(option, "has to begin with https://");
+        }
+    }
+}
+
+fn check_auth(auth: &AuthSection, problems: &mut Problems) {
+    for (index, key) in auth.keys.iter().enumerate() {
+        let option = format!("auth.keys[{index}]");
+        let is_digest =
+            key.sha256.len() == 64 && key.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_digest {
+            problems
+                .add(&option, "sha256 takes the 64 hex digits that `tidings keys create` prints");
+        }
+        if key.name.is_empty() {
+            problems.add(&option, "name is empty; it tells keys apart in the log");
+        }
+        for scope in &key.scopes {
+            if Scope::from_name(scope).is_none() {
+                let known = Scope::ALL.map(Scope::as_str).join(", ");
+                problems.add(&option, format!("there is no scope {scope:?}; there are {known}"));
+            }
+        }
+    }
+    let tokens = &auth.tokens;
+    let ways = [
+        !tokens.hs256_secret.is_empty(),
+        !tokens.jwks_file.as_os_str().is_empty(),
+        !tokens.jwks_url.is_empty(),
+    ];
+    if ways.iter().filter(|set| **set).count() > 1 {
+        problems.add("auth.tokens", "set at most one of hs256_secret, jwks_file and jwks_url");
+    }
+    if !tokens.hs256_secret.is_empty() && tokens.hs256_secret.expose().len() < 32 {
+        problems.add("auth.tokens.hs256_secret", "has to have at least 32 bytes");
+    }
+    problems.range("auth.tokens.leeway_secs", tokens.leeway_secs, 0..=600);
+}

@@ -1,0 +1,178 @@
+//! The phones of the demo: the APNs and FCM simulators, and a device for everyone who is not online.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use futures_util::{StreamExt, stream};
+use tidings_client::Api;
+use tidings_core::{device::Platform, ids::DeviceId};
+use tidings_simulators::{
+    AcceptedPush, ApnsCredentials, ApnsSimulator, ApnsSimulatorConfig, FcmCredentials,
+    FcmSimulator, FcmSimulatorConfig,
+};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    task::JoinSet,
+};
+
+use super::{
+    display::Display,
+    graph::DemoGraph,
+    sessions::event_number,
+    tally::{Screen, Tally},
+};
+
+const APP: &str = "app.tidings.demo";
+const TEAM: &str = "DEMOTEAM01";
+const KEY: &str = "DEMOKEY001";
+const PROJECT: &str = "tidings-demo";
+/// Devices that are registered at a time.
+const REGISTERING: usize = 128;
+
+/// The simulators, and the tasks that watch what they accept.
+pub(super) struct Phones {
+    apns: ApnsSimulator,
+    fcm: FcmSimulator,
+    files: Files,
+    watchers: JoinSet<()>,
+}
+
+/// What the node needs to be let in by the simulators.
+struct Files {
+    apns_key: PathBuf,
+    apns_ca: PathBuf,
+    fcm_account: PathBuf,
+    fcm_ca: PathBuf,
+}
+
+impl Phones {
+    /// Starts the simulators and writes the node's credentials into `dir`.
+    pub(super) async fn start(dir: &Path, tally: Arc<Tally>) -> anyhow::Result<Self> {
+        let apns_credentials = ApnsCredentials::generate(TEAM, KEY)?;
+        let fcm_credentials = FcmCredentials::generate(PROJECT)?;
+        let apns = ApnsSimulator::start(ApnsSimulatorConfig::new(&apns_credentials, APP))
+            .await
+            .context("the APNs simulator cannot start")?;
+        let fcm = FcmSimulator::start(FcmSimulatorConfig::new(&fcm_credentials))
+            .await
+            .context("the FCM simulator cannot start")?;
+        let file = |name: &str, text: &str| {
+            let path = dir.join(name);
+            std::fs::write(&path, text).with_context(|| format!("{name} cannot be written"))?;
+            anyhow::Ok(path)
+        };
+        let account = fcm_credentials.service_account_json(&fcm.token_uri());
+        let files = Files {
+            apns_key: file("apns.p8", &apns_credentials.p8_pem)?,
+            apns_ca: file("apns-ca.pem", apns.ca_pem())?,
+            fcm_account: file("fcm.json", &account)?,
+            fcm_ca: file("fcm-ca.pem", fcm.ca_pem())?,
+        };
+        let mut watchers = JoinSet::new();
+        watchers.spawn(watch(Screen::Apns, apns.ledger().subscribe(), Arc::clone(&tally)));
+        watchers.spawn(watch(Screen::Fcm, fcm.ledger().subscribe(), tally));
+        Ok(Self { apns, fcm, files, watchers })
+    }
+
+    /// The node's configuration for push.
+    pub(super) fn config(&self) -> String {
+        let Files { apns_key, apns_ca, fcm_account, fcm_ca } = &self.files;
+        format!(
+            "[push.apns]\nkey_file = {apns_key:?}\nkey_id = \"{KEY}\"\nteam_id = \"{TEAM}\"\n\
+             endpoint = \"{}\"\nca_file = {apns_ca:?}\n\n\
+             [push.fcm]\nservice_account_file = {fcm_account:?}\nendpoint = \"{}\"\n\
+             ca_file = {fcm_ca:?}\n",
+            self.apns.url(),
+            self.fcm.url(),
+        )
+    }
+
+    /// Registers a phone for everyone who is not online: every other one an iPhone.
+    pub(super) async fn register(
+        &self,
+        api: &Api,
+        graph: &DemoGraph,
+        online: &[bool],
+        display: &Display,
+    ) -> anyhow::Result<()> {
+        let away: Vec<_> = (0u32..).zip(online).filter(|(_, on)| !**on).map(|(n, _)| n).collect();
+        let bar = display.bar("registering phones", away.len() as u64);
+        let device = DeviceId::new("phone").context("a device id")?;
+        let results: Vec<_> = stream::iter(&away)
+            .map(|user| async {
+                let (platform, token) = phone(*user);
+                let id = graph.user(*user);
+                api.put_device(id, &device, platform, &token, APP)
+                    .await
+                    .with_context(|| format!("the phone of {id} cannot be registered"))?;
+                bar.inc(1);
+                anyhow::Ok(())
+            })
+            .buffer_unordered(REGISTERING)
+            .collect()
+            .await;
+        bar.finish();
+        results.into_iter().collect()
+    }
+
+    /// Stops the simulators.
+    pub(super) async fn stop(mut self) {
+        self.apns.stop().await;
+        self.fcm.stop().await;
+        self.watchers.shutdown().await;
+    }
+}
+
+/// The phone of a user. Its token holds the user's number, so that a push tells where it arrived.
+fn phone(user: u32) -> (Platform, String) {
+    if user.is_multiple_of(2) {
+        (Platform::Apns, format!("{user:064x}"))
+    } else {
+        (Platform::Fcm, format!("demo-phone-{user}"))
+    }
+}
+
+fn phone_owner(token: &str) -> Option<u32> {
+    match token.strip_prefix("demo-phone-") {
+        Some(number) => number.parse().ok(),
+        None => u32::from_str_radix(token, 16).ok(),
+    }
+}
+
+async fn watch(screen: Screen, mut pushes: Receiver<Arc<AcceptedPush>>, tally: Arc<Tally>) {
+    loop {
+        match pushes.recv().await {
+            Ok(push) => match (event_of(&push), phone_owner(&push.token)) {
+                (Some(event), Some(user)) => tally.arrived(screen, event, user, push.received_at),
+                _ => tally.unreadable(),
+            },
+            // What was missed stays open in the tally and is reported as a hole.
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "the demo fell behind its own simulators");
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// The number in the story of the event that a push tells of.
+fn event_of(push: &AcceptedPush) -> Option<u64> {
+    let payload: serde_json::Value = serde_json::from_slice(&push.payload).ok()?;
+    let ours = payload.get("tidings").or_else(|| payload.pointer("/message/data"))?;
+    event_number(ours.get("event_id")?.as_str()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_knows_its_owner() {
+        for user in [0, 1, 7_114, 75_878] {
+            assert_eq!(phone_owner(&phone(user).1), Some(user));
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The HTTP API: REST under `/v1`, the WebSocket stream, health, metrics, OpenAPI.
+
+mod body;
+mod error;
+mod extract;
+mod layers;
+mod openapi;
+mod routes;
+pub mod schema;
+mod socket;
+mod state;
+
+pub use error::Problem;
+pub use openapi::openapi_json;
+pub use state::{App, Readiness};
+
+use std::sync::Arc;
+
+use axum::Router;
+
+/// The whole API over `app`.
+pub fn router(app: Arc<App>) -> Router {
+    layers::with_layers(openapi::with_docs(routes::router()), &app).with_state(app)
+}

@@ -1,0 +1,211 @@
+//! Who follows whom.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use serde::Serialize;
+use tidings_core::{
+    clock::Timestamp,
+    follow::Follow,
+    ids::UserId,
+    ports::{Cursor, Page},
+};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    auth::{Caller, Scope},
+    http::{
+        error::Problem,
+        extract::{PageParams, Params},
+        schema::Counts,
+        state::App,
+    },
+};
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(follow, unfollow))
+        .routes(routes!(followers))
+        .routes(routes!(following))
+        .routes(routes!(friends))
+        .routes(routes!(counts))
+}
+
+/// A user in a list, and since when.
+#[derive(Debug, Serialize, ToSchema)]
+struct Followed {
+    /// The user.
+    user: String,
+    /// When the follow was made; not said in a list of friends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    at: Option<Timestamp>,
+}
+
+/// A part of a list of users, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+struct FollowPage {
+    /// The users.
+    items: Vec<Followed>,
+    /// Where to go on; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl FollowPage {
+    fn new<T>(page: Page<T>, show: impl Fn(T) -> (UserId, Option<Timestamp>)) -> Json<Self> {
+        let items = page.items.into_iter().map(|item| {
+            let (user, at) = show(item);
+            Followed { user: user.as_str().to_owned(), at }
+        });
+        Json(Self { items: items.collect(), next: page.next.map(|next| next.to_string()) })
+    }
+}
+
+/// Whether an edge changed.
+#[derive(Debug, Serialize, ToSchema)]
+struct Changed {
+    /// False when it was so before.
+    changed: bool,
+}
+
+/// Follow someone. Following twice is following once.
+#[utoipa::path(
+    put, path = "/v1/users/{user}/following/{other}", tag = "graph",
+    params(
+        ("user" = String, Path, description = "The follower: a user id, or `me`"),
+        ("other" = String, Path, description = "The followee"),
+    ),
+    responses(
+        (status = 200, body = Changed), (status = 400, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem),
+    ),
+)]
+async fn follow(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((user, other)): Path<(String, String)>,
+) -> Result<Json<Changed>, Problem> {
+    let (user, other) = edge(&caller, &user, &other)?;
+    let changed = app.graph.add_follow(&user, &other, app.clock.now()).await?;
+    Ok(Json(Changed { changed }))
+}
+
+/// Stop following someone; fine if it was not so.
+#[utoipa::path(
+    delete, path = "/v1/users/{user}/following/{other}", tag = "graph",
+    params(
+        ("user" = String, Path, description = "The follower: a user id, or `me`"),
+        ("other" = String, Path, description = "The followee"),
+    ),
+    responses(
+        (status = 204, description = "The follower does not follow the followee any more"),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem),
+    ),
+)]
+async fn unfollow(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((user, other)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let (user, other) = edge(&caller, &user, &other)?;
+    app.graph.remove_follow(&user, &other).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn edge(caller: &Caller, user: &str, other: &str) -> Result<(UserId, UserId), Problem> {
+    let user = caller.for_user(Scope::GraphWrite, user)?;
+    let other =
+        UserId::new(other).map_err(|error| Problem::bad_input("other", error.to_string()))?;
+    Ok((user, other))
+}
+
+/// Who follow a user, newest first.
+#[utoipa::path(
+    get, path = "/v1/users/{user}/followers", tag = "graph",
+    params(("user" = String, Path, description = "A user id, or `me`"), PageParams),
+    responses(
+        (status = 200, body = FollowPage), (status = 400, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem),
+    ),
+)]
+async fn followers(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(user): Path<String>,
+    Params(page): Params<PageParams>,
+) -> Result<Json<FollowPage>, Problem> {
+    let user = caller.for_user(Scope::GraphRead, &user)?;
+    let page = app.graph.get_followers(&user, cursor(&page)?.as_ref(), page.limit()?).await?;
+    Ok(FollowPage::new(page, |Follow { follower, at, .. }| (follower, Some(at))))
+}
+
+/// Whom a user follows, newest first.
+#[utoipa::path(
+    get, path = "/v1/users/{user}/following", tag = "graph",
+    params(("user" = String, Path, description = "A user id, or `me`"), PageParams),
+    responses(
+        (status = 200, body = FollowPage), (status = 400, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem),
+    ),
+)]
+async fn following(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(user): Path<String>,
+    Params(page): Params<PageParams>,
+) -> Result<Json<FollowPage>, Problem> {
+    let user = caller.for_user(Scope::GraphRead, &user)?;
+    let page = app.graph.get_following(&user, cursor(&page)?.as_ref(), page.limit()?).await?;
+    Ok(FollowPage::new(page, |Follow { followee, at, .. }| (followee, Some(at))))
+}
+
+/// Who follow a user and are followed back.
+#[utoipa::path(
+    get, path = "/v1/users/{user}/friends", tag = "graph",
+    params(("user" = String, Path, description = "A user id, or `me`"), PageParams),
+    responses(
+        (status = 200, body = FollowPage), (status = 400, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem),
+    ),
+)]
+async fn friends(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(user): Path<String>,
+    Params(page): Params<PageParams>,
+) -> Result<Json<FollowPage>, Problem> {
+    let user = caller.for_user(Scope::GraphRead, &user)?;
+    let page = app.graph.get_mutual_follows(&user, cursor(&page)?.as_ref(), page.limit()?).await?;
+    Ok(FollowPage::new(page, |user| (user, None)))
+}
+
+/// How many follow a user, and how many the user follows.
+#[utoipa::path(
+    get, path = "/v1/users/{user}/counts", tag = "graph",
+    params(("user" = String, Path, description = "A user id, or `me`")),
+    responses(
+        (status = 200, body = Counts),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem),
+    ),
+)]
+async fn counts(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(user): Path<String>,
+) -> Result<Json<Counts>, Problem> {
+    let user = caller.for_user(Scope::GraphRead, &user)?;
+    Ok(Json(app.graph.counts(&user).await?.into()))
+}
+
+fn cursor(page: &PageParams) -> Result<Option<Cursor>, Problem> {
+    let parse = |text: &String| {
+        Cursor::new(text.clone()).map_err(|error| Problem::bad_input("cursor", error.to_string()))
+    };
+    page.cursor.as_ref().map(parse).transpose()
+}

@@ -1,0 +1,31 @@
+//! The routes, one file per noun.
+
+mod dead_letters;
+mod deliveries;
+mod devices;
+mod events;
+mod graph;
+mod graph_import;
+mod inbox;
+mod node;
+mod stream;
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::state::App;
+
+/// All routes with their descriptions.
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .merge(events::router())
+        .merge(inbox::router())
+        .merge(devices::router())
+        .merge(graph::router())
+        .merge(graph_import::router())
+        .merge(deliveries::router())
+        .merge(dead_letters::router())
+        .merge(stream::router())
+        .merge(node::router())
+}

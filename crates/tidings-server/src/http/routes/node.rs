@@ -1,0 +1,100 @@
+//! How the node is doing.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    auth::{Caller, Scope},
+    error_chain,
+    http::{error::Problem, state::App},
+};
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
+}
+
+/// Whether the process lives. Says nothing about its parts: a restart would not mend them.
+#[utoipa::path(
+    get, path = "/healthz", tag = "node", security(()),
+    responses((status = 200, description = "It lives", body = String)),
+)]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the node takes work, part by part.
+#[derive(Debug, Serialize, ToSchema)]
+struct Ready {
+    /// False when load balancers should look elsewhere.
+    ready: bool,
+    /// The parts.
+    parts: Vec<Part>,
+}
+
+/// A part of the node.
+#[derive(Debug, Serialize, ToSchema)]
+struct Part {
+    /// Its name.
+    name: &'static str,
+    /// Whether it works.
+    up: bool,
+    /// What does not work while it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    costs: Option<&'static str>,
+}
+
+/// Whether the node takes work: which part is down, and what that costs.
+#[utoipa::path(
+    get, path = "/readyz", tag = "node", security(()),
+    responses(
+        (status = 200, description = "It takes work", body = Ready),
+        (status = 503, description = "It does not", body = Ready),
+    ),
+)]
+async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let (store, graph) = tokio::join!(app.notifications.check(), app.graph.check());
+    let store_up = is_up("store", &store);
+    let graph_up = is_up("graph", &graph);
+    let running = !app.readiness.is_stopping();
+    let part = |name, up, costs| Part { name, up, costs: Some(costs).filter(|_| !up) };
+    let parts = vec![
+        part("node", running, "the node is stopping and takes no new work"),
+        part("store", store_up, "events are answered 503, inboxes cannot be read, pushes wait"),
+        part("graph", graph_up, "events for someone's followers are answered 503"),
+    ];
+    // Without the graph the node still serves everything that names its users.
+    let ready = running && store_up;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready, parts })).into_response()
+}
+
+fn is_up<E: std::error::Error + 'static>(part: &'static str, result: &Result<(), E>) -> bool {
+    if let Err(error) = result {
+        tracing::warn!(part, error = %error_chain(error), "a part does not answer");
+    }
+    result.is_ok()
+}
+
+/// Metrics in the Prometheus text format.
+#[utoipa::path(
+    get, path = "/metrics", tag = "node",
+    responses(
+        (status = 200, description = "The metrics", body = String),
+        (status = 401, body = Problem), (status = 403, body = Problem),
+    ),
+)]
+async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Problem> {
+    caller.server(Scope::MetricsRead)?;
+    app.metrics.run_upkeep();
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((content_type, app.metrics.render()).into_response())
+}

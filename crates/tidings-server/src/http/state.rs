@@ -1,0 +1,75 @@
+//! What the routes work with.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tidings_core::{
+    clock::Clock,
+    ports::{DeadLetterStore, DeliveryStore, DeviceStore, NotificationStore, SocialGraphStore},
+};
+use tidings_delivery::realtime::{ConnectionPool, WebSocketHandler};
+use tidings_ingest::Intake;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::auth::Authenticator;
+
+/// Whether the node takes work.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    stopping: AtomicBool,
+}
+
+impl Readiness {
+    /// From now on the node says that it is going away, so that load balancers look elsewhere.
+    pub fn begin_stopping(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the node is going away.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// What the routes work with.
+pub struct App {
+    /// Takes events.
+    pub intake: Intake,
+    /// Inboxes.
+    pub notifications: Arc<dyn NotificationStore>,
+    /// Devices.
+    pub devices: Arc<dyn DeviceStore>,
+    /// The delivery log.
+    pub deliveries: Arc<dyn DeliveryStore>,
+    /// Events that were refused in a batch.
+    pub dead_letters: Arc<dyn DeadLetterStore>,
+    /// Who follows whom.
+    pub graph: Arc<dyn SocialGraphStore>,
+    /// Live sessions of this node.
+    pub pool: Arc<ConnectionPool>,
+    /// Serves a new live session.
+    pub sessions: Arc<WebSocketHandler>,
+    /// Owns the tasks of live sessions.
+    pub session_tasks: TaskTracker,
+    /// Ends live sessions.
+    pub stop_sessions: CancellationToken,
+    /// Checks credentials.
+    pub auth: Arc<Authenticator>,
+    /// Whether the node takes work.
+    pub readiness: Arc<Readiness>,
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The longest request body.
+    pub body_limit_bytes: usize,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+}

@@ -1,0 +1,213 @@
+//! Builds a node out of its parts, as the configuration says. No rule of the business is in here.
+
+mod push;
+mod stores;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use tidings_core::{
+    batch::BatchLimits,
+    clock::{Clock, SystemClock},
+    ports::{LiveNotifications, NotificationStore, Presence},
+    route::RoutingPolicy,
+};
+use tidings_delivery::realtime::{
+    AckFlusher, AckLog, ConnectionPool, RealtimeConfig, SessionAuthenticator, SessionIdentity,
+    SessionRefused, WebSocketHandler,
+};
+use tidings_ingest::{
+    Intake, IntakeConfig,
+    pipeline::{Pipeline, PipelineConfig},
+};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{push::Push, stores::Stores};
+use crate::{
+    auth::Authenticator,
+    config::{Config, IntakeSection, RealtimeSection, RoutingSection},
+    http::{self, App, Readiness},
+    supervisor::{Supervisor, SupervisorError},
+    telemetry,
+};
+
+/// A running node.
+pub struct Node {
+    address: SocketAddr,
+    supervisor: Supervisor,
+    readiness: Arc<Readiness>,
+    stores: Stores,
+}
+
+impl Node {
+    /// Opens the stores, starts every task, and listens. Stores, then delivery, then intake, then HTTP:
+    /// whoever is let in finds everything running.
+    ///
+    /// # Errors
+    ///
+    /// Whatever part cannot start, with its cause.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let metrics = telemetry::init_metrics()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (auth, jwks) = Authenticator::new(&config.auth)?;
+        let auth = Arc::new(auth);
+        let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
+            format!("{} cannot be listened on (server.listen)", config.server.listen)
+        })?;
+        let address = listener.local_addr()?;
+        let stores = Stores::open(&config.store).await?;
+
+        let realtime = &config.realtime;
+        let pool = Arc::new(ConnectionPool::new(
+            realtime.sessions_max,
+            realtime.sessions_per_user_max,
+            realtime.mailbox_frames,
+        ));
+        let (acks, ack_log) = AckFlusher::new(stores.notifications());
+        let sessions = session_handler(realtime, &pool, &stores, ack_log, &auth, &clock);
+        let push = Push::new(&config.push, &stores, &clock)?;
+        let (pipeline, intake) = intake(&config, &stores, &pool, &push, &clock);
+
+        let readiness = Arc::new(Readiness::default());
+        let session_tasks = TaskTracker::new();
+        let stop_sessions = CancellationToken::new();
+        let app = Arc::new(App {
+            intake,
+            notifications: stores.notifications(),
+            devices: stores.devices(),
+            deliveries: stores.deliveries(),
+            dead_letters: stores.dead_letters(),
+            graph: stores.graph(),
+            pool,
+            sessions,
+            session_tasks: session_tasks.clone(),
+            stop_sessions: stop_sessions.clone(),
+            auth,
+            readiness: Arc::clone(&readiness),
+            metrics,
+            clock,
+            body_limit_bytes: config.server.body_limit_bytes,
+            request_timeout: Duration::from_millis(config.server.request_timeout_ms),
+        });
+
+        // In the order in which they are stopped.
+        let mut supervisor = Supervisor::default();
+        supervisor.add("http", |stop| serve(listener, app, stop));
+        supervisor.add("intake", |stop| pipeline.run(stop));
+        supervisor.add("push", |stop| push.run(stop));
+        supervisor.add("sessions", |stop| async move {
+            stop.cancelled().await;
+            stop_sessions.cancel();
+            session_tasks.close();
+            session_tasks.wait().await;
+        });
+        supervisor.add("acknowledgements", |stop| acks.run(stop));
+        if let Some(jwks) = jwks {
+            supervisor.add("key set", |stop| jwks.run(stop));
+        }
+        Ok(Self { address, supervisor, readiness, stores })
+    }
+
+    /// Where the node listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for a part that ends although it should not.
+    pub async fn watch(&mut self) -> SupervisorError {
+        self.supervisor.watch().await
+    }
+
+    /// Stops everything in order, within `grace`; then closes the stores.
+    pub async fn stop(self, grace: Duration) {
+        self.readiness.begin_stopping();
+        self.supervisor.stop(grace).await;
+        self.stores.close().await;
+    }
+}
+
+async fn serve(listener: TcpListener, app: Arc<App>, stop: CancellationToken) {
+    let server = axum::serve(listener, http::router(app))
+        .with_graceful_shutdown(async move { stop.cancelled().await });
+    if let Err(error) = server.await {
+        tracing::error!(%error, "the HTTP server ended");
+    }
+}
+
+fn session_handler(
+    section: &RealtimeSection,
+    pool: &Arc<ConnectionPool>,
+    stores: &Stores,
+    acks: AckLog,
+    auth: &Arc<Authenticator>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<WebSocketHandler> {
+    let config = RealtimeConfig {
+        replay_page: section.replay_page,
+        hello_timeout: Duration::from_millis(section.hello_timeout_ms),
+        heartbeat: Duration::from_millis(section.heartbeat_ms),
+        drain_retry: Duration::from_millis(section.drain_retry_ms),
+    };
+    let authenticator = Arc::new(Tokens(Arc::clone(auth)));
+    let store: Arc<dyn NotificationStore> = stores.notifications();
+    let clock = Arc::clone(clock);
+    let pool = Arc::clone(pool);
+    Arc::new(WebSocketHandler::new(config, pool, store, acks, authenticator, clock))
+}
+
+fn intake(
+    config: &Config,
+    stores: &Stores,
+    pool: &Arc<ConnectionPool>,
+    push: &Push,
+    clock: &Arc<dyn Clock>,
+) -> (Pipeline, Intake) {
+    let live: Arc<dyn LiveNotifications> = Arc::clone(pool) as _;
+    let presence: Arc<dyn Presence> = Arc::clone(pool) as _;
+    let (pipeline, handle) = Pipeline::new(
+        pipeline_config(&config.intake),
+        stores.notifications(),
+        live,
+        push.waker(),
+        Arc::clone(clock),
+    );
+    let planning = IntakeConfig {
+        routing: routing_policy(&config.routing),
+        fanout_page: config.intake.fanout_page,
+    };
+    (pipeline, Intake::new(planning, handle, stores.graph(), presence, Arc::clone(clock)))
+}
+
+fn pipeline_config(section: &IntakeSection) -> PipelineConfig {
+    PipelineConfig {
+        batch: BatchLimits {
+            max_rows: section.batch_rows,
+            max_bytes: section.batch_bytes,
+            max_age: Duration::from_millis(section.batch_linger_ms),
+        },
+        queue_jobs: section.queue_jobs,
+        queue_bytes: section.queue_bytes,
+        queue_wait: Duration::from_millis(section.queue_wait_ms),
+    }
+}
+
+fn routing_policy(section: &RoutingSection) -> RoutingPolicy {
+    let RoutingSection { ack_wait_ms, push_from } = *section;
+    RoutingPolicy { ack_wait: Duration::from_millis(ack_wait_ms), push_from }
+}
+
+/// Sessions show the same tokens as requests.
+struct Tokens(Arc<Authenticator>);
+
+#[async_trait]
+impl SessionAuthenticator for Tokens {
+    async fn authenticate(&self, token: &str) -> Result<SessionIdentity, SessionRefused> {
+        match self.0.user(token) {
+            Ok(token) => Ok(SessionIdentity { user: token.user, expires_at: token.expires_at }),
+            Err(error) => Err(SessionRefused { reason: error.to_string() }),
+        }
+    }
+}

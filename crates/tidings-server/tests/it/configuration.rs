@@ -1,0 +1,111 @@
+//! The configuration: defaults, sources, and what is refused.
+
+use std::{path::PathBuf, process::Command};
+
+use tidings_server::config::{self, Config, ConfigError, DEFAULT_TOML, Secret, Sources};
+
+fn load(toml: &str) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tidings.toml");
+    std::fs::write(&file, toml).unwrap();
+    config::load(&Sources { file: Some(file), flags: Vec::new() })
+}
+
+fn problem(toml: &str) -> String {
+    let error = load(toml).unwrap_err();
+    tidings_server::error_chain(&error).to_string()
+}
+
+#[test]
+fn the_default_file_is_a_valid_configuration_that_listens_on_loopback() {
+    let config = load("").unwrap();
+    assert!(config.server.listen.ip().is_loopback());
+    assert_eq!(config, toml::from_str(DEFAULT_TOML).unwrap());
+}
+
+#[test]
+fn every_option_of_the_default_file_has_a_comment() {
+    let mut commented = false;
+    for line in DEFAULT_TOML.lines() {
+        let is_option = line.contains(" = ") && !line.starts_with('#');
+        // The options of one comment may follow each other, as in push.retry.
+        if is_option && !line.starts_with("base_ms") && !line.starts_with("cap_ms") {
+            let grouped = ["max_attempts", "team_id"].iter().any(|it| line.starts_with(it));
+            assert!(commented || grouped, "{line} has no comment");
+        }
+        commented = line.starts_with('#');
+    }
+}
+
+#[test]
+fn a_file_overrides_the_defaults_and_flags_override_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("some.toml");
+    std::fs::write(&file, "[server]\nlisten = \"127.0.0.1:1\"\n[push]\nconcurrency = 7\n").unwrap();
+    let flags = vec![("server.listen", "127.0.0.1:2".to_owned())];
+    let config = config::load(&Sources { file: Some(file), flags }).unwrap();
+    assert_eq!(config.server.listen.port(), 2);
+    assert_eq!(config.push.concurrency, 7);
+    assert_eq!(config.intake, load("").unwrap().intake);
+}
+
+#[test]
+fn listening_to_the_world_needs_a_key() {
+    let message = problem("[server]\nlisten = \"0.0.0.0:7700\"");
+    assert!(message.contains("tidings keys create"), "{message}");
+    let key = format!("[[auth.keys]]\nname=\"k\"\nsha256=\"{}\"\nscopes=[]", "0".repeat(64));
+    load(&format!("[server]\nlisten = \"0.0.0.0:7700\"\n{key}")).unwrap();
+}
+
+#[test]
+fn each_fault_names_its_option() {
+    for (toml, option) in [
+        ("[server]\nlistn = 1", "listn"),
+        ("[server]\nlisten = \"nowhere\"", "server.listen"),
+        ("[server]\nbody_limit_bytes = 0", "server.body_limit_bytes"),
+        ("[intake]\nbatch_rows = 10001", "intake.batch_rows"),
+        ("[routing]\npush_from = \"urgent\"", "routing.push_from"),
+        ("[push]\nlease_ms = 15000", "push.lease_ms"),
+        ("[push.apns]\nkey_file = \"k.p8\"", "push.apns.key_id"),
+        ("[push.fcm]\nendpoint = \"http://localhost\"", "push.fcm.endpoint"),
+        ("[[auth.keys]]\nname=\"k\"\nsha256=\"xyz\"\nscopes=[]", "auth.keys[0]"),
+        ("[auth.tokens]\nhs256_secret = \"short\"", "auth.tokens.hs256_secret"),
+        ("[auth.tokens]\njwks_file = \"a\"\njwks_url = \"b\"", "auth.tokens"),
+    ] {
+        let message = problem(toml);
+        assert!(message.contains(option), "{toml:?} gave {message}");
+    }
+}
+
+#[test]
+fn all_faults_are_listed_at_once() {
+    let message = problem("[store]\nreaders = 0\n[realtime]\nheartbeat_ms = 1");
+    assert!(message.contains("store.readers") && message.contains("realtime.heartbeat_ms"));
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let toml = format!("[auth.tokens]\nhs256_secret = \"{}\"", "sesame".repeat(6));
+    let config = load(&toml).unwrap();
+    assert_ne!(config.auth.tokens.hs256_secret, Secret::default());
+    let shown = format!("{config:?}{}", toml::to_string(&config).unwrap());
+    assert!(!shown.contains("sesame") && shown.contains("[redacted]"), "{shown}");
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args(["config", "print"])
+        .env("TIDINGS__PUSH__RETRY__MAX_ATTEMPTS", "3")
+        .current_dir(tempfile::tempdir().unwrap().path())
+        .output()
+        .unwrap();
+    let printed: toml::Table = String::from_utf8(output.stdout).unwrap().parse().unwrap();
+    assert_eq!(printed["push"]["retry"]["max_attempts"].as_integer(), Some(3));
+}
+
+#[test]
+fn a_named_file_has_to_exist() {
+    let sources = Sources { file: Some(PathBuf::from("/does/not/exist.toml")), flags: Vec::new() };
+    assert!(matches!(config::load(&sources), Err(ConfigError::NoFile(_))));
+}

@@ -1,0 +1,17 @@
+//! The server as a whole: its structure, its configuration, its API, and what survives a crash.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says where it stood, and prints its seed"
+)]
+
+mod api;
+mod architecture;
+mod auth;
+mod configuration;
+mod crash;
+mod demo;
+mod generated;
+mod harness;
+mod live;
