@@ -1,0 +1,73 @@
+//! Why a request has no answer.
+
+use std::{io, sync::Arc};
+
+/// Why no connection could be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("the host cannot be reached")]
+    Tcp(#[source] io::Error),
+    #[error("the tls handshake failed")]
+    Tls(#[source] io::Error),
+    #[error("the host does not speak http/2")]
+    NotHttp2,
+    #[error("the http/2 handshake failed")]
+    Handshake(#[source] h2::Error),
+    #[error("the host did not answer in time")]
+    TimedOut,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Http2Error {
+    /// There is no connection.
+    // Shared: many requests wait for one attempt to connect.
+    #[error("no connection could be made")]
+    Connect(#[source] Arc<ConnectError>),
+    /// The time was up before the request was sent.
+    #[error("the request could not be sent in time")]
+    NotSentInTime,
+    /// The server refused to process it: the connection is ending, or has too many streams.
+    #[error("the server did not take the request")]
+    NotTaken(#[source] h2::Error),
+    /// The connection ended before the request was sent.
+    #[error("the connection ended before the request was sent")]
+    Closed,
+    /// The request was sent and not answered in time.
+    #[error("the request was not answered in time")]
+    NotAnsweredInTime,
+    /// The connection or the stream broke when the request was sent: nobody knows.
+    #[error("the connection broke before the answer came")]
+    Lost(#[source] h2::Error),
+}
+
+impl Http2Error {
+    /// What became of a request that had been handed to the connection.
+    pub(super) fn of_sent(error: h2::Error) -> Self {
+        // The library ends a stream with the peer's GOAWAY only if its number is above the last one
+        // that the peer will process (RFC 9113, section 6.8); with REFUSED_STREAM the peer says the
+        // same of this one (section 8.7).
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        if error.is_remote() && (refused || error.is_go_away()) {
+            Self::NotTaken(error)
+        } else {
+            Self::Lost(error)
+        }
+    }
+
+    /// Whether the server has provably not processed the request.
+    pub(crate) fn is_unprocessed(&self) -> bool {
+        !matches!(self, Self::NotAnsweredInTime | Self::Lost(_))
+    }
+
+    /// The word for it in the delivery log.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "no_connection",
+            Self::NotSentInTime => "not_sent_in_time",
+            Self::NotTaken(_) | Self::Closed => "not_taken",
+            Self::NotAnsweredInTime => "not_answered_in_time",
+            Self::Lost(_) => "connection_lost",
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Push services: what they are told, and what their answers mean.
+//!
+//! Each provider has the same shape: `client` sends, `error` is the table from answers to verdicts,
+//! and one file makes the message, one the credential. Both speak HTTP/2 through [`http2`].
+
+mod answer;
+pub mod apns;
+mod error;
+pub mod fcm;
+mod fit;
+mod http2;
+mod secret;
+
+pub use apns::{ApnsClient, ApnsConfig};
+pub use error::PushSetupError;
+pub use fcm::{FcmClient, FcmConfig};
+pub use http2::ConnectionConfig;
+pub use secret::SecretText;

@@ -1,0 +1,15 @@
+//! Push, from due to settled, against the simulators.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says where it stood"
+)]
+
+mod apns;
+mod dispatch;
+mod dispatch_faults;
+mod fcm;
+mod harness;
+mod secrets;
+mod store;

@@ -1,0 +1,113 @@
+//! No secret is shown: not by `Debug`, not by an error, not by our log.
+
+use std::{
+    fmt::Write as _,
+    io,
+    sync::{Arc, Mutex},
+};
+
+use tidings_core::{
+    clock::{Clock, SystemClock},
+    device::Platform,
+    ports::PushProvider,
+};
+use tidings_delivery::push::{ApnsClient, FcmClient, SecretText};
+use tidings_simulators::{FcmCredentials, apns::ApnsDeviceState};
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use crate::harness::{Apns, Fcm, push, token};
+
+/// Collects the log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// The lines of a key that say something, and everything else that must stay inside.
+fn secrets(apns: &Apns, fcm: &Fcm) -> Vec<String> {
+    let fcm_key = &fcm.credentials.private_key_pem;
+    let mut secrets: Vec<_> =
+        fcm_key.lines().filter(|line| !line.starts_with('-')).map(str::to_owned).collect();
+    // The start of every JWT, of access tokens, and of every PEM file.
+    secrets.extend(["eyJ", "ya29.", "PRIVATE KEY"].map(str::to_owned));
+    secrets.extend([Platform::Apns, Platform::Fcm].map(|platform| token(platform, 77_777)));
+    assert!(apns.config.key_id.len() == 10, "the key id is not a secret");
+    secrets
+}
+
+#[tokio::test]
+async fn neither_keys_nor_tokens_are_shown_anywhere() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new("tidings_delivery=trace"))
+        .with_writer(log.clone())
+        .finish();
+    // For the whole process: a subscriber of one thread misses what another thread met first. The
+    // other tests must not log secrets either.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (apns, mut fcm) =
+        (Apns::start(Arc::clone(&clock)).await, Fcm::start(Arc::clone(&clock)).await);
+    let mut shown = String::new();
+    let (to_apple, to_google) = (push(Platform::Apns, 77_777), push(Platform::Fcm, 77_777));
+    write!(shown, "{:?} {:?} {to_apple:?} {to_google:?}", apns.config, fcm.config).unwrap();
+
+    let apple = apns.client(Arc::clone(&clock));
+    let google = fcm.client(Arc::clone(&clock));
+    write!(shown, "{:?} {:?}", apple.send(&to_apple).await, google.send(&to_google).await).unwrap();
+    let control = apns.simulator.control();
+    control.set_device(&token(Platform::Apns, 77_777), ApnsDeviceState::BadDeviceToken).unwrap();
+    control.connections().kill_before_answer(1);
+    fcm.simulator.control().revoke_access_tokens();
+    fcm.simulator.control().fail_next_token_requests(1);
+    write!(shown, "{:?} {:?}", apple.send(&to_apple).await, google.send(&to_google).await).unwrap();
+
+    let other = FcmCredentials::generate("a-project").unwrap();
+    let account =
+        FcmCredentials { private_key_pem: other.private_key_pem, ..fcm.credentials.clone() };
+    let account = account.service_account_json(&fcm.simulator.token_uri());
+    let good = std::mem::replace(&mut fcm.config.service_account_json, SecretText::new(account));
+    write!(shown, "{:?}", fcm.client(Arc::clone(&clock)).send(&to_google).await).unwrap();
+
+    // Files that are taken for another, or cut short.
+    let mut config = apns.config.clone();
+    config.key_pem = good.clone();
+    let error = ApnsClient::new(config, Arc::clone(&clock)).map(drop).unwrap_err();
+    write!(shown, "{error} {error:?}").unwrap();
+    let mut config = fcm.config.clone();
+    for wrong in [
+        apns.config.key_pem.clone(),
+        SecretText::new(format!("{:?}", fcm.credentials.private_key_pem)),
+        SecretText::new(
+            serde_json::json!({"project_id": fcm.credentials.private_key_pem}).to_string(),
+        ),
+    ] {
+        config.service_account_json = wrong;
+        let error = FcmClient::new(config.clone(), Arc::clone(&clock)).map(drop).unwrap_err();
+        write!(shown, "{error} {error:?}").unwrap();
+    }
+
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("no access token for fcm"), "the log was collected: {logged}");
+    for secret in secrets(&apns, &fcm) {
+        assert!(!shown.contains(&secret), "shown: {secret}");
+        assert!(!logged.contains(&secret), "logged: {secret}");
+    }
+}
