@@ -1,7 +1,7 @@
 //! Push services: what they are told, and what their answers mean.
 //!
 //! Each provider has the same shape: `client` sends, `error` is the table from answers to verdicts,
-//! and one file makes the message, one the credential. Both speak HTTP/2 through [`http2`].
+//! and one file makes the message, one the credential. Both speak HTTP/2 through `http2`.
 
 mod answer;
 pub mod apns;
