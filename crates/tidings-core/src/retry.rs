@@ -62,7 +62,7 @@ impl RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_attempts: 8, base_ms: 1_000, cap_ms: 300_000 }
+        Self { max_attempts: 20, base_ms: 1_000, cap_ms: 300_000 }
     }
 }
 
