@@ -1,1 +1,6 @@
 //! Who follows whom: the adapters of the social graph port.
+
+pub mod edge_list;
+pub mod embedded;
+
+pub use embedded::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};

@@ -1,6 +1,7 @@
 //! Contract suites of the ports, and the harness for the real services. A development dependency only.
 
 pub mod contract;
+pub mod contract_graph;
 pub mod services;
 
 /// Makes a test of each rule of a suite, with a value of its own from `$open`.

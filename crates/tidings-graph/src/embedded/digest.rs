@@ -1,0 +1,81 @@
+//! One number for everything that the graph holds.
+//!
+//! The digest is the sum of a hash of each user and each edge, so it follows every change at the
+//! cost of one hash, and does not depend on order. The store keeps it with each commit; whoever
+//! reads everything back and gets another sum has read something else than what was committed,
+//! whichever way that came about. It guards against accidents, not against forgery.
+
+use super::index::Edge;
+
+/// The sum of the hashes of all users and edges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Digest(pub(super) u64);
+
+impl Digest {
+    pub(super) fn add_user(&mut self, number: u32, id: &str) {
+        self.0 = self.0.wrapping_add(hash_bytes(u64::from(number), id.as_bytes()));
+    }
+
+    pub(super) fn add_edge(&mut self, edge: &Edge) {
+        self.0 = self.0.wrapping_add(hash_edge(edge));
+    }
+
+    pub(super) fn remove_edge(&mut self, edge: &Edge) {
+        self.0 = self.0.wrapping_sub(hash_edge(edge));
+    }
+}
+
+/// Hashes `bytes` under `seed`. Part of the format on disk and of cursors: it must never change.
+pub(super) fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
+    let mut hash = mix(seed ^ 0x7469_6469_6e67_7321);
+    for part in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..part.len()].copy_from_slice(part);
+        hash = mix(hash ^ u64::from_le_bytes(word));
+    }
+    mix(hash ^ bytes.len() as u64)
+}
+
+fn hash_edge(edge: &Edge) -> u64 {
+    let pair = u64::from(edge.follower) << 32 | u64::from(edge.followee);
+    let hash = mix(mix(edge.number ^ 0x6564_6765) ^ pair);
+    mix(hash ^ edge.at.as_millis().cast_unsigned())
+}
+
+/// The finaliser of splitmix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number
+/// Generators", 2014).
+fn mix(seed: u64) -> u64 {
+    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_core::clock::Timestamp;
+
+    fn edge(number: u64, follower: u32, followee: u32) -> Edge {
+        Edge { number, follower, followee, at: Timestamp::from_millis(7) }
+    }
+
+    #[test]
+    fn the_digest_follows_content_not_history() {
+        let mut digest = Digest::default();
+        digest.add_user(0, "ann");
+        digest.add_edge(&edge(1, 0, 1));
+        let before = digest;
+        digest.add_edge(&edge(2, 1, 0));
+        assert_ne!(digest, before);
+        digest.remove_edge(&edge(2, 1, 0));
+        assert_eq!(digest, before);
+    }
+
+    #[test]
+    fn the_hash_is_part_of_the_format() {
+        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf, "the published first value of splitmix64");
+        assert_ne!(hash_bytes(0, b"ab"), hash_bytes(0, b"ab\0"));
+        assert_ne!(hash_edge(&edge(1, 2, 3)), hash_edge(&edge(1, 3, 2)));
+    }
+}

@@ -1,0 +1,193 @@
+//! The graph in memory.
+
+use std::collections::HashMap;
+
+use tidings_core::{
+    clock::Timestamp,
+    follow::{Follow, FollowCounts},
+    ids::UserId,
+};
+
+use super::list::{EdgeList, Entry, InEntry, OutEntry};
+
+/// The index's and the store's number for a user: 0, 1, 2 … in the order of arrival.
+pub(super) type UserNumber = u32;
+
+/// An edge. Numbers only grow and are never used twice: they are the order of every list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Edge {
+    pub(super) number: u64,
+    pub(super) follower: UserNumber,
+    pub(super) followee: UserNumber,
+    pub(super) at: Timestamp,
+}
+
+/// All users and edges, in both directions.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    numbers: HashMap<UserId, UserNumber>,
+    ids: Vec<UserId>,
+    following: Vec<EdgeList<OutEntry>>,
+    followers: Vec<EdgeList<InEntry>>,
+    follows: u64,
+}
+
+/// How much of a list may be walked under one lock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    /// Walk edges below this number.
+    pub(super) before: u64,
+    /// Items to find at most.
+    pub(super) items: usize,
+    /// Entries to look at at most; the first edge is walked in any case.
+    pub(super) work: usize,
+}
+
+/// Where a walk over a list has come to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reached {
+    /// Everything from this number on has been walked.
+    pub(super) before: u64,
+    /// Whether nothing is left.
+    pub(super) end: bool,
+    /// Entries that were looked at.
+    pub(super) work: usize,
+}
+
+impl Index {
+    pub(super) fn user(&self, id: &UserId) -> Option<UserNumber> {
+        self.numbers.get(id).copied()
+    }
+
+    pub(super) fn users(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) fn follows(&self) -> u64 {
+        self.follows
+    }
+
+    /// Gives `id`, which is new, the next number.
+    pub(super) fn add_user(&mut self, id: UserId) {
+        let number = UserNumber::try_from(self.ids.len()).unwrap_or(UserNumber::MAX);
+        self.numbers.insert(id.clone(), number);
+        self.ids.push(id);
+        self.following.push(EdgeList::default());
+        self.followers.push(EdgeList::default());
+    }
+
+    /// Adds an edge between known users, with a number above all others.
+    pub(super) fn add(&mut self, edge: &Edge) {
+        self.following[edge.follower as usize].push(edge.number, edge.followee, edge.at);
+        self.followers[edge.followee as usize].push(edge.number, edge.follower, edge.at);
+        self.follows += 1;
+    }
+
+    pub(super) fn remove(&mut self, edge: &Edge) {
+        let left = self.following[edge.follower as usize].remove(edge.number);
+        let right = self.followers[edge.followee as usize].remove(edge.number);
+        debug_assert!(left && right, "an edge is kept at both ends");
+        self.follows -= u64::from(left);
+    }
+
+    /// The edge from `follower` to `followee`.
+    ///
+    /// Looks through the shorter of the two lists that would hold it, so that following a celebrity
+    /// costs what the follower's own list does.
+    pub(super) fn find(&self, follower: UserNumber, followee: UserNumber) -> Option<Edge> {
+        let following = &self.following[follower as usize];
+        let followers = &self.followers[followee as usize];
+        let number = if following.len() <= followers.len() {
+            following.find(followee)?
+        } else {
+            followers.find(follower)?
+        };
+        let at = following.get(number)?.at();
+        Some(Edge { number, follower, followee, at })
+    }
+
+    pub(super) fn counts(&self, user: UserNumber) -> FollowCounts {
+        FollowCounts {
+            followers: self.followers[user as usize].len() as u64,
+            following: self.following[user as usize].len() as u64,
+        }
+    }
+
+    /// Walks over those who follow `user`.
+    pub(super) fn walk_followers(
+        &self,
+        user: UserNumber,
+        reach: Reach,
+        found: &mut Vec<Follow>,
+    ) -> Reached {
+        walk(&self.followers[user as usize], reach, |number, entry| {
+            let other_end = self.following[entry.other() as usize].get(number);
+            debug_assert!(other_end.is_some(), "an edge is kept at both ends");
+            if let Some(other_end) = other_end {
+                found.push(self.follow(entry.other(), user, other_end.at()));
+            }
+        })
+    }
+
+    /// Walks over those whom `user` follows.
+    pub(super) fn walk_following(
+        &self,
+        user: UserNumber,
+        reach: Reach,
+        found: &mut Vec<Follow>,
+    ) -> Reached {
+        walk(&self.following[user as usize], reach, |_, entry| {
+            found.push(self.follow(user, entry.other(), entry.at()));
+        })
+    }
+
+    /// Walks over those whom `user` follows and who follow back.
+    pub(super) fn walk_mutual(
+        &self,
+        user: UserNumber,
+        reach: Reach,
+        found: &mut Vec<UserId>,
+    ) -> Reached {
+        let mut work = 0;
+        let mut before = reach.before;
+        let wanted = found.len() + reach.items;
+        let fans = self.followers[user as usize].len();
+        let mut edges = self.following[user as usize].before(before).peekable();
+        while found.len() < wanted && (work < reach.work || work == 0) {
+            let Some((number, entry)) = edges.next() else { break };
+            before = number;
+            let other = entry.other();
+            work += 1 + fans.min(self.following[other as usize].len());
+            if self.find(other, user).is_some() {
+                found.push(self.ids[other as usize].clone());
+            }
+        }
+        Reached { before, end: edges.peek().is_none(), work }
+    }
+
+    fn follow(&self, follower: UserNumber, followee: UserNumber, at: Timestamp) -> Follow {
+        let id = |number: UserNumber| self.ids[number as usize].clone();
+        Follow { follower: id(follower), followee: id(followee), at }
+    }
+
+    /// Gives back memory that was reserved for growth.
+    pub(super) fn shrink(&mut self) {
+        self.following.iter_mut().for_each(EdgeList::shrink);
+        self.followers.iter_mut().for_each(EdgeList::shrink);
+        self.following.shrink_to_fit();
+        self.followers.shrink_to_fit();
+        self.ids.shrink_to_fit();
+    }
+}
+
+/// Takes edges, newest first, as far as `reach` says; each is one item and one piece of work.
+fn walk<E: Entry>(list: &EdgeList<E>, reach: Reach, mut take: impl FnMut(u64, &E)) -> Reached {
+    let mut before = reach.before;
+    let mut edges = list.before(before).peekable();
+    let most = reach.items.min(reach.work);
+    for (number, entry) in edges.by_ref().take(most) {
+        before = number;
+        take(number, entry);
+    }
+    Reached { before, end: edges.peek().is_none(), work: most }
+}

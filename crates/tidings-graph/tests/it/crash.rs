@@ -1,0 +1,144 @@
+//! A process that is killed while it writes.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    ffi::OsString,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use tidings_core::ports::SocialGraphStore;
+
+use crate::harness::{edge, everything, open, user};
+
+/// Tells the process below to write, and where.
+const DIRECTORY: &str = "TIDINGS_GRAPH_CRASH_DIRECTORY";
+/// From which edge on.
+const FROM: &str = "TIDINGS_GRAPH_CRASH_FROM";
+const LIVES: u32 = 6;
+
+/// Not a test of its own: the process that the test below starts and kills.
+#[tokio::test]
+async fn writer_process() {
+    let (Some(directory), Some(from)) = (std::env::var_os(DIRECTORY), std::env::var_os(FROM))
+    else {
+        return;
+    };
+    let from: u32 = from.to_str().unwrap().parse().unwrap();
+    let store = open(Path::new(&directory));
+    // Four callers, so that commits hold several commands; each third edge is removed again.
+    let write = async |lane: u32| {
+        for n in (from + lane..u32::MAX).step_by(4) {
+            let edge = edge(n);
+            store.add_follow(&edge.follower, &edge.followee, edge.at).await.unwrap();
+            say(&format!("+{n}"));
+            if n % 3 == 0 {
+                say(&format!("?{n}"));
+                store.remove_follow(&edge.follower, &edge.followee).await.unwrap();
+                say(&format!("-{n}"));
+            }
+        }
+    };
+    tokio::join!(write(0), write(1), write(2), write(3));
+}
+
+/// One write per line: a killed process may cut off its last line, and no other.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+/// What a killed process had been answered.
+#[derive(Default)]
+struct Acknowledged {
+    followed: BTreeSet<u32>,
+    /// Being removed: either is right.
+    leaving: HashSet<u32>,
+    unfollowed: HashSet<u32>,
+    last: u32,
+}
+
+impl Acknowledged {
+    fn note(&mut self, line: &str) {
+        let Some((sign, Ok(n))) = line.split_at_checked(1).map(|(s, n)| (s, n.parse::<u32>()))
+        else {
+            return;
+        };
+        match sign {
+            "+" => _ = self.followed.insert(n),
+            "?" => _ = self.followed.remove(&n) && self.leaving.insert(n),
+            "-" => _ = self.leaving.remove(&n) && self.unfollowed.insert(n),
+            _ => return,
+        }
+        self.last = self.last.max(n);
+    }
+}
+
+/// Lets a process write until it has said `answers` lines, kills it, and reads what it still said.
+fn write_and_kill(directory: &Path, from: u32, answers: u32, acknowledged: &mut Acknowledged) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::writer_process", "--nocapture"])
+        .envs([
+            (DIRECTORY, directory.as_os_str().to_owned()),
+            (FROM, OsString::from(from.to_string())),
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).split(b'\n');
+    let mut said = 0;
+    while said < answers {
+        let line = lines.next().unwrap().unwrap();
+        acknowledged.note(std::str::from_utf8(&line).unwrap());
+        said += 1;
+    }
+    child.kill().unwrap();
+    // What it said between the last line above and its end was acknowledged as well.
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    for line in &rest {
+        acknowledged.note(std::str::from_utf8(line).unwrap());
+    }
+    assert!(!child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn every_acknowledged_change_survives_sigkill() {
+    let directory = tempfile::tempdir().unwrap();
+    let seed: u64 = rand_seed();
+    let mut acknowledged = Acknowledged::default();
+    let mut from = 0;
+    for life in 0..LIVES {
+        let answers = 1 + u32::try_from((seed >> (life * 10)) % 700).unwrap();
+        write_and_kill(directory.path(), from, answers, &mut acknowledged);
+        // The lock went with the process.
+        let store = open(directory.path());
+        let context = format!("seed {seed}, life {life}, killed after {answers} answers");
+        for n in &acknowledged.followed {
+            let edge = edge(*n);
+            let kept = store.is_following(&edge.follower, &edge.followee).await.unwrap();
+            assert!(kept, "{context}: edge {n} was acknowledged and is lost");
+        }
+        for n in &acknowledged.unfollowed {
+            let edge = edge(*n);
+            let kept = store.is_following(&edge.follower, &edge.followee).await.unwrap();
+            assert!(!kept, "{context}: edge {n} was removed and is back");
+        }
+        let listed = everything(&store, acknowledged.last + 4).await;
+        let follows: usize = listed.iter().map(Vec::len).sum();
+        let least = acknowledged.followed.len();
+        // Each lane may have one answer that nobody heard, in each life.
+        let most = least + acknowledged.leaving.len() + 4 * (life as usize + 1);
+        assert_eq!(follows % 2, 0, "{context}: an edge has one end only");
+        assert!((least..=most).contains(&(follows / 2)), "{context}: {least} {follows} {most}");
+        store.check().await.unwrap();
+        assert!(!store.remove_follow(&user("nobody"), &user("u1")).await.unwrap());
+        store.close().await;
+        from = (acknowledged.last / 4 + 2) * 4;
+    }
+}
+
+fn rand_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one("crash")
+}

@@ -1,0 +1,97 @@
+//! Closing, opening again, and opening twice.
+
+use tidings_core::ports::{GraphError, SocialGraphStore};
+use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
+
+use crate::harness::{config, edge, everything, open, user};
+
+#[tokio::test]
+async fn a_graph_that_is_opened_again_has_everything_in_its_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let edges = 20_000;
+    store.import_follows((0..edges).map(edge).collect()).await.unwrap();
+    for n in (0..edges).step_by(500) {
+        assert!(store.remove_follow(&edge(n).follower, &edge(n).followee).await.unwrap());
+    }
+    for n in (0..edges).step_by(1_000) {
+        let edge = edge(n);
+        assert!(store.add_follow(&edge.follower, &edge.followee, edge.at).await.unwrap());
+    }
+    let page = store.get_followers(&user("u77"), None, 3).await.unwrap();
+    let before = everything(&store, edges).await;
+    store.close().await;
+    drop(store);
+
+    let store = open(directory.path());
+    assert_eq!(everything(&store, edges).await, before);
+    let rest = store.get_followers(&user("u77"), page.next.as_ref(), usize::MAX).await.unwrap();
+    let all = store.get_followers(&user("u77"), None, usize::MAX).await.unwrap();
+    assert_eq!([page.items, rest.items].concat(), all.items, "a cursor outlives the process");
+    // Edge 0 was the last but one to come back; what comes now is newer than all before.
+    let newest = edge(edges);
+    assert!(store.add_follow(&user("u0"), &newest.followee, newest.at).await.unwrap());
+    let page = store.get_following(&user("u0"), None, 1).await.unwrap();
+    assert_eq!(page.items[0].followee, newest.followee);
+}
+
+#[tokio::test]
+async fn a_second_opener_is_refused_until_the_first_has_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let refused = EmbeddedGraphStore::open(config(directory.path())).unwrap_err();
+    assert!(matches!(refused, GraphOpenError::InUse { .. }), "{refused:?}");
+    assert!(refused.to_string().contains(directory.path().to_str().unwrap()), "{refused}");
+    store.close().await;
+    let second = open(directory.path());
+    store.close().await;
+    second.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_closed_graph_refuses_writes_and_still_answers_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let first = edge(0);
+    store.add_follow(&first.follower, &first.followee, first.at).await.unwrap();
+    store.close().await;
+    let refused = store.remove_follow(&first.follower, &first.followee).await.unwrap_err();
+    assert!(matches!(refused, GraphError::Unavailable { .. }) && refused.is_transient());
+    assert!(matches!(store.check().await, Err(GraphError::Unavailable { .. })));
+    assert!(store.is_following(&first.follower, &first.followee).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_full_graph_says_so_and_keeps_what_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = EmbeddedGraphConfig { max_users: 3, ..config(directory.path()) };
+    let store = EmbeddedGraphStore::open(config.clone()).unwrap();
+    let [first, second, third] = [0, 1, 2].map(edge);
+    store.add_follow(&first.follower, &first.followee, first.at).await.unwrap();
+    let full = store.import_follows(vec![second.clone(), third]).await.unwrap_err();
+    assert!(matches!(full, GraphError::Full { limit: 3 }), "{full:?}");
+    drop(store);
+    let store = EmbeddedGraphStore::open(config).unwrap();
+    assert_eq!(store.counts(&first.follower).await.unwrap().following, 2);
+    assert!(store.is_following(&second.follower, &second.followee).await.unwrap());
+    assert!(store.add_follow(&second.followee, &first.followee, first.at).await.unwrap());
+}
+
+#[test]
+fn a_store_that_was_never_finished_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let unfinished = directory.path().join("edges.new");
+    std::fs::create_dir(&unfinished).unwrap();
+    std::fs::write(unfinished.join("0.jnl"), b"").unwrap();
+    drop(open(directory.path()));
+    assert!(!unfinished.exists());
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().join("graph");
+    let error = EmbeddedGraphStore::open(EmbeddedGraphConfig::new(&path)).unwrap_err();
+    assert!(matches!(error, GraphOpenError::Directory { .. }), "{error:?}");
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+}

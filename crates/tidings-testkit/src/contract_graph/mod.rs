@@ -1,0 +1,131 @@
+//! The contract of [`SocialGraphStore`]: each rule takes an empty store.
+//!
+//! A rule panics when it is broken. Run them with [`contract_tests!`](crate::contract_tests).
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "panicking is how a rule says that it is broken"
+)]
+
+mod edges;
+mod model;
+mod pages;
+
+use tidings_core::{
+    clock::Timestamp,
+    follow::Follow,
+    ids::UserId,
+    ports::{Cursor, Page, SocialGraphStore},
+};
+
+pub use edges::{
+    a_user_cannot_follow_themself, an_edge_that_comes_back_is_the_newest,
+    an_import_keeps_its_order_and_the_edges_that_exist,
+    an_import_leaves_self_follows_out_and_is_idempotent, an_import_of_nothing_adds_nothing,
+    counts_follow_every_change, following_twice_is_following_once_with_the_first_time,
+    ids_of_128_bytes_and_of_any_script_are_kept_apart, is_following_knows_the_direction,
+    unfollowing_is_idempotent, unknown_users_have_no_edges,
+};
+pub use model::random_operations_agree_with_a_naive_model;
+pub use pages::{
+    a_cursor_of_another_list_is_refused, a_cursor_outlives_the_edges_around_it,
+    a_page_has_at_most_what_was_asked_for, friends_are_those_who_follow_back_newest_follow_first,
+    lists_are_newest_first_with_their_times, pages_are_exact_while_others_come_and_go,
+    pages_are_exact_while_writers_run, the_store_gives_a_sign_of_life,
+    what_is_not_a_cursor_is_refused,
+};
+
+/// More pages than any list of a rule has: a list that never ends fails instead.
+const MOST_PAGES: usize = 10_000;
+
+fn user(id: &str) -> UserId {
+    UserId::new(id).expect("the id is one")
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn follow(follower: &str, followee: &str, millis: i64) -> Follow {
+    Follow { follower: user(follower), followee: user(followee), at: at(millis) }
+}
+
+/// Adds an edge that has to be new.
+async fn add(store: &dyn SocialGraphStore, follower: &str, followee: &str, millis: i64) {
+    let added = store.add_follow(&user(follower), &user(followee), at(millis)).await;
+    assert!(added.expect("the edge is added"), "{follower} -> {followee} is new");
+}
+
+/// Removes an edge that has to exist.
+async fn remove(store: &dyn SocialGraphStore, follower: &str, followee: &str) {
+    let removed = store.remove_follow(&user(follower), &user(followee)).await;
+    assert!(removed.expect("the edge is removed"), "{follower} -> {followee} exists");
+}
+
+/// A list of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    Followers,
+    Following,
+    Friends,
+}
+
+const LISTS: [List; 3] = [List::Followers, List::Following, List::Friends];
+
+/// A user in a list: who is at the other end, and since when unless it is a list of friends.
+type Listed = (String, Option<i64>);
+
+/// Reads one page of any list.
+async fn page(
+    store: &dyn SocialGraphStore,
+    list: List,
+    of: &UserId,
+    cursor: Option<&Cursor>,
+    limit: usize,
+) -> Page<Listed> {
+    let show = |id: UserId, at: Option<Timestamp>| (id.to_string(), at.map(Timestamp::as_millis));
+    match list {
+        List::Followers => {
+            let page = store.get_followers(of, cursor, limit).await.expect("followers are listed");
+            assert!(page.items.iter().all(|it| it.followee == *of), "others' followers are listed");
+            let items = page.items.into_iter().map(|it| show(it.follower, Some(it.at))).collect();
+            Page { items, next: page.next }
+        }
+        List::Following => {
+            let page = store.get_following(of, cursor, limit).await.expect("following is listed");
+            assert!(page.items.iter().all(|it| it.follower == *of), "others' follows are listed");
+            let items = page.items.into_iter().map(|it| show(it.followee, Some(it.at))).collect();
+            Page { items, next: page.next }
+        }
+        List::Friends => {
+            let page = store.get_mutual_follows(of, cursor, limit).await;
+            let page = page.expect("friends are listed");
+            Page {
+                items: page.items.into_iter().map(|id| show(id, None)).collect(),
+                next: page.next,
+            }
+        }
+    }
+}
+
+/// Reads a list to its end, `limit` at a time.
+async fn whole(store: &dyn SocialGraphStore, list: List, of: &str, limit: usize) -> Vec<Listed> {
+    let of = user(of);
+    let mut items = Vec::new();
+    let mut cursor = None;
+    for _ in 0..MOST_PAGES {
+        let page = page(store, list, &of, cursor.as_ref(), limit).await;
+        assert!(page.items.len() <= limit, "a page has at most what was asked for");
+        items.extend(page.items);
+        let Some(next) = page.next else { return items };
+        cursor = Some(next);
+    }
+    panic!("the list of {of} does not end");
+}
+
+/// The users of a list, without times.
+async fn names(store: &dyn SocialGraphStore, list: List, of: &str) -> Vec<String> {
+    whole(store, list, of, 100).await.into_iter().map(|(name, _)| name).collect()
+}
