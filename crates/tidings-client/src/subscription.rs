@@ -341,8 +341,9 @@ impl Subscription {
             return Some(SubscriptionEvent::Repeated { seq });
         }
         if seq > last + 1 {
-            // Resuming at `last` makes the server send what it left out.
+            // Resuming at `last` makes the server send what it left out, and acknowledges it.
             self.session = None;
+            self.unacknowledged = None;
             self.retry_at = None;
             return Some(SubscriptionEvent::Gap { after: last, got: seq });
         }

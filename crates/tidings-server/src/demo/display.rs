@@ -2,11 +2,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the demo talks to a person")]
 
 use std::{
+    fmt::Write,
     io::IsTerminal,
     time::{Duration, Instant},
 };
 
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 
 use super::tally::Summary;
 
@@ -48,9 +51,13 @@ impl Display {
             bar.set_draw_target(ProgressDrawTarget::hidden());
             self.say(&format!("{what}: {}", HumanCount(total)));
         }
-        let style = "{msg:<22} [{bar:32}] {human_pos}/{human_len} ({per_sec}, {eta} left)";
+        let style = "{msg:<22} [{bar:32}] {human_pos}/{human_len} ({rate}, {eta} left)";
         if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style.progress_chars("=> "));
+            let rate = |state: &ProgressState, out: &mut dyn Write| {
+                // Where it cannot be shown there is nobody to see it.
+                let _shown = write!(out, "{:.0}/s", state.per_sec()).is_ok();
+            };
+            bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
         }
         bar
     }

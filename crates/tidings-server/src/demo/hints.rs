@@ -13,10 +13,11 @@ pub(super) fn lines(address: SocketAddr, graph: &DemoGraph, online: &[bool]) -> 
     let watched = &graph.users[watched.unwrap_or(star)];
     let star = &graph.users[star];
     let url = format!("http://{address}");
+    let tidings = this_binary();
     vec![
         String::new(),
         "Try, in another terminal:".to_owned(),
-        format!("  tidings tail --url {url} --user {watched}"),
+        format!("  {tidings} tail --url {url} --user {watched}"),
         format!(
             "  curl -s {url}/v1/events -d '{{\"id\": \"hello-1\", \"source\": \"me\", \"type\": \
              \"post\", \"title\": \"Hello\", \"audience\": {{\"users\": [\"{watched}\"]}}}}'"
@@ -27,4 +28,11 @@ pub(super) fn lines(address: SocketAddr, graph: &DemoGraph, online: &[bool]) -> 
         format!("API docs: {url}/docs   (Ctrl-C ends the demo)"),
         String::new(),
     ]
+}
+
+/// How to call this very binary from where the demo was started.
+fn this_binary() -> String {
+    let Ok(path) = std::env::current_exe() else { return "tidings".to_owned() };
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(&path).display().to_string()
 }

@@ -44,6 +44,8 @@ impl DemoNode {
             .arg(files.address)
             // The pipe ends when the demo does, however it ends: no node is left behind.
             .arg("--stop-with-stdin")
+            // A group of its own: Ctrl-C is for the demo, which stops the node when it has counted.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
