@@ -11,10 +11,14 @@ use tidings_core::{
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::Chain;
+
 /// Acknowledgements that may wait; beyond it sessions wait to hand over theirs.
 const QUEUE: usize = 4096;
 /// How long acknowledgements gather before they are stored.
 const GATHER: Duration = Duration::from_millis(50);
+/// Rows for the delivery log that are gathered before they are stored.
+const GATHER_ROWS: usize = 10_000;
 /// Users whose acknowledgements are stored at a time: they share the store's transactions.
 const STORING: usize = 64;
 
@@ -64,12 +68,16 @@ impl AckFlusher {
                 }
             };
             let Some(first) = first else { return };
+            let mut rows = first.deliveries.len();
             let mut gathered = HashMap::new();
             add(&mut gathered, first);
             let until = Instant::now() + GATHER;
-            while gathered.len() < QUEUE {
+            while gathered.len() < QUEUE && rows < GATHER_ROWS {
                 match tokio::time::timeout_at(until, self.acks.recv()).await {
-                    Ok(Some(ack)) => add(&mut gathered, ack),
+                    Ok(Some(ack)) => {
+                        rows += ack.deliveries.len();
+                        add(&mut gathered, ack);
+                    }
                     Ok(None) | Err(_) => break,
                 }
             }
@@ -84,7 +92,7 @@ impl AckFlusher {
             .for_each_concurrent(STORING, |(user, (seq, deliveries))| async move {
                 if let Err(error) = store.acknowledge(&user, seq, deliveries).await {
                     // The client keeps its place; at worst it is pushed what it has seen.
-                    tracing::warn!(%error, "acknowledgements were not stored");
+                    tracing::warn!(error = %Chain(&error), "acknowledgements were not stored");
                 }
             })
             .await;

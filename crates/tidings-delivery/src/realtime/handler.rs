@@ -11,13 +11,18 @@ use tidings_core::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::chain::Chain;
+
 use super::{
-    acks::AckLog,
+    acks::{Ack, AckLog},
     pool::ConnectionPool,
     protocol::{BadFrame, ClientFrame, CloseCode, ServerFrame, read_frame},
     session::{Ending, Session},
-    socket::{Incoming, SessionSocket},
+    socket::{Incoming, SessionSocket, SocketClosed},
 };
+
+/// How long a client may take to read a bye, and then a close.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Bounds of live sessions.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +102,7 @@ impl WebSocketHandler {
         };
         match ending {
             Ending::Gone => {}
-            Ending::Close(code, reason) => socket.close(code, &reason).await,
+            Ending::Close(code, reason) => close(socket, code, &reason).await,
             Ending::Stop => self.say_bye(socket).await,
         }
     }
@@ -140,7 +145,7 @@ impl WebSocketHandler {
         let inbox = match self.store.inbox(&identity.user).await {
             Ok(inbox) => inbox,
             Err(error) => {
-                tracing::warn!(%error, "a session was not opened");
+                tracing::warn!(error = %Chain(&error), "a session was not opened");
                 let reason = "the store is not available".to_owned();
                 return Ending::Close(CloseCode::Restarting, reason);
             }
@@ -153,16 +158,21 @@ impl WebSocketHandler {
             unread: inbox.unread,
             heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
         };
-        if socket.send(&welcome.to_text()).await.is_err() {
-            return Ending::Gone;
+        // It is the first frame, so that it fits into any connection that is still there.
+        match tokio::time::timeout(LAST_WORDS, socket.send(&welcome.to_text())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(SocketClosed)) | Err(_) => return Ending::Gone,
         }
         // A place that the inbox does not have yet, as after a restored backup, is its head.
         let from = last_seq.map_or(inbox.last_seq, |seq| seq.min(inbox.last_seq));
-        let session = Session::new(self, identity, id, from, inbox.last_seq, registration);
-        match session.run(socket, stop).await {
-            Ok(never) => match never {},
-            Err(ending) => ending,
+        if last_seq.is_some() && from > inbox.acked_seq {
+            // Whoever says that it has something need not say it again: an acknowledgement that was
+            // lost with the connection must not end in a push.
+            let (user, deliveries) = (identity.user.clone(), Vec::new());
+            self.acks.note(Ack { user, seq: from, deliveries }).await;
         }
+        let reach = (from, inbox.last_seq);
+        Session::new(self, identity, id, reach, registration, stop).run(socket).await
     }
 
     /// Asks the client to come back after a random time, so that not all come at once.
@@ -170,12 +180,16 @@ impl WebSocketHandler {
         let most = u64::try_from(self.config.drain_retry.as_millis()).unwrap_or(u64::MAX);
         let retry_ms = rand::random_range(0..=most);
         let bye = ServerFrame::Bye { reason: "the node is stopping", retry_ms }.to_text();
-        // A client that reads neither is cut off with the rest of the node.
-        let said = tokio::time::timeout(Duration::from_secs(2), socket.send(&bye)).await;
+        let said = tokio::time::timeout(LAST_WORDS, socket.send(&bye)).await;
         if matches!(said, Ok(Ok(()))) {
-            socket.close(CloseCode::Restarting, "the node is stopping").await;
+            close(socket, CloseCode::Restarting, "the node is stopping").await;
         }
     }
+}
+
+/// Closes a connection, and lets go of a client that does not read even that.
+async fn close<S: SessionSocket>(socket: S, code: CloseCode, reason: &str) {
+    let _unread = tokio::time::timeout(LAST_WORDS, socket.close(code, reason)).await.is_err();
 }
 
 struct Hello {

@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 /// is of any use.
 const UPDATES: usize = 16;
 
+/// What an idle mailbox may keep room for.
+const IDLE_CAPACITY: usize = 4;
+
 /// A frame that waits for a session.
 #[derive(Debug, Clone)]
 pub(super) enum Waiting {
@@ -82,6 +85,10 @@ impl Mailbox {
             return Some(Waiting::Lagged);
         }
         if let Some((id, frame)) = state.notifications.pop_front() {
+            if state.notifications.is_empty() && state.notifications.capacity() > IDLE_CAPACITY {
+                // A burst is over: an idle session keeps next to nothing.
+                state.notifications = VecDeque::new();
+            }
             return Some(Waiting::Notification(id, frame));
         }
         state.updates.pop_front().map(Waiting::Update)

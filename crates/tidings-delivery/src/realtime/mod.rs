@@ -6,6 +6,7 @@
 
 mod acks;
 mod handler;
+mod hear;
 mod mailbox;
 mod pool;
 mod protocol;

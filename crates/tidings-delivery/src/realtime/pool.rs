@@ -150,7 +150,7 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn mailbox(&self) -> &Mailbox {
+    pub(super) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
     }
 }

@@ -20,8 +20,12 @@ pub enum CloseCode {
     Malformed = 4400,
     /// No valid token.
     NotAuthenticated = 4401,
+    /// The token is valid and not good for this. Kept for later: nothing closes with it yet.
+    NotAllowed = 4403,
     /// Nothing came for two heartbeats.
     HeartbeatMissed = 4408,
+    /// Another session took this one's place. Kept for later: nothing closes with it yet.
+    Replaced = 4409,
     /// Too many sessions of the user, or on the node.
     TooManyConnections = 4429,
     /// The client does not read; resume with `last_seq`.

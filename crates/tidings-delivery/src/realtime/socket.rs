@@ -25,7 +25,8 @@ pub trait SessionSocket: Send {
     /// The next frame; [`SocketClosed`] when there will be none. Dropping the future loses nothing.
     fn receive(&mut self) -> impl Future<Output = Result<Incoming, SocketClosed>> + Send;
 
-    /// Sends a text frame, and waits until the connection takes it.
+    /// Sends a text frame, and waits until the connection takes it. When the future is dropped, the
+    /// frame is sent or not; whatever is sent after it begins a frame of its own.
     fn send(&mut self, text: &str) -> impl Future<Output = Result<(), SocketClosed>> + Send;
 
     /// Closes with a code and a reason of at most 123 bytes.

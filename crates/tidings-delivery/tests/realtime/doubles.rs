@@ -37,11 +37,15 @@ struct Inbox {
     deliveries: Vec<Delivery>,
 }
 
+type Hook = Box<dyn FnOnce(&OneInbox) + Send>;
+
 /// One inbox of one user.
 #[derive(Default)]
 pub(crate) struct OneInbox {
     inbox: Mutex<Inbox>,
     gone: AtomicBool,
+    before_counters: Mutex<Option<Hook>>,
+    after_counters: Mutex<Option<Hook>>,
 }
 
 impl OneInbox {
@@ -57,6 +61,23 @@ impl OneInbox {
         inbox.events.push(Arc::clone(&event));
         let stored = StoredNotification { user: ann(), id: id(number as u64) };
         AppendedEvent { event, created_at: created_at(), stored: vec![stored], duplicates: 0 }
+    }
+
+    /// Does something once, just before the counters are next read.
+    pub(crate) fn before_counters(&self, hook: impl FnOnce(&Self) + Send + 'static) {
+        *self.before_counters.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    /// Does something once, just after the counters were next read.
+    pub(crate) fn after_counters(&self, hook: impl FnOnce(&Self) + Send + 'static) {
+        *self.after_counters.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    fn happen(&self, hook: &Mutex<Option<Hook>>) {
+        let hook = hook.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook(self);
+        }
     }
 
     pub(crate) fn set_gone(&self, gone: bool) {
@@ -111,7 +132,10 @@ impl NotificationStore for OneInbox {
     }
 
     async fn inbox(&self, _: &UserId) -> Result<InboxState, StoreError> {
-        Ok(self.here()?.state())
+        self.happen(&self.before_counters);
+        let state = self.here()?.state();
+        self.happen(&self.after_counters);
+        Ok(state)
     }
 
     async fn list_after(
@@ -253,6 +277,11 @@ impl Client {
         self.hear_frame("notification").await["seq"].as_u64().unwrap()
     }
 
+    /// Whether the server let go of the connection; what it sent before can still be heard.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.say.is_closed()
+    }
+
     /// What has arrived already.
     pub(crate) fn heard(&mut self) -> Option<Sent> {
         self.hear.try_recv().ok()
@@ -300,9 +329,22 @@ impl Server {
         Client { say, hear }
     }
 
+    /// Bytes of the task of a session.
+    pub(crate) fn size_of_session(&self) -> usize {
+        let (_say, incoming) = mpsc::channel(1);
+        let (outgoing, _hear) = mpsc::channel(1);
+        let socket = QueueSocket { incoming, outgoing };
+        size_of_val(&self.handler.serve(socket, self.stop.clone()))
+    }
+
     /// Connects a client that is welcome.
     pub(crate) async fn welcome(&mut self, last_seq: Option<u64>) -> Client {
-        let mut client = self.connect(1_000);
+        self.welcome_slow(last_seq, 1_000).await
+    }
+
+    /// Connects a client that is welcome, and can leave `unread` frames unread.
+    pub(crate) async fn welcome_slow(&mut self, last_seq: Option<u64>, unread: usize) -> Client {
+        let mut client = self.connect(unread);
         let mut hello = serde_json::json!({"type": "hello", "token": "user:ann"});
         if let Some(seq) = last_seq {
             hello["last_seq"] = seq.into();

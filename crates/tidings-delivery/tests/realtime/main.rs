@@ -6,5 +6,6 @@
 )]
 
 mod doubles;
+mod faults;
 mod order;
 mod rules;

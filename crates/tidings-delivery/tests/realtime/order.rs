@@ -57,6 +57,8 @@ struct World {
     last: u64,
     stored: u64,
     held: Vec<AppendedEvent>,
+    /// Frames that the connection takes while the client does not read.
+    unread: usize,
 }
 
 impl World {
@@ -89,7 +91,10 @@ impl World {
                     }
                 }
             }
-            Happening::Reconnect => self.client = self.server.welcome(Some(self.last)).await,
+            Happening::Reconnect => {
+                let (last, unread) = (Some(self.last), self.unread);
+                self.client = self.server.welcome_slow(last, unread).await;
+            }
             Happening::Run(turns) => {
                 for _ in 0..turns {
                     tokio::task::yield_now().await;
@@ -105,6 +110,7 @@ proptest! {
     #[test]
     fn a_client_sees_every_notification_once_and_in_order(
         happenings in happenings(), mailbox in 1usize..5, page in 1usize..5,
+        unread in 1usize..6,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -113,8 +119,9 @@ proptest! {
             .unwrap();
         runtime.block_on(async {
             let mut server = Server::new(mailbox, page);
-            let client = server.welcome(Some(0)).await;
-            let mut world = World { server, client, last: 0, stored: 0, held: Vec::new() };
+            let client = server.welcome_slow(Some(0), unread).await;
+            let held = Vec::new();
+            let mut world = World { server, client, last: 0, stored: 0, held, unread };
             for happening in happenings {
                 world.happen(happening).await;
             }

@@ -14,4 +14,5 @@ mod crash;
 mod demo;
 mod generated;
 mod harness;
+mod key_sets;
 mod live;

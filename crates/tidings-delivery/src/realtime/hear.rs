@@ -1,0 +1,130 @@
+//! What the client of a session says, and what is done about it.
+
+use std::collections::VecDeque;
+
+use tidings_core::{
+    clock::Timestamp,
+    delivery::{Channel, Delivery, Outcome},
+    ids::{NotificationId, Seq},
+    inbox::{Mark, Selection},
+};
+use tokio::time::Instant;
+
+use crate::chain::Chain;
+
+use super::{
+    acks::Ack,
+    protocol::{BadFrame, ClientFrame, ServerFrame, read_frame},
+    session::{Ending, Session},
+    socket::{Incoming, SessionSocket},
+};
+
+/// How much of the name of an unknown frame is said back.
+const NAME_CHARS: usize = 64;
+/// What an idle session may keep room for.
+const IDLE_CAPACITY: usize = 4;
+
+impl Session<'_> {
+    /// Does what the client asks for.
+    pub(super) async fn hear<S: SessionSocket>(
+        &mut self,
+        incoming: Incoming,
+        socket: &mut S,
+    ) -> Result<(), Ending> {
+        self.heard = Instant::now();
+        self.pinged_at = None;
+        let text = match incoming {
+            Incoming::Text(text) => text,
+            Incoming::Alive => return Ok(()),
+            Incoming::Binary => return Err(Ending::malformed("frames are JSON text")),
+        };
+        match read_frame(&text) {
+            Ok(ClientFrame::Ack { seq }) => self.acknowledge(Seq(seq)).await,
+            Ok(ClientFrame::Read { ids, up_to_seq }) => {
+                let selection = match (ids, up_to_seq) {
+                    (Some(ids), None) => Selection::Ids(ids),
+                    (None, Some(seq)) => Selection::UpTo(Seq(seq)),
+                    _ => return Err(Ending::malformed("read takes one of ids and up_to_seq")),
+                };
+                Box::pin(self.mark_read(selection, socket)).await
+            }
+            Ok(ClientFrame::Ping) => self.send(socket, &ServerFrame::Pong.to_text()).await,
+            Ok(ClientFrame::Pong) => Ok(()),
+            Ok(ClientFrame::Hello { .. }) => Err(Ending::malformed("hello was said already")),
+            Err(BadFrame::UnknownType(name)) => {
+                // A name may be as long as a frame.
+                let name: String = name.chars().take(NAME_CHARS).collect();
+                let reason = format!("there is no frame of type {name:?} in tidings.v1");
+                self.send(socket, &ServerFrame::Error { reason: &reason }.to_text()).await
+            }
+            Err(BadFrame::Malformed(problem)) => Err(Ending::malformed(&problem)),
+        }
+    }
+
+    async fn acknowledge(&mut self, seq: Seq) -> Result<(), Ending> {
+        if seq > self.sent {
+            return Err(Ending::malformed("ack is beyond what was sent"));
+        }
+        if seq <= self.acknowledged {
+            return Ok(());
+        }
+        self.acknowledged = seq;
+        let now = self.handler.clock.now();
+        let mut deliveries = Vec::new();
+        while let Some((id, sent_at)) = self.unacknowledged.front().copied() {
+            if id.seq > seq {
+                break;
+            }
+            self.unacknowledged.pop_front();
+            deliveries.push(self.delivery(id, sent_at, now));
+        }
+        if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > IDLE_CAPACITY {
+            // A burst is over: an idle session keeps next to nothing.
+            self.unacknowledged = VecDeque::new();
+        }
+        let user = self.identity.user.clone();
+        self.handler.acks.note(Ack { user, seq, deliveries }).await;
+        Ok(())
+    }
+
+    fn delivery(&self, id: NotificationId, sent_at: Timestamp, now: Timestamp) -> Delivery {
+        Delivery {
+            notification: id,
+            user: self.identity.user.clone(),
+            channel: Channel::WebSocket,
+            target: self.id.clone(),
+            attempt: 1,
+            at: now,
+            latency_ms: u64::try_from(now.since(sent_at).as_millis()).unwrap_or(u64::MAX),
+            outcome: Outcome::Delivered,
+            reason: None,
+            provider_id: None,
+        }
+    }
+
+    async fn mark_read<S: SessionSocket>(
+        &mut self,
+        selection: Selection,
+        socket: &mut S,
+    ) -> Result<(), Ending> {
+        let user = &self.identity.user;
+        let now = self.handler.clock.now();
+        match self.handler.store.mark(user, Mark::Read, selection.clone(), now).await {
+            // The update comes back to this session too: that is the client's answer.
+            Ok(inbox) => {
+                let selection = match selection {
+                    // What comes after the newest was not marked, and must not look like it.
+                    Selection::UpTo(seq) => Selection::UpTo(seq.min(inbox.last_seq)),
+                    ids @ Selection::Ids(_) => ids,
+                };
+                self.handler.pool.broadcast_mark(user, Mark::Read, &selection, inbox.unread);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "notifications were not marked");
+                let reason = "the store is not available; say it again";
+                self.send(socket, &ServerFrame::Error { reason }.to_text()).await
+            }
+        }
+    }
+}
