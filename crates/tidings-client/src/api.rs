@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{Method, StatusCode, Url, header};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use tidings_core::{
     device::Platform,
     ids::{DeviceId, UserId},
@@ -44,13 +44,35 @@ pub struct EventsAnswer {
 pub struct EventResult {
     /// Its place in the request, from 0.
     pub index: usize,
+    /// The event's id, if it has one.
+    #[serde(default)]
+    pub id: Option<String>,
     /// `stored`, `duplicate`, `rejected` or `failed`.
     pub status: String,
     /// Notifications that are new.
     pub notifications: u64,
+    /// Recipients who had theirs already.
+    pub duplicates: u64,
     /// Why it was rejected or failed.
     #[serde(default)]
     pub reason: Option<String>,
+    /// The field that is at fault.
+    #[serde(default)]
+    pub field: Option<String>,
+}
+
+/// A part of an inbox, newest first.
+#[derive(Debug, Clone, Deserialize)]
+pub struct InboxPage {
+    /// The notifications as JSON.
+    pub items: Vec<Box<RawValue>>,
+    /// Where to go on; `None` at the end.
+    #[serde(default)]
+    pub next: Option<String>,
+    /// Notifications of the whole inbox that are neither read nor archived.
+    pub unread: u64,
+    /// The newest notification; 0 for an empty inbox.
+    pub last_seq: u64,
 }
 
 /// An inbox's counters.
@@ -111,6 +133,18 @@ impl Api {
         Ok(answer.results.iter().map(|result| result.notifications).sum())
     }
 
+    /// Reports several events in one request.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`], also when not one of the events was stored; when it
+    /// [is transient](ApiError::is_transient), report them again.
+    pub async fn post_events(&self, events: &[Value]) -> Result<EventsAnswer, ApiError> {
+        // A list of values has no way to fail.
+        let body = serde_json::to_string(events).unwrap_or_default();
+        self.send(Method::POST, &["v1", "events"], body).await
+    }
+
     /// Reports several events as NDJSON.
     ///
     /// # Errors
@@ -157,17 +191,64 @@ impl Api {
         self.send(Method::GET, &["v1", "users", user.as_str(), "inbox"], String::new()).await
     }
 
+    /// Up to `limit` notifications of an inbox, newest first, from `cursor` on, which is
+    /// [`InboxPage::next`] of the page before.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`].
+    pub async fn inbox(
+        &self,
+        user: &UserId,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<InboxPage, ApiError> {
+        let mut url = self.url(&["v1", "users", user.as_str(), "notifications"]);
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("limit", &limit.to_string());
+            if let Some(cursor) = cursor {
+                query.append_pair("cursor", cursor);
+            }
+        }
+        self.send_to(Method::GET, url, String::new()).await
+    }
+
+    /// Makes a user follow another. Following twice is following once.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`].
+    pub async fn put_follow(&self, follower: &UserId, followee: &UserId) -> Result<(), ApiError> {
+        let path = ["v1", "users", follower.as_str(), "following", followee.as_str()];
+        let _followed: Value = self.send(Method::PUT, &path, String::new()).await?;
+        Ok(())
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = (*self.base).clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            // Ids may hold any character: segments are escaped one by one.
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &[&str],
         body: String,
     ) -> Result<T, ApiError> {
-        let mut url = (*self.base).clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            // Ids may hold any character: segments are escaped one by one.
-            segments.pop_if_empty().extend(path);
-        }
+        self.send_to(method, self.url(path), body).await
+    }
+
+    async fn send_to<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: String,
+    ) -> Result<T, ApiError> {
         let unreachable = |source: reqwest::Error| ApiError::Unreachable {
             url: self.base.to_string(),
             source: source.without_url(),

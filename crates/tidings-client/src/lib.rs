@@ -7,9 +7,11 @@ mod api;
 mod error;
 mod frames;
 mod subscription;
+mod token;
 
-pub use api::{Api, Counters, EventsAnswer, Imported};
+pub use api::{Api, Counters, EventResult, EventsAnswer, Imported, InboxPage};
 pub use error::ApiError;
 pub use subscription::{
     Arrival, Subscription, SubscriptionConfig, SubscriptionError, SubscriptionEvent,
 };
+pub use token::{TokenError, TokenSource};

@@ -216,6 +216,16 @@ impl SessionAuthenticator for Tokens {
     }
 }
 
+/// Waits for a state. In virtual time, so that a state that never comes is found at once.
+pub(crate) async fn until(state: impl Fn() -> bool) {
+    let waiting = async {
+        while !state() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(600), waiting).await.unwrap();
+}
+
 /// The server's end of a connection. A `None` from the client is a connection that broke.
 pub(crate) struct QueueSocket {
     incoming: mpsc::Receiver<String>,
@@ -352,6 +362,11 @@ impl Server {
         client.say(&hello).await;
         client.hear_frame("welcome").await;
         client
+    }
+
+    /// Waits until the store knows that the client has everything up to `seq`.
+    pub(crate) async fn acked(&self, seq: Seq) {
+        until(|| self.inbox.acked() == seq).await;
     }
 
     /// Stores a notification and broadcasts it.

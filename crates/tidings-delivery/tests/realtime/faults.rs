@@ -5,17 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use tidings_core::ports::{LiveNotifications, Presence};
 
-use crate::doubles::{HEARTBEAT, Sent, Server, ann};
-
-/// Waits until the server has let go of a client, which does not read.
-async fn closed(client: &crate::doubles::Client) {
-    let gone = async {
-        while !client.is_closed() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(600), gone).await.unwrap();
-}
+use crate::doubles::{HEARTBEAT, Sent, Server, ann, until};
 
 #[tokio::test(start_paused = true)]
 async fn what_is_committed_while_a_client_is_let_in_is_not_missed() {
@@ -106,7 +96,7 @@ async fn a_client_that_never_reads_is_let_go() {
         server.tell();
     }
     // Nothing is read any more, so not even a close can be said.
-    closed(&client).await;
+    until(|| client.is_closed()).await;
     assert!(!server.pool.is_online(&ann()));
 }
 
@@ -122,7 +112,7 @@ async fn a_stopping_node_does_not_wait_for_a_client_that_does_not_read() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let start = tokio::time::Instant::now();
     server.stop.cancel();
-    closed(&client).await;
+    until(|| client.is_closed()).await;
     assert!(start.elapsed() < HEARTBEAT, "virtual time: the stop comes before the slow send ends");
 }
 

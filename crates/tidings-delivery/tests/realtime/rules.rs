@@ -9,7 +9,7 @@ use tidings_core::{
     ports::Presence,
 };
 
-use crate::doubles::{HEARTBEAT, Sent, Server, ann};
+use crate::doubles::{HEARTBEAT, Sent, Server, ann, until};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_no_seq_gets_what_is_new() {
@@ -86,9 +86,7 @@ async fn an_ack_reaches_the_store_with_its_deliveries() {
     }
     client.say(&json!({"type": "ack", "seq": 2})).await;
     client.say(&json!({"type": "ack", "seq": 2})).await;
-    while server.inbox.acked() != Seq(2) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    server.acked(Seq(2)).await;
     let seqs: Vec<_> =
         server.inbox.deliveries().iter().map(|delivery| delivery.notification.seq.0).collect();
     assert_eq!(seqs, [1, 2]);
@@ -101,9 +99,7 @@ async fn a_client_that_comes_back_acknowledges_what_it_has() {
         server.tell();
     }
     let _client = server.welcome(Some(2)).await;
-    while server.inbox.acked() != Seq(2) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    server.acked(Seq(2)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,9 +197,7 @@ async fn one_session_too_many_is_closed_with_4429() {
     fourth.say(&json!({"type": "hello", "token": "user:ann"})).await;
     assert_eq!(fourth.hear().await, Sent::Close(4429));
     drop(open);
-    while server.pool.is_online(&ann()) {
-        tokio::task::yield_now().await;
-    }
+    until(|| !server.pool.is_online(&ann())).await;
     server.welcome(None).await;
 }
 

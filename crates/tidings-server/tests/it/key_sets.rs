@@ -132,7 +132,8 @@ async fn a_key_set_address_is_asked_again_when_a_new_key_turns_up() {
     for key in [&old, &new] {
         let published_now = key_set(&[&old, key]);
         *published.lock().unwrap() = published_now;
-        let accepted = until_accepted(node, &key.token("ann"));
+        let token = key.token("ann");
+        let accepted = until_accepted(node, &token);
         node = tokio::time::timeout(PATIENCE, accepted).await.unwrap();
     }
 }

@@ -1,13 +1,14 @@
-//! A live session that reconnects by itself and resumes where it was.
+//! The session: connecting, reading, resuming.
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
-use tidings_core::retry::{RetryDecision, RetryPolicy};
+use tidings_core::retry::RetryDecision;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
@@ -18,6 +19,7 @@ use tokio_tungstenite::{
     },
 };
 
+use super::{Arrival, SubscriptionConfig, SubscriptionError, SubscriptionEvent};
 use crate::frames::{ClientFrame, ServerFrame};
 
 const SUBPROTOCOL: &str = "tidings.v1";
@@ -25,129 +27,18 @@ const SUBPROTOCOL: &str = "tidings.v1";
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(15);
 /// What a session counts as dead after, where the server does not say how often it sends.
 const USUAL_SILENCE: Duration = Duration::from_secs(75);
+/// How long a close may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The close code of a token that the server does not accept.
+const NOT_AUTHENTICATED: u16 = 4401;
 /// The longest frame: a notification of the largest size, every byte of it escaped.
 const MAX_FRAME_BYTES: usize = 1 << 20;
-
-/// How a session is held.
-#[derive(Clone)]
-pub struct SubscriptionConfig {
-    /// The node, for example `http://127.0.0.1:7700` or `https://…`.
-    pub url: String,
-    /// The user's token.
-    pub token: String,
-    /// What the client has already: 0 for nothing, to get the whole inbox; `None` to get only what
-    /// is new from now on.
-    pub last_seq: Option<u64>,
-    /// How reconnects are spread. The budget counts attempts without a welcome in between.
-    pub retry: RetryPolicy,
-    /// Size of the socket's read buffer, in bytes.
-    pub read_buffer_bytes: usize,
-}
-
-impl SubscriptionConfig {
-    /// A session of the user with `token` on the node at `url`, from now on, which never gives up.
-    #[must_use]
-    pub fn new(url: &str, token: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            token: token.to_owned(),
-            last_seq: None,
-            retry: RetryPolicy { max_attempts: u32::MAX, base_ms: 500, cap_ms: 20_000 },
-            read_buffer_bytes: 4 * 1024,
-        }
-    }
-}
-
-impl fmt::Debug for SubscriptionConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SubscriptionConfig")
-            .field("url", &self.url)
-            .field("last_seq", &self.last_seq)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A notification as it arrived.
-#[derive(Debug, Clone)]
-pub struct Arrival {
-    /// Its place in the inbox.
-    pub seq: u64,
-    /// The notification as JSON.
-    pub json: String,
-    /// When it was read from the socket.
-    pub at: Instant,
-}
-
-/// What happens in a subscription.
-#[derive(Debug, Clone)]
-pub enum SubscriptionEvent {
-    /// The session is open.
-    Welcome {
-        /// The newest notification in the inbox.
-        seq: u64,
-        /// Notifications that are neither read nor archived.
-        unread: u64,
-    },
-    /// The next notification; each once, in order, without holes.
-    Notification(Arrival),
-    /// A notification came again; it is left out.
-    Repeated {
-        /// Its place in the inbox.
-        seq: u64,
-    },
-    /// The server left something out. The session is closed and resumed, which fills the gap.
-    Gap {
-        /// The last notification before it.
-        after: u64,
-        /// The one that came instead of the next.
-        got: u64,
-    },
-    /// Notifications were marked on another screen.
-    Unread {
-        /// Notifications that are neither read nor archived.
-        unread: u64,
-    },
-    /// The session ended and will be opened again.
-    Disconnected {
-        /// Why, for people.
-        reason: String,
-        /// When the next attempt is made.
-        retry_in: Duration,
-    },
-}
-
-/// Why a subscription cannot go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SubscriptionError {
-    /// The address is not that of a node.
-    #[error("{url:?} is not the address of a node")]
-    Address {
-        /// What was given.
-        url: String,
-    },
-    /// The server will not have this session, now or later.
-    #[error("the session was refused: {reason} ({code})")]
-    Refused {
-        /// The close code.
-        code: u16,
-        /// Why, in the server's words.
-        reason: String,
-    },
-    /// The budget of attempts is spent.
-    #[error("gave up after {attempts} attempts: {last}")]
-    GaveUp {
-        /// How many there were.
-        attempts: u32,
-        /// What ended the last.
-        last: String,
-    },
-}
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 struct Session {
     socket: Socket,
+    token: Arc<str>,
     silence: Duration,
 }
 
@@ -156,11 +47,13 @@ struct Ended {
     reason: String,
     retry_in: Option<Duration>,
     refused: Option<u16>,
+    /// The last notification before a gap, and the one that came instead of the next.
+    gap: Option<(u64, u64)>,
 }
 
 impl Ended {
     fn because(reason: impl fmt::Display) -> Self {
-        Self { reason: reason.to_string(), retry_in: None, refused: None }
+        Self { reason: reason.to_string(), retry_in: None, refused: None, gap: None }
     }
 }
 
@@ -169,8 +62,14 @@ pub struct Subscription {
     config: SubscriptionConfig,
     session: Option<Session>,
     last_seq: Option<u64>,
-    unacknowledged: Option<u64>,
+    /// The newest notification that was handed over, and how many there were since the last ack.
+    unacknowledged: Option<(u64, u32)>,
+    /// Attempts since the last welcome.
     failures: u32,
+    /// Gaps since the last notification that was the next.
+    gaps: u32,
+    /// The token that takes the place of one that was not accepted.
+    renewed: Option<Arc<str>>,
     retry_at: Option<Instant>,
     asked_to_wait: Option<Duration>,
 }
@@ -185,6 +84,8 @@ impl Subscription {
             session: None,
             unacknowledged: None,
             failures: 0,
+            gaps: 0,
+            renewed: None,
             retry_at: None,
             asked_to_wait: None,
         }
@@ -207,44 +108,89 @@ impl Subscription {
                 if let Some(at) = self.retry_at {
                     tokio::time::sleep_until(at.into()).await;
                 }
-                self.connect().await?
+                // Boxed: what connecting takes, TLS included, an open session need not hold.
+                Box::pin(self.connect()).await?
             };
             match outcome {
                 Ok(Some(event)) => return Ok(event),
                 Ok(None) => {}
-                Err(ended) => return self.ended(ended),
+                Err(ended) => return Box::pin(self.ended(ended)).await,
             }
         }
     }
 
     /// Closes the session, after acknowledging what was handed over.
     pub async fn close(mut self) {
-        let acknowledged = self.acknowledge().await;
-        if let (Ok(()), Some(mut session)) = (acknowledged, self.session.take()) {
-            // The server notices in any case: a close that fails needs no other answer.
-            let _closed = session.socket.close(None).await.is_ok();
-        }
+        let closing = async {
+            self.acknowledge().await?;
+            match &mut self.session {
+                Some(session) => session.socket.close(None).await.map_err(Ended::because),
+                None => Ok(()),
+            }
+        };
+        // The server notices in any case: a close that fails needs no other answer.
+        let _closed = tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_ok();
     }
 
-    fn ended(&mut self, ended: Ended) -> Result<SubscriptionEvent, SubscriptionError> {
-        self.session = None;
+    async fn ended(&mut self, ended: Ended) -> Result<SubscriptionEvent, SubscriptionError> {
+        let session = self.session.take();
         self.unacknowledged = None;
+        if let Some((after, got)) = ended.gap {
+            // Resuming at `after` acknowledges it, and makes the server send what it left out. One
+            // that never does must not be asked without a pause.
+            self.gaps = self.gaps.saturating_add(1);
+            self.wait(self.gaps, None, "notifications were left out")?;
+            return Ok(SubscriptionEvent::Gap { after, got });
+        }
         if let Some(code) = ended.refused {
-            return Err(SubscriptionError::Refused { code, reason: ended.reason });
+            let renewed = code == NOT_AUTHENTICATED && self.renew(session).await;
+            if !renewed {
+                return Err(SubscriptionError::Refused { code, reason: ended.reason });
+            }
         }
         self.failures = self.failures.saturating_add(1);
         let asked = ended.retry_in.or(self.asked_to_wait.take());
+        let retry_in = self.wait(self.failures, asked, &ended.reason)?;
+        Ok(SubscriptionEvent::Disconnected { reason: ended.reason, retry_in })
+    }
+
+    /// Asks for another token than the one that the session had; says whether it makes sense to go
+    /// on. A new token that was not accepted either is the end.
+    async fn renew(&mut self, session: Option<Session>) -> bool {
+        if self.renewed.is_some() {
+            return false;
+        }
+        match self.config.tokens.token().await {
+            Ok(token) => {
+                let other = session.is_none_or(|session| session.token != token);
+                self.renewed = Some(token).filter(|_| other);
+                other
+            }
+            // Asked again with the next attempt.
+            Err(error) => {
+                tracing::debug!(%error, "the token was not renewed");
+                true
+            }
+        }
+    }
+
+    /// How long to wait after so many attempts, unless the server asked for another time.
+    fn wait(
+        &mut self,
+        attempts: u32,
+        asked: Option<Duration>,
+        last: &str,
+    ) -> Result<Duration, SubscriptionError> {
         let random = rand::random::<f64>();
-        let wait = match self.config.retry.after_failure(self.failures, None, random) {
+        let wait = match self.config.retry.after_failure(attempts, None, random) {
             // The server has spread its clients already.
             RetryDecision::After(wait) => asked.unwrap_or(wait),
             RetryDecision::GiveUp => {
-                let attempts = self.failures;
-                return Err(SubscriptionError::GaveUp { attempts, last: ended.reason });
+                return Err(SubscriptionError::GaveUp { attempts, last: last.to_owned() });
             }
         };
         self.retry_at = Some(Instant::now() + wait);
-        Ok(SubscriptionEvent::Disconnected { reason: ended.reason, retry_in: wait })
+        Ok(wait)
     }
 
     async fn connect(
@@ -264,12 +210,16 @@ impl Subscription {
         limits.max_message_size = Some(MAX_FRAME_BYTES);
         limits.max_frame_size = Some(MAX_FRAME_BYTES);
         let open = async {
+            let token = match &self.renewed {
+                Some(token) => Arc::clone(token),
+                None => self.config.tokens.token().await.map_err(Ended::because)?,
+            };
             let connecting =
                 tokio_tungstenite::connect_async_with_config(request, Some(limits), true);
             let (mut socket, _) = connecting.await.map_err(not_connected)?;
-            let hello = ClientFrame::Hello { token: &self.config.token, last_seq: self.last_seq };
+            let hello = ClientFrame::Hello { token: &token, last_seq: self.last_seq };
             send(&mut socket, &hello).await?;
-            self.session = Some(Session { socket, silence: USUAL_SILENCE });
+            self.session = Some(Session { socket, token, silence: WELCOME_TIMEOUT });
             self.read().await
         };
         match tokio::time::timeout(WELCOME_TIMEOUT, open).await {
@@ -280,6 +230,9 @@ impl Subscription {
 
     /// Reads the next frame; `None` when it is of no concern to the caller.
     async fn read(&mut self) -> Result<Option<SubscriptionEvent>, Ended> {
+        if self.unacknowledged.is_some_and(|(_, count)| count >= self.config.ack_every) {
+            self.acknowledge().await?;
+        }
         let Some(session) = &mut self.session else { return Ok(None) };
         let message = match session.socket.next().now_or_never() {
             Some(message) => message,
@@ -305,15 +258,17 @@ impl Subscription {
         let frame: ServerFrame<'_> = serde_json::from_str(text)
             .map_err(|error| Ended::because(format!("a frame cannot be read: {error}")))?;
         match frame.kind {
-            "notification" => Ok(self.notification(&frame, at)),
+            "notification" => self.notification(&frame, at),
             "welcome" => {
                 self.failures = 0;
+                self.renewed = None;
                 let seq = frame.seq.unwrap_or_default();
                 // Without a place of our own we begin at the head; with one that the inbox does not
                 // have, for example after a restored backup, the server begins at its head.
                 self.last_seq = Some(self.last_seq.map_or(seq, |last| last.min(seq)));
-                if let (Some(heartbeat), Some(session)) = (frame.heartbeat_ms, &mut self.session) {
-                    session.silence = Duration::from_millis(heartbeat.saturating_mul(3));
+                if let Some(session) = &mut self.session {
+                    let three = |heartbeat: u64| Duration::from_millis(heartbeat.saturating_mul(3));
+                    session.silence = frame.heartbeat_ms.map_or(USUAL_SILENCE, three);
                 }
                 let unread = frame.unread.unwrap_or_default();
                 Ok(Some(SubscriptionEvent::Welcome { seq, unread }))
@@ -334,26 +289,31 @@ impl Subscription {
         }
     }
 
-    fn notification(&mut self, frame: &ServerFrame<'_>, at: Instant) -> Option<SubscriptionEvent> {
-        let (seq, json) = (frame.seq?, frame.notification?.get().to_owned());
+    fn notification(
+        &mut self,
+        frame: &ServerFrame<'_>,
+        at: Instant,
+    ) -> Result<Option<SubscriptionEvent>, Ended> {
+        let (Some(seq), Some(json)) = (frame.seq, frame.notification) else {
+            return Err(Ended::because("a notification without its seq or itself"));
+        };
         let last = self.last_seq.unwrap_or_default();
         if seq <= last {
-            return Some(SubscriptionEvent::Repeated { seq });
+            return Ok(Some(SubscriptionEvent::Repeated { seq }));
         }
         if seq > last + 1 {
-            // Resuming at `last` makes the server send what it left out, and acknowledges it.
-            self.session = None;
-            self.unacknowledged = None;
-            self.retry_at = None;
-            return Some(SubscriptionEvent::Gap { after: last, got: seq });
+            return Err(Ended { gap: Some((last, seq)), ..Ended::because("a gap") });
         }
         self.last_seq = Some(seq);
-        self.unacknowledged = Some(seq);
-        Some(SubscriptionEvent::Notification(Arrival { seq, json, at }))
+        self.gaps = 0;
+        let count = self.unacknowledged.map_or(0, |(_, count)| count);
+        self.unacknowledged = Some((seq, count.saturating_add(1)));
+        let json = json.get().to_owned();
+        Ok(Some(SubscriptionEvent::Notification(Arrival { seq, json, at })))
     }
 
     async fn acknowledge(&mut self) -> Result<(), Ended> {
-        let (Some(seq), Some(session)) = (self.unacknowledged, &mut self.session) else {
+        let (Some((seq, _)), Some(session)) = (self.unacknowledged, &mut self.session) else {
             return Ok(());
         };
         send(&mut session.socket, &ClientFrame::Ack { seq }).await?;
@@ -372,8 +332,9 @@ fn not_connected(error: tungstenite::Error) -> Ended {
         tungstenite::Error::Http(answer) => {
             let wait = answer.headers().get(http::header::RETRY_AFTER);
             let secs = wait.and_then(|value| value.to_str().ok()?.parse().ok());
-            let reason = format!("the node answered {}", answer.status());
-            Ended { reason, retry_in: secs.map(Duration::from_secs), refused: None }
+            let retry_in = secs.map(Duration::from_secs);
+            let answered = format!("the node answered {}", answer.status());
+            Ended { retry_in, ..Ended::because(answered) }
         }
         error => Ended::because(error),
     }
@@ -387,5 +348,5 @@ fn closed(close: Option<CloseFrame>) -> Ended {
     let reason = if reason.is_empty() { format!("close code {code}") } else { reason.to_string() };
     // Malformed, not authenticated, not allowed, replaced: trying again would end the same way.
     let refused = Some(code).filter(|code| matches!(code, 4400 | 4401 | 4403 | 4409));
-    Ended { reason, retry_in: None, refused }
+    Ended { refused, ..Ended::because(reason) }
 }
