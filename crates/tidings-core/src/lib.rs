@@ -18,6 +18,7 @@ pub mod batch;
 pub mod clock;
 pub mod delivery;
 pub mod device;
+pub mod error_chain;
 pub mod event;
 pub mod follow;
 pub mod ids;

@@ -12,6 +12,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tidings_core::{
     batch::{BatchLimits, NotificationBatch},
     clock::{Clock, Timestamp},
+    error_chain::ErrorChain,
     ports::{LiveNotifications, NotificationStore, StoreError},
 };
 use tokio::{
@@ -207,24 +208,9 @@ async fn wait_for(storing: Option<&mut BoxFuture<'static, ()>>) {
 
 fn fail_all(waiters: Vec<Waiter>, error: StoreError) {
     let error = Arc::new(error);
-    tracing::warn!(error = %ErrorChain(&error), jobs = waiters.len(), "a batch was not stored");
+    tracing::warn!(error = %ErrorChain(&*error), jobs = waiters.len(), "a batch was not stored");
     for waiter in waiters {
         waiter.answer(Err(IntakeError::Store(Arc::clone(&error))));
-    }
-}
-
-/// Shows an error with its causes.
-struct ErrorChain<'a>(&'a StoreError);
-
-impl std::fmt::Display for ErrorChain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = std::error::Error::source(self.0);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

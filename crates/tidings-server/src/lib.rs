@@ -12,18 +12,3 @@ pub mod http;
 pub mod supervisor;
 pub mod telemetry;
 pub mod wiring;
-
-use std::fmt;
-
-/// Shows an error with all its causes, on one line.
-pub fn error_chain<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl fmt::Display + 'a {
-    fmt::from_fn(move |f| {
-        write!(f, "{error}")?;
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    })
-}

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tidings_core::{
     clock::Clock,
     device::Platform,
+    error_chain::ErrorChain,
     ports::{DeliveryStore, DuePush, PushProvider, PushSettlement, StoreError},
 };
 use tokio::{
@@ -20,7 +21,6 @@ use super::{
     job::{self, Sending},
     settle::{self, Outage},
 };
-use crate::chain::Chain;
 
 /// The least wait between two looks into the store: a push that is due but cannot be claimed must
 /// not make the loop spin.
@@ -125,7 +125,7 @@ impl PushDispatcher {
                 Ok(wait) => self.idle(wait, stop, jobs).await,
                 Err(error) => {
                     if !error.is_transient() {
-                        tracing::error!(error = %Chain(&error), "pushes cannot be claimed");
+                        tracing::error!(error = %ErrorChain(&error), "pushes cannot be claimed");
                     }
                     tokio::select! {
                         () = stop.cancelled() => return,

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rand::Rng;
 use tidings_core::{
+    error_chain::ErrorChain,
     ports::{DeliveryStore, PushSettlement, StoreError},
     retry::RetryPolicy,
 };
@@ -11,8 +12,6 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
 };
-
-use crate::chain::Chain;
 
 /// Settles until every sender is gone and everything is settled.
 ///
@@ -39,7 +38,7 @@ async fn settle(store: &dyn DeliveryStore, batch: &[PushSettlement], store_retry
             Ok(()) => return outage.end(),
             Err(error) if error.is_transient() => outage.wait(&error, store_retry).await,
             Err(error) => {
-                let error = Chain(&error);
+                let error = ErrorChain(&error);
                 let pushes = batch.len();
                 tracing::error!(%error, pushes, "pushes cannot be settled and will be sent again");
                 return;
@@ -65,7 +64,7 @@ impl Outage {
     pub(super) async fn wait(&mut self, error: &StoreError, policy: RetryPolicy) {
         if self.since.is_none() {
             self.since = Some(Instant::now());
-            tracing::warn!(error = %Chain(error), "pushes cannot be {} for now", self.what);
+            tracing::warn!(error = %ErrorChain(error), "pushes cannot be {} for now", self.what);
         }
         self.attempts = self.attempts.saturating_add(1);
         let ceiling = policy.ceiling(self.attempts);

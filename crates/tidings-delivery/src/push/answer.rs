@@ -7,10 +7,10 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use tidings_core::{
     clock::Timestamp,
     delivery::{PushAnswer, Verdict},
+    error_chain::ErrorChain,
 };
 
 use super::http2::Http2Error;
-use crate::chain::Chain;
 
 /// A longer wait that a service asks for is cut to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -23,7 +23,7 @@ pub(super) fn unanswered(error: &Http2Error) -> PushAnswer {
     tracing::debug!(
         reason = error.reason(),
         unprocessed = error.is_unprocessed(),
-        error = %Chain(error),
+        error = %ErrorChain(error),
         "a push has no answer"
     );
     without_id(Verdict::Retry { after: None }, error.reason())

@@ -5,13 +5,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use tidings_core::{
     delivery::Delivery,
+    error_chain::ErrorChain,
     ids::{Seq, UserId},
     ports::NotificationStore,
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
-
-use crate::chain::Chain;
 
 /// Acknowledgements that may wait; beyond it sessions wait to hand over theirs.
 const QUEUE: usize = 4096;
@@ -92,7 +91,7 @@ impl AckFlusher {
             .for_each_concurrent(STORING, |(user, (seq, deliveries))| async move {
                 if let Err(error) = store.acknowledge(&user, seq, deliveries).await {
                     // The client keeps its place; at worst it is pushed what it has seen.
-                    tracing::warn!(error = %Chain(&error), "acknowledgements were not stored");
+                    tracing::warn!(error = %ErrorChain(&error), "acknowledgements were not stored");
                 }
             })
             .await;

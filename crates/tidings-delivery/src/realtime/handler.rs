@@ -5,13 +5,12 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tidings_core::{
     clock::{Clock, Timestamp},
+    error_chain::ErrorChain,
     ids::{Seq, UserId},
     ports::NotificationStore,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-use crate::chain::Chain;
 
 use super::{
     acks::{Ack, AckLog},
@@ -145,7 +144,7 @@ impl WebSocketHandler {
         let inbox = match self.store.inbox(&identity.user).await {
             Ok(inbox) => inbox,
             Err(error) => {
-                tracing::warn!(error = %Chain(&error), "a session was not opened");
+                tracing::warn!(error = %ErrorChain(&error), "a session was not opened");
                 let reason = "the store is not available".to_owned();
                 return Ending::Close(CloseCode::Restarting, reason);
             }

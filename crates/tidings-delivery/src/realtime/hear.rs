@@ -5,12 +5,11 @@ use std::collections::VecDeque;
 use tidings_core::{
     clock::Timestamp,
     delivery::{Channel, Delivery, Outcome},
+    error_chain::ErrorChain,
     ids::{NotificationId, Seq},
     inbox::{Mark, Selection},
 };
 use tokio::time::Instant;
-
-use crate::chain::Chain;
 
 use super::{
     acks::Ack,
@@ -121,7 +120,7 @@ impl Session<'_> {
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(error = %Chain(&error), "notifications were not marked");
+                tracing::warn!(error = %ErrorChain(&error), "notifications were not marked");
                 let reason = "the store is not available; say it again";
                 self.send(socket, &ServerFrame::Error { reason }.to_text()).await
             }

@@ -5,14 +5,13 @@ use std::{collections::VecDeque, future::Future, pin::pin, sync::Arc, time::Dura
 use futures_util::future::BoxFuture;
 use tidings_core::{
     clock::Timestamp,
+    error_chain::ErrorChain,
     ids::{NotificationId, Seq},
     ports::StoreError,
     retry::{RetryDecision, RetryPolicy},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use crate::chain::Chain;
 
 use super::{
     handler::{SessionIdentity, WebSocketHandler},
@@ -268,7 +267,7 @@ impl<'a> Session<'a> {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            tracing::warn!(error = %Chain(&error), attempt, "a session waits for the store");
+            tracing::warn!(error = %ErrorChain(&error), attempt, "a session waits for the store");
             let random = rand::random::<f64>();
             let RetryDecision::After(wait) = STORE_RETRY.after_failure(attempt, None, random)
             else {

@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Context;
+use tidings_core::error_chain::ErrorChain;
 use tokio::{
     io::AsyncReadExt,
     signal::unix::{SignalKind, signal},
@@ -11,7 +12,7 @@ use tokio::{
 use crate::{
     cli::ServeArgs,
     config::{self, Sources},
-    error_chain, telemetry,
+    telemetry,
     wiring::Node,
 };
 
@@ -34,7 +35,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
             Ok(())
         }
         error = node.watch() => {
-            tracing::error!(error = %error_chain(&error), "stopping");
+            tracing::error!(error = %ErrorChain(&error), "stopping");
             Err(error)
         }
     };

@@ -9,16 +9,14 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tidings_core::{
+    error_chain::ErrorChain,
     event::EventError,
     ports::{GraphError, StoreError},
 };
 use tidings_ingest::IntakeError;
 use utoipa::ToSchema;
 
-use crate::{
-    auth::{AuthError, Forbidden},
-    error_chain,
-};
+use crate::auth::{AuthError, Forbidden};
 
 /// What a client is told to wait when a part is down and nobody knows for how long.
 const USUAL_RETRY: Duration = Duration::from_secs(2);
@@ -169,7 +167,7 @@ impl From<Forbidden> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         // Causes may name files and addresses: they are for the log, not for the client.
-        tracing::error!(error = %error_chain(&error), "a store operation failed");
+        tracing::error!(error = %ErrorChain(&error), "a store operation failed");
         if error.is_transient() {
             Self::unavailable("the notification store is not available", USUAL_RETRY)
         } else {
@@ -184,7 +182,7 @@ impl From<GraphError> for Problem {
             GraphError::SelfFollow => Self::bad_input("other", error.to_string()),
             GraphError::BadCursor => Self::bad_input("cursor", error.to_string()),
             error => {
-                tracing::error!(error = %error_chain(&error), "a graph operation failed");
+                tracing::error!(error = %ErrorChain(&error), "a graph operation failed");
                 if error.is_transient() {
                     Self::unavailable("the social graph is not available", USUAL_RETRY)
                 } else {

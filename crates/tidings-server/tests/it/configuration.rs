@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
+use tidings_core::error_chain::ErrorChain;
 use tidings_server::config::{self, Config, ConfigError, DEFAULT_TOML, Secret, Sources};
 
 fn load(toml: &str) -> Result<Config, ConfigError> {
@@ -13,7 +14,7 @@ fn load(toml: &str) -> Result<Config, ConfigError> {
 
 fn problem(toml: &str) -> String {
     let error = load(toml).unwrap_err();
-    tidings_server::error_chain(&error).to_string()
+    ErrorChain(&error).to_string()
 }
 
 #[test]

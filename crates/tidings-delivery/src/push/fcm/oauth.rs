@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use tidings_core::{
     clock::{Clock, Timestamp},
     delivery::{PushAnswer, Verdict},
+    error_chain::ErrorChain,
 };
 use tokio::time::Instant;
 
 use super::account::ServiceAccount;
-use crate::chain::Chain;
 use crate::push::{
     PushSetupError,
     answer::{retry_after, unanswered, without_id},
@@ -189,7 +189,7 @@ impl AccessTokens {
             }
             Err(error) => {
                 let error = Arc::new(error);
-                tracing::warn!(error = %Chain(&*error), "no access token for fcm");
+                tracing::warn!(error = %ErrorChain(&*error), "no access token for fcm");
                 *failure = Some((Instant::now(), Arc::clone(&error)));
                 Err(error)
             }

@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Version, header::CONTENT_LENGTH, uri::PathAndQuery};
+use tidings_core::error_chain::ErrorChain;
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout_at},
@@ -16,7 +17,6 @@ use super::{
     Answer, ConnectionConfig, Http2Error, Trust, config::Endpoint, connection::Connection,
     error::ConnectError,
 };
-use crate::chain::Chain;
 
 /// After a failed attempt to connect, requests fail at once for this long: a queue of them must not
 /// become a queue of attempts.
@@ -154,7 +154,7 @@ impl Http2Client {
             }
             Err(error) => {
                 let error = Arc::new(error);
-                tracing::warn!(host = self.endpoint.host, error = %Chain(&*error), "cannot connect");
+                tracing::warn!(host = self.endpoint.host, error = %ErrorChain(&*error), "cannot connect");
                 attempts.failure = Some((Instant::now(), Arc::clone(&error)));
                 Err(Http2Error::Connect(error))
             }

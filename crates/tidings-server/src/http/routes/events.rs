@@ -12,6 +12,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_core::{
+    error_chain::ErrorChain,
     event::{EventError, IncomingEvent, MAX_EVENT_BYTES},
     ports::NewDeadLetter,
 };
@@ -275,7 +276,7 @@ impl<'a> BatchIntake<'a> {
                 .increment(u64::try_from(count).unwrap_or(u64::MAX));
             // The caller is told in any case: that the letters could not be kept is for the log.
             if let Err(error) = self.app.dead_letters.append_dead_letters(refused).await {
-                tracing::warn!(error = %crate::error_chain(&error), count, "dead letters were not kept");
+                tracing::warn!(error = %ErrorChain(&error), count, "dead letters were not kept");
             }
         }
         self.answer.results.sort_by_key(|result| result.index);

@@ -124,7 +124,12 @@ async fn mark(
     let which: Which = body::read_json(body, app.body_limit_bytes).await?;
     let selection = which.selection()?;
     let state = app.notifications.mark(&user, mark, selection.clone(), app.clock.now()).await?;
-    app.pool.broadcast_mark(&user, mark, &selection, state.unread);
+    let marked = match selection {
+        // What comes after the newest was not marked, and must not look like it on a screen.
+        Selection::UpTo(seq) => Selection::UpTo(seq.min(state.last_seq)),
+        ids @ Selection::Ids(_) => ids,
+    };
+    app.pool.broadcast_mark(&user, mark, &marked, state.unread);
     Ok(Json(state.into()))
 }
 

@@ -9,12 +9,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use tidings_core::error_chain::ErrorChain;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::{Caller, Scope},
-    error_chain,
     http::{error::Problem, state::App},
 };
 
@@ -79,7 +79,7 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
 
 fn is_up<E: std::error::Error + 'static>(part: &'static str, result: &Result<(), E>) -> bool {
     if let Err(error) = result {
-        tracing::warn!(part, error = %error_chain(error), "a part does not answer");
+        tracing::warn!(part, error = %ErrorChain(error), "a part does not answer");
     }
     result.is_ok()
 }
