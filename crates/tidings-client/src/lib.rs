@@ -7,6 +7,7 @@ mod api;
 mod error;
 mod frames;
 mod subscription;
+mod tls;
 mod token;
 
 pub use api::{Api, Counters, EventResult, EventsAnswer, Imported, InboxPage};

@@ -8,10 +8,10 @@ use std::{
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
-use tidings_core::retry::RetryDecision;
+use tidings_core::{error_chain::ErrorChain, retry::RetryDecision};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
     tungstenite::{
         self, Message, Utf8Bytes,
         client::IntoClientRequest,
@@ -20,7 +20,10 @@ use tokio_tungstenite::{
 };
 
 use super::{Arrival, SubscriptionConfig, SubscriptionError, SubscriptionEvent};
-use crate::frames::{ClientFrame, ServerFrame};
+use crate::{
+    frames::{ClientFrame, ServerFrame},
+    tls,
+};
 
 const SUBPROTOCOL: &str = "tidings.v1";
 /// How long connecting and being welcomed may take together.
@@ -70,6 +73,8 @@ pub struct Subscription {
     gaps: u32,
     /// The token that takes the place of one that was not accepted.
     renewed: Option<Arc<str>>,
+    /// Made with the first connection to an `https` node.
+    tls: Option<Arc<rustls::ClientConfig>>,
     retry_at: Option<Instant>,
     asked_to_wait: Option<Duration>,
 }
@@ -86,6 +91,7 @@ impl Subscription {
             failures: 0,
             gaps: 0,
             renewed: None,
+            tls: None,
             retry_at: None,
             asked_to_wait: None,
         }
@@ -209,13 +215,23 @@ impl Subscription {
         limits.write_buffer_size = 0;
         limits.max_message_size = Some(MAX_FRAME_BYTES);
         limits.max_frame_size = Some(MAX_FRAME_BYTES);
+        let secure = rest.starts_with("s://");
         let open = async {
+            let connector = match &self.tls {
+                _ if !secure => Connector::Plain,
+                Some(config) => Connector::Rustls(Arc::clone(config)),
+                None => {
+                    let config =
+                        tls::config().map_err(|error| Ended::because(ErrorChain(&error)))?;
+                    Connector::Rustls(Arc::clone(self.tls.insert(config)))
+                }
+            };
             let token = match &self.renewed {
                 Some(token) => Arc::clone(token),
                 None => self.config.tokens.token().await.map_err(Ended::because)?,
             };
             let connecting =
-                tokio_tungstenite::connect_async_with_config(request, Some(limits), true);
+                connect_async_tls_with_config(request, Some(limits), true, Some(connector));
             let (mut socket, _) = connecting.await.map_err(not_connected)?;
             let hello = ClientFrame::Hello { token: &token, last_seq: self.last_seq };
             send(&mut socket, &hello).await?;
