@@ -57,6 +57,8 @@ struct Round {
     summary: Summary,
     seconds: f64,
     node: Usage,
+    /// The demo itself: generator, sessions and simulators.
+    load: Usage,
 }
 
 /// Runs the bench.
@@ -91,6 +93,9 @@ pub fn run(quick: bool) -> anyhow::Result<Report> {
     put("screens_per_s", of(&flat_out, |it| it.summary.delivered_f64() / it.seconds));
     put("node_cpu_us_per_event", of(&flat_out, |it| it.cpu_us() / it.summary.events_f64()));
     put("node_cpu_us_per_notification", of(&flat_out, |it| it.cpu_us() / it.summary.stored_f64()));
+    put("node_cpu_s_per_s", of(&flat_out, |it| it.node.cpu.as_secs_f64() / it.seconds));
+    put("load_cpu_s_per_s", of(&flat_out, |it| it.load.cpu.as_secs_f64() / it.seconds));
+    put("load_rss_bytes", of(&flat_out, |it| it.load.rss_f64()));
     put("rss_bytes", of(&flat_out, |it| it.summary.rss_bytes));
     put("steady_100_events_per_s_p50_ms", of(&steady, |it| it.summary.latency_ms.p50));
     put("steady_100_events_per_s_p95_ms", of(&steady, |it| it.summary.latency_ms.p95));
@@ -154,24 +159,30 @@ fn demo(seconds: u64, rate: u32) -> anyhow::Result<Round> {
     // Set-up, stream, and the last screens each have a bound of their own within the demo.
     let deadline = Instant::now() + Duration::from_secs(seconds + 300);
     wait_for(&lines, STREAM_BEGINS, deadline)?;
-    let (begun, before) = (Instant::now(), node_usage(id));
+    let (begun, before) = (Instant::now(), usages(id));
     wait_for(&lines, STREAM_ENDS, deadline)?;
-    let (elapsed, after) = (begun.elapsed(), node_usage(id));
+    let (elapsed, after) = (begun.elapsed(), usages(id));
     let json = output.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     let summary: Summary = serde_json::from_str(&json.context("the demo printed no summary")?)?;
     child.0.wait()?;
     if summary.holes + summary.duplicates > 0 {
         bail!("the demo lost or doubled something: {summary:?}");
     }
-    let cpu = after.cpu.saturating_sub(before.cpu);
-    let node = Usage { cpu, rss_bytes: after.rss_bytes };
-    Ok(Round { summary, seconds: elapsed.as_secs_f64(), node })
+    let [node, load] = [after.0.since(before.0), after.1.since(before.1)];
+    Ok(Round { summary, seconds: elapsed.as_secs_f64(), node, load })
 }
 
-fn node_usage(demo: u32) -> Usage {
-    let tree = process::tree(demo);
-    let node = tree.into_iter().find(|((_, word), _)| word == "serve");
-    node.map(|(_, usage)| usage).unwrap_or_default()
+/// The node's usage, and the demo's own.
+fn usages(demo: u32) -> (Usage, Usage) {
+    let mut usages = (Usage::default(), Usage::default());
+    for ((pid, word), usage) in process::tree(demo) {
+        if pid == demo {
+            usages.1 = usage;
+        } else if word == "serve" {
+            usages.0 = usage;
+        }
+    }
+    usages
 }
 
 fn read_lines(from: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {

@@ -11,6 +11,21 @@ pub struct Usage {
     pub rss_bytes: u64,
 }
 
+impl Usage {
+    /// The CPU time since an earlier look, with the memory of now.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self { cpu: self.cpu.saturating_sub(earlier.cpu), rss_bytes: self.rss_bytes }
+    }
+
+    /// The memory as a value of a report.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "memory stays far below 2^52 bytes")]
+    pub fn rss_f64(self) -> f64 {
+        self.rss_bytes as f64
+    }
+}
+
 /// The clock ticks of `/proc/PID/stat`: 100 a second on every Linux that Rust supports.
 const TICKS_PER_SEC: u64 = 100;
 
