@@ -3,9 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    checkpoint::Advance,
     clock::Timestamp,
+    dead_letter::NewDeadLetter,
     event::Event,
+    fan_out::{FanOutStep, NewFanOut},
     ids::{NotificationId, UserId},
+    ports::Claim,
 };
 
 /// The most rows that a store takes in one batch.
@@ -28,6 +32,8 @@ pub struct PlannedEvent {
     pub event: Arc<Event>,
     /// Who is told; each user once.
     pub recipients: Vec<Recipient>,
+    /// Followers who are told later, by a fan-out that begins with this event.
+    pub fan_out: Option<NewFanOut>,
 }
 
 impl PlannedEvent {
@@ -49,11 +55,15 @@ pub struct BatchLimits {
     pub max_age: Duration,
 }
 
-/// Notifications gathered for one transaction: by size or by age.
+/// Notifications gathered for one transaction, by size or by age, and what has to happen with them
+/// or not at all: dead letters of the same source, and the positions that say how far it was read.
 #[derive(Debug)]
 pub struct NotificationBatch {
     limits: BatchLimits,
     events: Vec<PlannedEvent>,
+    dead_letters: Vec<NewDeadLetter>,
+    advances: Vec<Advance>,
+    fan_out_steps: Vec<FanOutStep>,
     rows: usize,
     bytes: usize,
     opened_at: Option<Timestamp>,
@@ -65,7 +75,16 @@ impl NotificationBatch {
     pub fn new(limits: BatchLimits) -> Self {
         let max_rows = limits.max_rows.clamp(1, MAX_BATCH_ROWS);
         let limits = BatchLimits { max_rows, max_bytes: limits.max_bytes.max(1), ..limits };
-        Self { limits, events: Vec::new(), rows: 0, bytes: 0, opened_at: None }
+        Self {
+            limits,
+            events: Vec::new(),
+            dead_letters: Vec::new(),
+            advances: Vec::new(),
+            fan_out_steps: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            opened_at: None,
+        }
     }
 
     /// Adds `planned` as long as it fits, else gives it back: then the batch is to be stored first.
@@ -91,8 +110,42 @@ impl NotificationBatch {
         Ok(())
     }
 
-    /// Takes over all events of `other` as long as they fit, else gives it back: then this batch is
-    /// to be stored first. An empty batch takes any other.
+    /// Adds a dead letter. It counts as a row and with its bytes, and never lacks room: a source
+    /// closes its batch when [`Self::is_full`].
+    pub fn add_dead_letter(&mut self, letter: NewDeadLetter, now: Timestamp) {
+        self.rows += 1;
+        self.bytes += letter.size_bytes();
+        self.opened_at.get_or_insert(now);
+        self.dead_letters.push(letter);
+    }
+
+    /// Moves the position of a partition with this batch. Records that are neither events nor dead
+    /// letters (compacted, control records) are passed over that way too.
+    pub fn advance(&mut self, advance: Advance, now: Timestamp) {
+        self.opened_at.get_or_insert(now);
+        self.merge_advance(advance);
+    }
+
+    fn merge_advance(&mut self, advance: Advance) {
+        let same = self.advances.iter_mut().find(|it| it.partition == advance.partition);
+        match same {
+            Some(earlier) => {
+                if let Err(apart) = earlier.try_extend(advance) {
+                    self.advances.push(apart);
+                }
+            }
+            None => self.advances.push(advance),
+        }
+    }
+
+    /// Moves a fan-out on with this batch.
+    pub fn step_fan_out(&mut self, step: FanOutStep, now: Timestamp) {
+        self.opened_at.get_or_insert(now);
+        self.fan_out_steps.push(step);
+    }
+
+    /// Takes over all of `other` as long as it fits, else gives it back: then this batch is to be
+    /// stored first. An empty batch takes any other.
     ///
     /// # Errors
     ///
@@ -101,13 +154,18 @@ impl NotificationBatch {
         let rows = self.rows + other.rows;
         let bytes = self.bytes + other.bytes;
         let too_big = rows > self.limits.max_rows || bytes > self.limits.max_bytes;
-        if too_big && !self.events.is_empty() {
+        if too_big && !self.is_empty() {
             return Err(other);
         }
         self.rows = rows;
         self.bytes = bytes;
         self.opened_at = self.opened_at.into_iter().chain(other.opened_at).min();
         self.events.append(&mut other.events);
+        self.dead_letters.append(&mut other.dead_letters);
+        self.fan_out_steps.append(&mut other.fan_out_steps);
+        for advance in other.advances {
+            self.merge_advance(advance);
+        }
         Ok(())
     }
 
@@ -123,13 +181,13 @@ impl NotificationBatch {
         self.rows >= self.limits.max_rows || self.bytes >= self.limits.max_bytes
     }
 
-    /// Whether it holds no event.
+    /// Whether there is nothing to be stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.opened_at.is_none()
     }
 
-    /// Rows it holds, one per event and recipient.
+    /// Rows it holds, one per event and recipient, and one per dead letter.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
@@ -145,6 +203,33 @@ impl NotificationBatch {
     #[must_use]
     pub fn events(&self) -> &[PlannedEvent] {
         &self.events
+    }
+
+    /// The dead letters, in the order in which they came.
+    #[must_use]
+    pub fn dead_letters(&self) -> &[NewDeadLetter] {
+        &self.dead_letters
+    }
+
+    /// The positions that move with it.
+    #[must_use]
+    pub fn advances(&self) -> &[Advance] {
+        &self.advances
+    }
+
+    /// The fan-outs that move on with it.
+    #[must_use]
+    pub fn fan_out_steps(&self) -> &[FanOutStep] {
+        &self.fan_out_steps
+    }
+
+    /// Whether it moves on anything of `claims`.
+    #[must_use]
+    pub fn has_any_claim(&self, claims: &[Claim]) -> bool {
+        claims.iter().any(|claim| match claim {
+            Claim::Partition(id) => self.advances.iter().any(|it| it.partition == *id),
+            Claim::FanOut(id) => self.fan_out_steps.iter().any(|it| it.id == *id),
+        })
     }
 
     /// The limits that it was made with.
@@ -165,6 +250,8 @@ pub struct AppendedEvent {
     pub stored: Vec<StoredNotification>,
     /// Recipients who had theirs already.
     pub duplicates: usize,
+    /// Whether a fan-out to more followers has begun with it, now or at an earlier delivery.
+    pub fans_out: bool,
 }
 
 /// A notification that a batch has just made durable.
@@ -181,7 +268,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::IncomingEvent;
+    use crate::{
+        checkpoint::{Epoch, PartitionId},
+        event::IncomingEvent,
+        fan_out::FanOutId,
+    };
 
     fn planned(rows: usize, body_bytes: usize) -> PlannedEvent {
         let json = serde_json::json!({
@@ -193,7 +284,7 @@ mod tests {
         let recipients = (0..rows)
             .map(|n| Recipient { user: UserId::new(&format!("u{n}")).unwrap(), push_at: None })
             .collect();
-        PlannedEvent { event, recipients }
+        PlannedEvent { event, recipients, fan_out: None }
     }
 
     proptest! {
@@ -239,6 +330,30 @@ mod tests {
         batch.try_append(batch_of(1, 5)).unwrap();
         assert_eq!((batch.rows(), batch.events().len()), (3, 2));
         assert_eq!(batch.due_at(), Some(Timestamp::from_millis(5)));
+    }
+
+    #[test]
+    fn advances_of_a_partition_that_follow_each_other_become_one() {
+        let partition = |partition| PartitionId { group: "g".into(), topic: "t".into(), partition };
+        let advance =
+            |number, from, to| Advance { partition: partition(number), epoch: Epoch(1), from, to };
+        let now = Timestamp::from_millis(0);
+        let limits = BatchLimits { max_rows: 9, max_bytes: 9_999, max_age: Duration::ZERO };
+        let mut batch = NotificationBatch::new(limits);
+        batch.advance(advance(0, None, 5), now);
+        batch.advance(advance(1, Some(7), 8), now);
+        let mut other = NotificationBatch::new(limits);
+        other.advance(advance(0, Some(5), 9), now);
+        // Does not follow: the store will say that it is fenced.
+        other.advance(advance(1, Some(9), 10), now);
+        batch.try_append(other).unwrap();
+        let expected = [advance(0, None, 9), advance(1, Some(7), 8), advance(1, Some(9), 10)];
+        assert_eq!(batch.advances(), expected);
+        assert!(!batch.is_empty());
+        assert!(batch.has_any_claim(&[Claim::Partition(partition(1))]));
+        assert!(
+            !batch.has_any_claim(&[Claim::Partition(partition(2)), Claim::FanOut(FanOutId(1))])
+        );
     }
 
     #[test]

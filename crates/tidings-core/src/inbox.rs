@@ -13,6 +13,8 @@ pub struct InboxState {
     pub acked_seq: Seq,
     /// Notifications that are neither read nor archived.
     pub unread: u64,
+    /// Everything up to here was too old and is forgotten; zero while the inbox is whole.
+    pub forgotten_seq: Seq,
 }
 
 /// What is being said of notifications. Each mark is set once: the first time stands.

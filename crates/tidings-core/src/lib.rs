@@ -15,11 +15,14 @@
 //! ```
 
 pub mod batch;
+pub mod checkpoint;
 pub mod clock;
+pub mod dead_letter;
 pub mod delivery;
 pub mod device;
 pub mod error_chain;
 pub mod event;
+pub mod fan_out;
 pub mod follow;
 pub mod ids;
 pub mod inbox;

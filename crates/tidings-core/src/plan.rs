@@ -32,7 +32,7 @@ pub fn plan_event(
         seen.insert(user.clone());
         recipients.push(Recipient { user, push_at });
     }
-    PlannedEvent { event: Arc::clone(event), recipients }
+    PlannedEvent { event: Arc::clone(event), recipients, fan_out: None }
 }
 
 #[cfg(test)]

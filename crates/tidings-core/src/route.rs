@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_push_that_falls_due_goes_to_every_device_unless_there_is_a_reason_not_to() {
-        let inbox = InboxState { last_seq: Seq(3), acked_seq: Seq(2), unread: 1 };
+        let inbox =
+            InboxState { last_seq: Seq(3), acked_seq: Seq(2), unread: 1, ..InboxState::default() };
         let devices = [phone()];
         let fresh = notification(NotificationState::default());
         assert_eq!(

@@ -8,9 +8,12 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::types::{
-    Audience, Event, IncomingEvent, MAX_BODY_BYTES, MAX_DATA_BYTES, MAX_NAMED_USERS,
-    MAX_TITLE_BYTES, MAX_TTL_SECS, MAX_URL_BYTES, ObjectRef, Priority,
+use super::{
+    read_whole::ReadWhole,
+    types::{
+        Audience, Event, IncomingEvent, MAX_BODY_BYTES, MAX_DATA_BYTES, MAX_NAMED_USERS,
+        MAX_TITLE_BYTES, MAX_TTL_SECS, MAX_URL_BYTES, ObjectRef, Priority,
+    },
 };
 use crate::{
     clock::Timestamp,
@@ -62,6 +65,12 @@ pub enum EventError {
     /// The audience is neither or both of its two forms.
     #[error("audience: takes exactly one of users and followers_of")]
     AudienceForm,
+    /// A text holds the character NUL, which a database cannot keep.
+    #[error("{field}: holds the character U+0000")]
+    Nul {
+        /// Path of the field.
+        field: &'static str,
+    },
     /// The time to live is outside its range.
     #[error("ttl_seconds: is {got}, from 1 to {MAX_TTL_SECS} is allowed")]
     Ttl {
@@ -80,7 +89,7 @@ impl EventError {
     pub fn field(&self) -> &str {
         match self {
             Self::Malformed { field, .. } | Self::Id { field, .. } => field,
-            Self::Missing { field } | Self::TooLong { field, .. } => field,
+            Self::Missing { field } | Self::TooLong { field, .. } | Self::Nul { field } => field,
             Self::AudienceSize { .. } => "audience.users",
             Self::AudienceForm => "audience",
             Self::Ttl { .. } => "ttl_seconds",
@@ -219,6 +228,9 @@ fn limited(field: &'static str, text: String, limit: usize) -> Result<String, Ev
     if text.len() > limit {
         return Err(EventError::TooLong { field, got: text.len(), limit });
     }
+    if text.contains('\0') {
+        return Err(EventError::Nul { field });
+    }
     Ok(text)
 }
 
@@ -234,6 +246,12 @@ fn check_data(data: &RawValue) -> Result<Box<RawValue>, EventError> {
     if got > MAX_DATA_BYTES {
         return Err(EventError::TooLong { field: "data", got, limit: MAX_DATA_BYTES });
     }
+    // Read in full once: what is kept raw was only skipped over so far, which lets through lone
+    // surrogates and any depth. Who reads it later must not be the first to find out.
+    serde_json::from_str::<ReadWhole>(data.get()).map_err(|error| EventError::Malformed {
+        field: "data".to_owned(),
+        problem: error.to_string(),
+    })?;
     Ok(data.to_owned())
 }
 

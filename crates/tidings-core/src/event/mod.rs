@@ -1,6 +1,7 @@
 //! What happened: the event, its audience, and how both are read from JSON.
 
 mod decode;
+mod read_whole;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -55,6 +55,9 @@ fn each_fault_names_its_field() {
         ("title", "x".repeat(257).into(), "title"),
         ("body", "x".repeat(4097).into(), "body"),
         ("data", "x".repeat(16 * 1024).into(), "data"),
+        ("title", "a\u{0}b".into(), "title"),
+        ("body", "\u{0}".into(), "body"),
+        ("object", serde_json::json!({"type": "t", "id": "i", "url": "\u{0}"}), "object.url"),
         ("priority", "urgent".into(), "priority"),
         ("ttl_seconds", 0.into(), "ttl_seconds"),
         ("ttl_seconds", (-1).into(), "ttl_seconds"),
@@ -86,6 +89,19 @@ fn a_text_that_is_not_json_is_the_fault_of_the_event() {
 }
 
 #[test]
+fn data_is_whole_json_of_bounded_depth_that_any_reader_takes() {
+    let with_data = |data: &str| with("data", &"@".into()).replace("\"@\"", data);
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for good in ["1e300", r#"{"a":[null,true,"\u0000\ud83d\ude00"],"a":-1}"#, &deep(100)] {
+        let incoming = decode(&with_data(good)).expect(good);
+        assert_eq!(incoming.event.data.as_ref().unwrap().get(), good);
+    }
+    for bad in [r#""\ud800""#, r#"{"\udc00":1}"#, "1e999", &deep(129)] {
+        assert_eq!(decode(&with_data(bad)).expect_err(bad).field(), "data", "{bad}");
+    }
+}
+
+#[test]
 fn an_audience_has_at_most_10_000_named_users() {
     let users: Vec<String> = (0..=MAX_NAMED_USERS).map(|n| n.to_string()).collect();
     let error = decode(&with("audience", &serde_json::json!({ "users": users }))).unwrap_err();
@@ -102,7 +118,7 @@ proptest! {
 
     #[test]
     fn what_is_within_the_limits_arrives_unchanged(
-        id in "[^\\p{C}]{1,32}", title in ".{0,64}", body in ".{0,512}",
+        id in "[^\\p{C}]{1,32}", title in "[^\\x00]{0,64}", body in "[^\\x00]{0,512}",
         users in proptest::collection::vec("[a-z0-9_]{1,64}", 1..50),
         ttl in proptest::option::of(1..=MAX_TTL_SECS),
     ) {

@@ -3,6 +3,17 @@
 /// A cause of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
+use crate::{checkpoint::PartitionId, fan_out::FanOutId};
+
+/// What a batch moves on, and somebody else may have taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Claim {
+    /// A partition of a log.
+    Partition(PartitionId),
+    /// A fan-out.
+    FanOut(FanOutId),
+}
+
 /// Why a store did not do what it was asked. Nothing was written unless the method says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,6 +25,23 @@ pub enum StoreError {
         got: usize,
         /// Rows it may have.
         limit: usize,
+    },
+    /// Others have taken over what the batch was to move on.
+    #[error("{} claims of the batch were taken over by others", claims.len())]
+    Fenced {
+        /// What was taken over.
+        claims: Vec<Claim>,
+    },
+    /// The store will not take a value, now or later.
+    #[error("{op} was refused by the {backend} store")]
+    Refused {
+        /// The operation.
+        op: &'static str,
+        /// The technology.
+        backend: &'static str,
+        /// The cause.
+        #[source]
+        source: BoxError,
     },
     /// The store cannot be reached, is full or is closing: the same call may succeed later.
     #[error("{op} did not reach the {backend} store")]

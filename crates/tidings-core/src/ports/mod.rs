@@ -9,11 +9,12 @@ mod push;
 mod social_graph;
 mod store;
 
-pub use error::{BoxError, GraphError, StoreError};
+pub use error::{BoxError, Claim, GraphError, StoreError};
 pub use live::{LiveNotifications, Presence};
 pub use push::PushProvider;
 pub use social_graph::{Cursor, CursorError, Page, SocialGraphStore};
 pub use store::{
-    DeadLetter, DeadLetterId, DeadLetterStore, DeliveryStore, DeviceStore, DuePush, DueRetry,
-    NewDeadLetter, NotificationStore, Prune, PushJob, PushSettlement,
+    AnswerStore, CheckpointStore, Cutoffs, DeadLetterStore, DeliveryStore, DeviceStore, DuePush,
+    DueRetry, FanOutStore, Forgotten, KeptAnswer, MAX_IDEMPOTENCY_KEY_BYTES, NotificationStore,
+    Prune, PushJob, PushSettlement, RequestKey, RetentionStore, Store,
 };

@@ -16,9 +16,4 @@ mod model;
 pub mod notification_store;
 mod sample;
 
-use tidings_core::ports::{DeadLetterStore, DeliveryStore, DeviceStore, NotificationStore};
-
-/// A store of everything, for rules that concern several ports at once.
-pub trait Store: NotificationStore + DeviceStore + DeliveryStore + DeadLetterStore {}
-
-impl<T: NotificationStore + DeviceStore + DeliveryStore + DeadLetterStore> Store for T {}
+pub use tidings_core::ports::Store;

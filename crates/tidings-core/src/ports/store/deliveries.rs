@@ -1,0 +1,121 @@
+//! Pushes that fall due, and the log of all attempts.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    clock::Timestamp,
+    delivery::Delivery,
+    device::Device,
+    ids::{DeviceId, NotificationId},
+    inbox::InboxState,
+    notification::Notification,
+    ports::StoreError,
+};
+
+/// Names a push that has fallen due, and the lease under which it was claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PushJob {
+    /// The notification.
+    pub notification: NotificationId,
+    /// The device, once routing has chosen it; `None` before.
+    pub device: Option<DeviceId>,
+    /// When the lease ends. Names the lease: who settles after another has claimed the push again
+    /// settles nothing.
+    pub leased_until: Timestamp,
+}
+
+/// A push that has fallen due, leased to the caller with all that routing needs.
+#[derive(Debug, Clone)]
+pub struct DuePush {
+    /// Which push.
+    pub job: PushJob,
+    /// The notification, with its state as of now.
+    pub notification: Arc<Notification>,
+    /// The counters of its inbox as of now.
+    pub inbox: InboxState,
+    /// The user's devices now; for a job with a device that one only, or none if it is gone.
+    pub devices: Vec<Device>,
+    /// Number of the attempt that is due, from 1.
+    pub attempt: u32,
+}
+
+/// A device to be tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueRetry {
+    /// The device.
+    pub device: DeviceId,
+    /// Number of the attempt that is then due.
+    pub attempt: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A token that its push service declared dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prune {
+    /// The device.
+    pub device: DeviceId,
+    /// Remove the device only if it was registered at this time: one that has been registered again
+    /// since has a new life.
+    pub registered_at: Timestamp,
+}
+
+/// What came of a [`PushJob`].
+#[derive(Debug, Clone)]
+pub struct PushSettlement {
+    /// Which push. It is done, except for `retries`.
+    pub job: PushJob,
+    /// Rows for the delivery log.
+    pub deliveries: Vec<Delivery>,
+    /// Devices to be tried again.
+    pub retries: Vec<DueRetry>,
+    /// Devices to be forgotten.
+    pub prunes: Vec<Prune>,
+}
+
+/// Pushes that fall due, and the log of all attempts.
+#[async_trait]
+pub trait DeliveryStore: Send + Sync + 'static {
+    /// Leases up to `limit` pushes that are due at `now`, oldest first. A lease that is not settled
+    /// within `lease` ends, and the push is due again: a worker that dies loses nothing. Of many
+    /// workers that claim at once, each gets pushes of its own. One that cannot be read is left out,
+    /// and said in the log: it does not hold up the others.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]; what was leased by then falls due again.
+    async fn claim_due(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<DuePush>, StoreError>;
+
+    /// Settles leased pushes in one transaction. A push that is settled already, or that another has
+    /// claimed since, is left alone, with its log rows still written: the attempt was made.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if nothing was settled, or nobody knows.
+    async fn settle(&self, settlements: Vec<PushSettlement>) -> Result<(), StoreError>;
+
+    /// When the next push falls due, leases included; `None` if none is waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// The log of one notification, oldest first, at most `limit` rows.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn list_deliveries(
+        &self,
+        notification: NotificationId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError>;
+}

@@ -1,0 +1,44 @@
+//! Where what happened is kept: one trait per noun, all of them on one transactional store.
+
+mod answers;
+mod checkpoints;
+mod dead_letters;
+mod deliveries;
+mod devices;
+mod fan_outs;
+mod notifications;
+mod retention;
+
+pub use answers::{AnswerStore, KeptAnswer, MAX_IDEMPOTENCY_KEY_BYTES, RequestKey};
+pub use checkpoints::CheckpointStore;
+pub use dead_letters::DeadLetterStore;
+pub use deliveries::{DeliveryStore, DuePush, DueRetry, Prune, PushJob, PushSettlement};
+pub use devices::DeviceStore;
+pub use fan_outs::FanOutStore;
+pub use notifications::NotificationStore;
+pub use retention::{Cutoffs, Forgotten, RetentionStore};
+
+/// A store of everything: what a node runs on.
+pub trait Store:
+    NotificationStore
+    + DeviceStore
+    + DeliveryStore
+    + DeadLetterStore
+    + CheckpointStore
+    + FanOutStore
+    + RetentionStore
+    + AnswerStore
+{
+}
+
+impl<T> Store for T where
+    T: NotificationStore
+        + DeviceStore
+        + DeliveryStore
+        + DeadLetterStore
+        + CheckpointStore
+        + FanOutStore
+        + RetentionStore
+        + AnswerStore
+{
+}

@@ -1,0 +1,118 @@
+//! Notifications and inboxes.
+
+use async_trait::async_trait;
+
+use crate::{
+    batch::{AppendedEvent, NotificationBatch},
+    clock::Timestamp,
+    delivery::Delivery,
+    ids::{NotificationId, Seq, UserId},
+    inbox::{InboxState, Mark, Selection},
+    notification::Notification,
+    ports::StoreError,
+};
+
+/// Notifications and inboxes.
+#[async_trait]
+pub trait NotificationStore: Send + Sync + 'static {
+    /// Makes a batch durable in one transaction and says what became of each event, in the order of
+    /// the batch.
+    ///
+    /// Each new row gets the next `seq` of its inbox and counts as unread; a row whose
+    /// (user, source, event id) is known is a duplicate and changes nothing. An event whose
+    /// (source, id) is known keeps the content that arrived first, also for users who are new to it.
+    /// A recipient with `push_at` who has at least one device gets a push that falls due then.
+    /// An event with a fan-out whose (source, id) has none yet gets it; one that has, keeps it as it is.
+    ///
+    /// The batch's dead letters, advances and fan-out steps are part of the transaction. An advance is
+    /// a compare-and-set: it holds if the partition's epoch is the same and its position is where the
+    /// advance starts, or where it ends (then an earlier try was committed without our knowing).
+    /// A fan-out step holds likewise. If any does not, nothing of the batch is committed.
+    ///
+    /// When this returns, all of it survives `kill -9` and power loss.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Fenced`] names the advances and steps that did not hold, [`StoreError::Refused`]
+    /// means that the batch can never be stored as it is; nothing was committed then.
+    /// [`StoreError::Unavailable`] if nothing was committed, or nobody knows: appending again is safe.
+    async fn append(
+        &self,
+        batch: NotificationBatch,
+        now: Timestamp,
+    ) -> Result<Vec<AppendedEvent>, StoreError>;
+
+    /// The counters of an inbox; all zero for a user without one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn inbox(&self, user: &UserId) -> Result<InboxState, StoreError>;
+
+    /// Up to `limit` notifications after `after`, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn list_after(
+        &self,
+        user: &UserId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Notification>, StoreError>;
+
+    /// Up to `limit` notifications that are not archived, newest first, before `before` if that is
+    /// given.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn list_newest(
+        &self,
+        user: &UserId,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<Notification>, StoreError>;
+
+    /// The notification with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn find(&self, id: NotificationId) -> Result<Option<Notification>, StoreError>;
+
+    /// Marks notifications of one inbox and returns its counters afterwards. Idempotent: the first
+    /// time of a mark stands, and `unread` counts what is neither read nor archived.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if nothing was marked, or nobody knows: marking again is safe.
+    async fn mark(
+        &self,
+        user: &UserId,
+        mark: Mark,
+        selection: Selection,
+        now: Timestamp,
+    ) -> Result<InboxState, StoreError>;
+
+    /// Notes that a live session of the user has everything up to `seq`, and logs `deliveries` with
+    /// it. Never moves back, nor beyond the newest notification.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if nothing was noted, or nobody knows: noting again logs the
+    /// deliveries again, and changes nothing else.
+    async fn acknowledge(
+        &self,
+        user: &UserId,
+        seq: Seq,
+        deliveries: Vec<Delivery>,
+    ) -> Result<(), StoreError>;
+
+    /// Asks the store for a sign of life, through the path that appends take.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] with the cause.
+    async fn check(&self) -> Result<(), StoreError>;
+}
