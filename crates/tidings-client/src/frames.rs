@@ -30,6 +30,8 @@ pub(crate) struct ServerFrame<'a> {
     #[serde(default)]
     pub(crate) heartbeat_ms: Option<u64>,
     #[serde(default)]
+    pub(crate) forgotten_seq: Option<u64>,
+    #[serde(default)]
     pub(crate) retry_ms: Option<u64>,
     #[serde(default, borrow)]
     pub(crate) reason: Option<std::borrow::Cow<'a, str>>,

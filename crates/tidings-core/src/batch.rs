@@ -150,6 +150,7 @@ impl NotificationBatch {
     /// # Errors
     ///
     /// The other batch, when there is no room for it.
+    #[expect(clippy::result_large_err, reason = "it is moved back to where it came from")]
     pub fn try_append(&mut self, mut other: Self) -> Result<(), Self> {
         let rows = self.rows + other.rows;
         let bytes = self.bytes + other.bytes;

@@ -281,7 +281,10 @@ impl Subscription {
                 let seq = frame.seq.unwrap_or_default();
                 // Without a place of our own we begin at the head; with one that the inbox does not
                 // have, for example after a restored backup, the server begins at its head.
-                self.last_seq = Some(self.last_seq.map_or(seq, |last| last.min(seq)));
+                // What the server has forgotten will not come any more: it is no gap.
+                let forgotten = frame.forgotten_seq.unwrap_or_default();
+                let last = self.last_seq.map_or(seq, |last| last.max(forgotten).min(seq));
+                self.last_seq = Some(last);
                 if let Some(session) = &mut self.session {
                     let three = |heartbeat: u64| Duration::from_millis(heartbeat.saturating_mul(3));
                     session.silence = frame.heartbeat_ms.map_or(USUAL_SILENCE, three);

@@ -115,6 +115,19 @@ async fn a_client_follows_a_server_that_was_set_back() {
 }
 
 #[tokio::test]
+async fn what_the_server_has_forgotten_is_no_gap() {
+    let server = Server::start().await;
+    let mut client = Watched::open(server.config(Some(5)));
+    let (mut session, hello) = server.session().await;
+    assert_eq!(hello["last_seq"], 5);
+    let welcome = json!({"type": "welcome", "session": "s", "user": "ann", "seq": 42, "unread": 0,
+        "heartbeat_ms": 25_000, "forgotten_seq": 40});
+    session.say(&welcome).await;
+    session.notify(41).await;
+    client.words(&["welcome 42 0", "notification 41"]).await;
+}
+
+#[tokio::test]
 async fn many_sessions_can_wait_at_once() {
     let server = Server::start().await;
     let mut client = Subscription::open(server.config(None));

@@ -156,6 +156,7 @@ impl WebSocketHandler {
             seq: inbox.last_seq,
             unread: inbox.unread,
             heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
+            forgotten_seq: inbox.forgotten_seq,
         };
         // It is the first frame, so that it fits into any connection that is still there.
         match tokio::time::timeout(LAST_WORDS, socket.send(&welcome.to_text())).await {

@@ -97,6 +97,8 @@ pub(super) enum ServerFrame<'a> {
         seq: Seq,
         unread: u64,
         heartbeat_ms: u64,
+        #[serde(skip_serializing_if = "is_whole")]
+        forgotten_seq: Seq,
     },
     Notification {
         seq: Seq,
@@ -116,6 +118,11 @@ pub(super) enum ServerFrame<'a> {
         reason: &'a str,
         retry_ms: u64,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_whole(forgotten: &Seq) -> bool {
+    *forgotten == Seq::ZERO
 }
 
 /// Which notifications were marked, under the name of the mark.
@@ -215,6 +222,7 @@ mod tests {
             created_at: now,
             stored: vec![],
             duplicates: 0,
+            fans_out: false,
         };
         let user = UserId::new("u").unwrap();
         let mut frames = EventFrames::new(&appended);
@@ -271,6 +279,15 @@ mod tests {
                 seq: id.seq,
                 unread: 3,
                 heartbeat_ms: 25_000,
+                forgotten_seq: Seq::ZERO,
+            },
+            ServerFrame::Welcome {
+                session: "01993d2e-0000-7000-8000-000000000002",
+                user: &user,
+                seq: id.seq,
+                unread: 3,
+                heartbeat_ms: 25_000,
+                forgotten_seq: Seq(17),
             },
             ServerFrame::Notification { seq: id.seq, notification: &notification },
             ServerFrame::Update { what: Marked::new(Mark::Read, &up_to), unread: 0 },

@@ -31,7 +31,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) fn unread() -> InboxState {
-    InboxState { last_seq: Seq(1), acked_seq: Seq::ZERO, unread: 1 }
+    InboxState { last_seq: Seq(1), unread: 1, ..InboxState::default() }
 }
 
 /// A dispatcher that runs until it is stopped, or is cut off when this is dropped.

@@ -11,7 +11,7 @@ use tidings_core::{
     clock::Timestamp,
     delivery::Delivery,
     device::Device,
-    ids::NotificationId,
+    ids::{DeviceId, NotificationId},
     inbox::InboxState,
     notification::Notification,
     ports::{DeliveryStore, DuePush, PushJob, PushSettlement, StoreError},
@@ -25,13 +25,16 @@ pub(crate) struct MemoryDeliveryStore {
 
 #[derive(Default)]
 struct State {
-    due: HashMap<PushJob, Due>,
+    due: HashMap<Key, Due>,
     notifications: HashMap<NotificationId, (Arc<Notification>, InboxState)>,
     devices: Vec<Device>,
     log: Vec<Delivery>,
     failing_calls: u32,
     is_settling_stuck: bool,
 }
+
+/// A notification, and the device once routing has chosen it.
+type Key = (NotificationId, Option<DeviceId>);
 
 #[derive(Clone, Copy)]
 struct Due {
@@ -47,9 +50,9 @@ impl MemoryDeliveryStore {
     /// Stores a notification whose push falls due at `at`.
     pub(crate) fn plan(&self, notification: Notification, inbox: InboxState, at: Timestamp) {
         let mut state = self.state();
-        let job = PushJob { notification: notification.id, device: None };
+        let key = (notification.id, None);
         state.notifications.insert(notification.id, (Arc::new(notification), inbox));
-        state.due.insert(job, Due { at, attempt: 1 });
+        state.due.insert(key, Due { at, attempt: 1 });
     }
 
     /// Makes the next so many calls find the store out of reach.
@@ -108,13 +111,16 @@ impl DeliveryStore for MemoryDeliveryStore {
             .due
             .iter()
             .filter(|(_, due)| due.at <= now)
-            .map(|(job, due)| (job.clone(), *due))
+            .map(|(key, due)| (key.clone(), *due))
             .collect();
-        jobs.sort_by_key(|(job, due)| (due.at, job.notification));
+        jobs.sort_by_key(|((notification, _), due)| (due.at, *notification));
         jobs.truncate(limit);
         let mut claimed = Vec::new();
-        for (job, due) in jobs {
-            state.due.insert(job.clone(), Due { at: now.after(lease), ..due });
+        let leased_until = now.after(lease);
+        for (key, due) in jobs {
+            state.due.insert(key.clone(), Due { at: leased_until, ..due });
+            let (notification, device) = key;
+            let job = PushJob { notification, device, leased_until };
             let (notification, inbox) = state.notifications[&job.notification].clone();
             let is_meant = |device: &&Device| {
                 device.user == notification.user
@@ -133,14 +139,16 @@ impl DeliveryStore for MemoryDeliveryStore {
         let mut state = self.reach("settle")?;
         for settlement in settlements {
             state.log.extend(settlement.deliveries);
-            if state.due.remove(&settlement.job).is_some() {
+            let PushJob { notification, device, leased_until } = settlement.job;
+            let key = (notification, device);
+            if state.due.get(&key).is_some_and(|due| due.at == leased_until) {
+                state.due.remove(&key);
                 for retry in settlement.retries {
-                    let notification = settlement.job.notification;
-                    let job = PushJob { notification, device: Some(retry.device) };
-                    state.due.insert(job, Due { at: retry.at, attempt: retry.attempt });
+                    let key = (notification, Some(retry.device));
+                    state.due.insert(key, Due { at: retry.at, attempt: retry.attempt });
                 }
             }
-            let user = state.notifications[&settlement.job.notification].0.user.clone();
+            let user = state.notifications[&notification].0.user.clone();
             for prune in settlement.prunes {
                 state.devices.retain(|device| {
                     (&device.user, &device.id, device.registered_at)

@@ -60,7 +60,13 @@ impl OneInbox {
         let event = event.unwrap().event;
         inbox.events.push(Arc::clone(&event));
         let stored = StoredNotification { user: ann(), id: id(number as u64) };
-        AppendedEvent { event, created_at: created_at(), stored: vec![stored], duplicates: 0 }
+        AppendedEvent {
+            event,
+            created_at: created_at(),
+            stored: vec![stored],
+            duplicates: 0,
+            fans_out: false,
+        }
     }
 
     /// Does something once, just before the counters are next read.
@@ -105,7 +111,7 @@ impl Inbox {
     fn state(&self) -> InboxState {
         let last_seq = Seq(self.events.len() as u64);
         let unread = last_seq.0.saturating_sub(self.read.0);
-        InboxState { last_seq, acked_seq: self.acked, unread }
+        InboxState { last_seq, acked_seq: self.acked, unread, forgotten_seq: Seq::ZERO }
     }
 }
 
