@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the one command that checks everything.
 
+use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -49,6 +50,7 @@ fn all_steps(report: &mut Report, services: Services, filters: &[String]) -> Res
     if services == Services::Theirs {
         return tests(report, filters);
     }
+    let _one_at_a_time = lock_machine()?;
     let running = answering(&Service::ALL);
     let ours: Vec<Service> =
         Service::ALL.into_iter().filter(|service| !running.contains(service)).collect();
@@ -64,6 +66,25 @@ fn all_steps(report: &mut Report, services: Services, filters: &[String]) -> Res
     guard.dismiss()?;
     // What failed first is what the reader needs to know.
     tested.and(stopped)
+}
+
+/// Waits until no other run on this machine uses the servers: their ports are the same for every
+/// clone, and the run that stops them must not take them from another. The lock ends with the process.
+fn lock_machine() -> Result<File> {
+    let path = std::env::temp_dir().join("tidings-test-services.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("could not open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            say("another test run on this machine uses the servers: waiting for it to end");
+            file.lock().with_context(|| format!("could not lock {}", path.display()))?;
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("could not lock {}", path.display()));
+        }
+    }
+    Ok(file)
 }
 
 fn tests(report: &mut Report, filters: &[String]) -> Result<()> {
