@@ -225,7 +225,7 @@ impl Api {
         Ok(())
     }
 
-    fn url(&self, path: &[&str]) -> Url {
+    pub(crate) fn url(&self, path: &[&str]) -> Url {
         let mut url = (*self.base).clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             // Ids may hold any character: segments are escaped one by one.
@@ -234,7 +234,7 @@ impl Api {
         url
     }
 
-    async fn send<T: DeserializeOwned>(
+    pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &[&str],
@@ -243,7 +243,7 @@ impl Api {
         self.send_to(method, self.url(path), body).await
     }
 
-    async fn send_to<T: DeserializeOwned>(
+    pub(crate) async fn send_to<T: DeserializeOwned>(
         &self,
         method: Method,
         url: Url,
@@ -262,7 +262,9 @@ impl Api {
             .map(Duration::from_secs);
         let bytes = answer.bytes().await.map_err(unreachable)?;
         if status.is_success() {
-            return serde_json::from_slice(&bytes)
+            // Nothing to say is `null` to the types.
+            let json: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+            return serde_json::from_slice(json)
                 .map_err(|source| ApiError::Unreadable { url: self.base.to_string(), source });
         }
         Err(refusal(status, &bytes, retry_after))

@@ -49,6 +49,15 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// How long the node asked to wait, if it did.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// Whether the same request may succeed later, unchanged.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -6,12 +6,14 @@
 mod api;
 mod error;
 mod frames;
+mod operate;
 mod subscription;
 mod tls;
 mod token;
 
 pub use api::{Api, Counters, EventResult, EventsAnswer, Imported, InboxPage};
 pub use error::ApiError;
+pub use operate::{DeadLetter, DeadLetterPage, Offset};
 pub use subscription::{
     Arrival, Subscription, SubscriptionConfig, SubscriptionError, SubscriptionEvent,
 };

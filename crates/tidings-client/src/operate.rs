@@ -1,0 +1,147 @@
+//! The part of the HTTP API that operators use: dead letters, and how far Kafka was read.
+
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{Api, EventsAnswer},
+    error::ApiError,
+};
+
+/// An input that could not become notifications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: u64,
+    /// `http` or `kafka`.
+    pub origin: String,
+    /// `decode`, `plan` or `store`: what could not be done with it.
+    pub stage: String,
+    /// Why.
+    pub reason: String,
+    /// Its topic, if it was a record.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// Its partition, if it was a record.
+    #[serde(default)]
+    pub partition: Option<i32>,
+    /// Its offset, if it was a record.
+    #[serde(default)]
+    pub offset: Option<i64>,
+    /// The input, with what is not UTF-8 replaced.
+    pub payload: String,
+    /// How long the input was; more than `payload` has if that was cut.
+    pub payload_bytes: u64,
+    /// When it came.
+    pub at: String,
+}
+
+/// A part of the dead letters, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterPage {
+    /// The letters.
+    pub items: Vec<DeadLetter>,
+    /// Where to go on; `None` at the end.
+    #[serde(default)]
+    pub next: Option<String>,
+    /// How many letters there are in all.
+    pub total: u64,
+}
+
+/// How far a partition was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offset {
+    /// The topic.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// How often it was taken over.
+    pub epoch: u64,
+    /// The first record that is not stored; `None` before the first was.
+    #[serde(default)]
+    pub next_offset: Option<i64>,
+}
+
+impl Api {
+    /// Up to `limit` dead letters, newest first, from `cursor` on, which is [`DeadLetterPage::next`]
+    /// of the page before.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`].
+    pub async fn dead_letters(
+        &self,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<DeadLetterPage, ApiError> {
+        let mut url = self.url(&["v1", "dead-letters"]);
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("limit", &limit.to_string());
+            if let Some(cursor) = cursor {
+                query.append_pair("cursor", cursor);
+            }
+        }
+        self.send_to(Method::GET, url, String::new()).await
+    }
+
+    /// One dead letter, as JSON with everything that is kept of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`].
+    pub async fn dead_letter(&self, id: u64) -> Result<Value, ApiError> {
+        self.send(Method::GET, &["v1", "dead-letters", &id.to_string()], String::new()).await
+    }
+
+    /// Takes a dead letter in again, as it is or, with `event`, as this event; removes it if that
+    /// succeeds.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`]; the letter is kept then.
+    pub async fn replay_dead_letter(
+        &self,
+        id: u64,
+        event: Option<String>,
+    ) -> Result<EventsAnswer, ApiError> {
+        let path = ["v1", "dead-letters", &id.to_string(), "replay"];
+        self.send(Method::POST, &path, event.unwrap_or_default()).await
+    }
+
+    /// Removes a dead letter; fine if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`].
+    pub async fn drop_dead_letter(&self, id: u64) -> Result<(), ApiError> {
+        let path = ["v1", "dead-letters", &id.to_string()];
+        self.send(Method::DELETE, &path, String::new()).await
+    }
+
+    /// How far each partition was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`].
+    pub async fn offsets(&self) -> Result<Vec<Offset>, ApiError> {
+        self.send(Method::GET, &["v1", "offsets"], String::new()).await
+    }
+
+    /// Moves a partition to `next_offset`, or to where a new partition starts.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`].
+    pub async fn put_offset(
+        &self,
+        topic: &str,
+        partition: i32,
+        next_offset: Option<i64>,
+    ) -> Result<Offset, ApiError> {
+        let path = ["v1", "offsets", topic, &partition.to_string()];
+        let body = json!({ "next_offset": next_offset });
+        self.send(Method::PUT, &path, body.to_string()).await
+    }
+}
