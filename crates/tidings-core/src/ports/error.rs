@@ -82,6 +82,15 @@ pub enum GraphError {
     /// A user cannot follow themself.
     #[error("a user cannot follow themself")]
     SelfFollow,
+    /// A user cannot block themself.
+    #[error("a user cannot block themself")]
+    SelfBlock,
+    /// A user cannot mute themself.
+    #[error("a user cannot mute themself")]
+    SelfMute,
+    /// One of the two has blocked the other: neither can follow the other.
+    #[error("one of the two users has blocked the other")]
+    Blocked,
     /// The cursor is not one that this store gave for this list.
     #[error("the cursor does not belong to this list")]
     BadCursor,

@@ -1,4 +1,4 @@
-//! Who follows whom.
+//! Who follows whom, and who has turned away from whom.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     clock::Timestamp,
-    follow::{Follow, FollowCounts},
+    follow::{Block, Follow, FollowCounts, Hidden, Mute},
     ids::UserId,
     ports::GraphError,
 };
@@ -57,7 +57,7 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
 }
 
-/// The follow graph.
+/// The social graph: follows, blocks and mutes.
 ///
 /// Lists are newest edge first. A cursor stays valid while edges come and go: an edge that exists
 /// from the first page to the last is listed exactly once.
@@ -68,7 +68,8 @@ pub trait SocialGraphStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`GraphError::SelfFollow`], [`GraphError::Full`], [`GraphError::Unavailable`].
+    /// [`GraphError::SelfFollow`], [`GraphError::Blocked`] while either has blocked the other,
+    /// [`GraphError::Full`], [`GraphError::Unavailable`].
     async fn add_follow(
         &self,
         follower: &UserId,
@@ -77,7 +78,7 @@ pub trait SocialGraphStore: Send + Sync + 'static {
     ) -> Result<bool, GraphError>;
 
     /// Adds many edges at once, in their order, durable when it returns; says how many are new.
-    /// Self-follows are left out.
+    /// Self-follows, and follows between users of whom one has blocked the other, are left out.
     ///
     /// # Errors
     ///
@@ -142,6 +143,83 @@ pub trait SocialGraphStore: Send + Sync + 'static {
     ///
     /// [`GraphError::Unavailable`].
     async fn counts(&self, user: &UserId) -> Result<FollowCounts, GraphError>;
+
+    /// Makes `blocker` block `blocked` and removes the follows between the two, all at once; durable
+    /// when it returns. While the block stands, [`add_follow`](Self::add_follow) refuses both
+    /// directions. Idempotent: a block that exists keeps its time and place. Says whether it is new.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::SelfBlock`], [`GraphError::Full`], [`GraphError::Unavailable`].
+    async fn add_block(
+        &self,
+        blocker: &UserId,
+        blocked: &UserId,
+        at: Timestamp,
+    ) -> Result<bool, GraphError>;
+
+    /// Removes the block; durable when it returns. The follows that it took away stay away, and a
+    /// block in the other direction stands. Says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`].
+    async fn remove_block(&self, blocker: &UserId, blocked: &UserId) -> Result<bool, GraphError>;
+
+    /// Makes `muter` mute `muted`; durable when it returns. Follows stay, and `muted` is not
+    /// concerned. Idempotent: a mute that exists keeps its time and place. Says whether it is new.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::SelfMute`], [`GraphError::Full`], [`GraphError::Unavailable`].
+    async fn add_mute(
+        &self,
+        muter: &UserId,
+        muted: &UserId,
+        at: Timestamp,
+    ) -> Result<bool, GraphError>;
+
+    /// Removes the mute; durable when it returns. Says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`].
+    async fn remove_mute(&self, muter: &UserId, muted: &UserId) -> Result<bool, GraphError>;
+
+    /// Up to `limit` of those whom `user` has blocked, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::BadCursor`], [`GraphError::Unavailable`].
+    async fn list_blocks(
+        &self,
+        user: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Block>, GraphError>;
+
+    /// Up to `limit` of those whom `user` has muted, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::BadCursor`], [`GraphError::Unavailable`].
+    async fn list_mutes(
+        &self,
+        user: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Mute>, GraphError>;
+
+    /// Which of `users` must not be told what `actor` does: those who have blocked or muted the
+    /// actor, and those whom the actor has blocked.
+    ///
+    /// It is asked for every event with an actor, so an actor from whom nobody has turned away, and
+    /// who has blocked nobody, costs no work per user.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`].
+    async fn hidden_from(&self, actor: &UserId, users: &[UserId]) -> Result<Hidden, GraphError>;
 
     /// Asks the store for a sign of life.
     ///

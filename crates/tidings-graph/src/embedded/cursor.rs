@@ -13,6 +13,8 @@ pub(super) enum ListKind {
     Followers,
     Following,
     Mutual,
+    Blocks,
+    Mutes,
 }
 
 impl ListKind {
@@ -21,6 +23,8 @@ impl ListKind {
             Self::Followers => 'r',
             Self::Following => 'g',
             Self::Mutual => 'm',
+            Self::Blocks => 'b',
+            Self::Mutes => 'u',
         }
     }
 }
@@ -58,6 +62,8 @@ mod tests {
             assert!(decode(ListKind::Followers, &ben, &cursor).is_err());
             assert!(decode(ListKind::Following, &ann, &cursor).is_err());
             assert!(decode(ListKind::Mutual, &ann, &cursor).is_err());
+            assert!(decode(ListKind::Blocks, &ann, &cursor).is_err());
+            assert!(decode(ListKind::Mutes, &ann, &cursor).is_err());
             let text = cursor.as_str();
             for other in [text.to_uppercase(), text.replacen('r', "r0", 1), format!("{text}0")] {
                 let other = Cursor::new(other).unwrap();

@@ -5,7 +5,7 @@
 //! reads everything back and gets another sum has read something else than what was committed,
 //! whichever way that came about. It guards against accidents, not against forgery.
 
-use super::index::Edge;
+use super::index::{Edge, EdgeKind};
 
 /// The sum of the hashes of all users and edges.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,8 +37,14 @@ pub(super) fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
 }
 
 fn hash_edge(edge: &Edge) -> u64 {
-    let pair = u64::from(edge.follower) << 32 | u64::from(edge.followee);
-    let hash = mix(mix(edge.number ^ 0x6564_6765) ^ pair);
+    // Zero for a follow: the kinds came later, and what was summed up before still has its sum.
+    let kind = match edge.kind {
+        EdgeKind::Follow => 0,
+        EdgeKind::Block => 0x626c_6f63_6b00_0000,
+        EdgeKind::Mute => 0x6d75_7465_0000_0000,
+    };
+    let pair = u64::from(edge.source) << 32 | u64::from(edge.target);
+    let hash = mix(mix(edge.number ^ 0x6564_6765 ^ kind) ^ pair);
     mix(hash ^ edge.at.as_millis().cast_unsigned())
 }
 
@@ -56,8 +62,9 @@ mod tests {
     use super::*;
     use tidings_core::clock::Timestamp;
 
-    fn edge(number: u64, follower: u32, followee: u32) -> Edge {
-        Edge { number, follower, followee, at: Timestamp::from_millis(7) }
+    fn edge(number: u64, source: u32, target: u32) -> Edge {
+        let at = Timestamp::from_millis(7);
+        Edge { kind: EdgeKind::Follow, number, source, target, at }
     }
 
     #[test]
@@ -76,6 +83,11 @@ mod tests {
     fn the_hash_is_part_of_the_format() {
         assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf, "the published first value of splitmix64");
         assert_ne!(hash_bytes(0, b"ab"), hash_bytes(0, b"ab\0"));
-        assert_ne!(hash_edge(&edge(1, 2, 3)), hash_edge(&edge(1, 3, 2)));
+        let follow = edge(1, 2, 3);
+        assert_ne!(hash_edge(&follow), hash_edge(&edge(1, 3, 2)));
+        let [block, mute] = [EdgeKind::Block, EdgeKind::Mute].map(|kind| Edge { kind, ..follow });
+        assert_ne!(hash_edge(&follow), hash_edge(&block));
+        assert_ne!(hash_edge(&follow), hash_edge(&mute));
+        assert_ne!(hash_edge(&block), hash_edge(&mute));
     }
 }

@@ -1,8 +1,8 @@
 //! The graph on disk.
 //!
-//! Three keyspaces of one fjall database: `users` (number to id), `edges` (edge number to follower,
-//! followee, time) and `state` (one row, rewritten by each commit). A commit is one batch over all
-//! three, synced before it returns. Edge numbers only grow, so edges arrive in the order of their
+//! Three keyspaces of one fjall database: `users` (number to id), `edges` (edge number to source,
+//! target, time and kind) and `state` (one row, rewritten by each commit). A commit is one batch over
+//! all three, synced before it returns. Edge numbers only grow, so edges arrive in the order of their
 //! keys, and reading them back in key order gives every list in its own order without sorting.
 //!
 //! Rows are small on purpose: a page of the journal that a power failure kept from the disk reads as
@@ -17,7 +17,7 @@ use std::{
 };
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use tidings_core::{clock::Timestamp, ids::UserId};
+use tidings_core::ids::UserId;
 
 use super::{
     config::EmbeddedGraphConfig,
@@ -25,72 +25,16 @@ use super::{
     error::{GraphOpenError, SharedCause},
     group::Group,
     head::Head,
-    index::{Edge, Index},
+    index::Index,
+    rows::{self, FORMAT, State},
 };
 
-/// The format that this program writes.
-const FORMAT: u32 = 1;
 const STATE_KEY: &[u8] = b"state";
 /// The whole graph is read once, at the start, and never again.
 const BLOCK_CACHE_BYTES: u64 = 4 * 1024 * 1024;
 const LEAST_MEMTABLE_BYTES: u64 = 64 * 1024;
 /// What a start may have to replay, at most about: a few seconds.
 const JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
-
-/// What the last commit left behind, kept with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct State {
-    commits: u64,
-    next_number: u64,
-    users: u64,
-    follows: u64,
-    digest: Digest,
-}
-
-impl State {
-    fn encode(&self) -> [u8; 44] {
-        let mut bytes = [0; 44];
-        bytes[..4].copy_from_slice(&FORMAT.to_be_bytes());
-        let fields = [self.commits, self.next_number, self.users, self.follows, self.digest.0];
-        for (place, field) in bytes[4..].chunks_exact_mut(8).zip(fields) {
-            place.copy_from_slice(&field.to_be_bytes());
-        }
-        bytes
-    }
-
-    /// The format, and the state if it is one that this program knows.
-    fn decode(bytes: &[u8]) -> Option<(u32, Option<Self>)> {
-        let format = u32::from_be_bytes(*bytes.first_chunk()?);
-        let mut fields = [0; 5];
-        if format != FORMAT || bytes.len() != 44 {
-            return Some((format, None));
-        }
-        for (field, place) in fields.iter_mut().zip(bytes[4..].chunks_exact(8)) {
-            *field = u64::from_be_bytes(*place.first_chunk()?);
-        }
-        let [commits, next_number, users, follows, digest] = fields;
-        Some((format, Some(Self { commits, next_number, users, follows, digest: Digest(digest) })))
-    }
-}
-
-fn encode_edge(edge: &Edge) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..4].copy_from_slice(&edge.follower.to_be_bytes());
-    bytes[4..8].copy_from_slice(&edge.followee.to_be_bytes());
-    bytes[8..].copy_from_slice(&edge.at.as_millis().to_be_bytes());
-    bytes
-}
-
-fn decode_edge(key: &[u8], value: &[u8]) -> Option<Edge> {
-    let number = u64::from_be_bytes(key.try_into().ok()?);
-    let value: &[u8; 16] = value.try_into().ok()?;
-    Some(Edge {
-        number,
-        follower: u32::from_be_bytes(*value.first_chunk()?),
-        followee: u32::from_be_bytes(*value[4..].first_chunk()?),
-        at: Timestamp::from_millis(i64::from_be_bytes(*value[8..].first_chunk()?)),
-    })
-}
 
 /// The open store. The writer owns it.
 pub(super) struct Disk {
@@ -169,17 +113,24 @@ impl Disk {
         for row in self.edges.iter() {
             let (key, value) = row.into_inner().map_err(unreadable)?;
             let edge =
-                decode_edge(&key, &value).ok_or_else(|| damaged("an edge row is not one"))?;
+                rows::decode_edge(&key, &value).ok_or_else(|| damaged("an edge row is not one"))?;
             let users = index.users();
-            if edge.follower as usize >= users || edge.followee as usize >= users {
+            if edge.source as usize >= users || edge.target as usize >= users {
                 return Err(damaged("an edge has an end that is no user"));
             }
             digest.add_edge(&edge);
             index.add(&edge);
         }
         index.shrink();
-        let found = (index.users() as u64, index.follows(), digest);
-        if found != (self.state.users, self.state.follows, self.state.digest) {
+        let found = State {
+            users: index.users() as u64,
+            follows: index.follows(),
+            digest,
+            blocks: index.blocks(),
+            mutes: index.mutes(),
+            ..self.state
+        };
+        if found != self.state {
             return Err(damaged("its rows are not those that were committed"));
         }
         Ok(index)
@@ -206,12 +157,12 @@ impl Disk {
         for edge in group.removed() {
             batch.remove(&self.edges, edge.number.to_be_bytes());
             state.digest.remove_edge(edge);
-            state.follows -= 1;
+            *state.edges(edge.kind) -= 1;
         }
         for edge in group.added() {
-            batch.insert(&self.edges, edge.number.to_be_bytes(), encode_edge(edge));
+            batch.insert(&self.edges, edge.number.to_be_bytes(), rows::encode_edge(edge));
             state.digest.add_edge(edge);
-            state.follows += 1;
+            *state.edges(edge.kind) += 1;
         }
         batch.insert(&self.state_row, STATE_KEY, state.encode());
         let shared = |error: fjall::Error| -> SharedCause { std::sync::Arc::new(error) };
@@ -290,21 +241,50 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::{
+        group::Command,
+        index::{Edge, EdgeKind},
+    };
+    use tidings_core::clock::Timestamp;
+
+    fn add(kind: EdgeKind, source: &str, target: &str) -> Command {
+        let [source, target] = [source, target].map(|id| UserId::new(id).unwrap());
+        Command::Add { kind, source, target, at: Timestamp::from_millis(1) }
+    }
+
+    /// Makes a store with a block and a mute, and lets `change` spoil the rows of its edges.
+    fn open_spoilt(change: impl FnOnce(&Keyspace)) -> Result<Index, GraphOpenError> {
+        let directory = tempfile::tempdir().unwrap();
+        let config = EmbeddedGraphConfig::new(directory.path());
+        let (mut disk, index) = Disk::open(&config).unwrap();
+        let mut group = Group::new(disk.next_number(), 9);
+        for command in [add(EdgeKind::Block, "a", "b"), add(EdgeKind::Mute, "b", "c")] {
+            group.plan(&index, &command).unwrap();
+        }
+        disk.commit(&group).unwrap();
+        change(&disk.edges);
+        disk.close();
+        Disk::open(&config).map(|(_, index)| index)
+    }
 
     #[test]
-    fn what_is_written_is_read_again() {
-        let edge = Edge {
-            number: 7,
-            follower: 1,
-            followee: u32::MAX,
-            at: Timestamp::from_millis(i64::MAX),
+    fn a_block_or_mute_that_is_gone_or_another_is_noticed() {
+        let whole = open_spoilt(|_| {}).unwrap();
+        assert_eq!((whole.blocks(), whole.mutes(), whole.follows()), (1, 1, 0));
+        let row = |kind| {
+            let at = Timestamp::from_millis(1);
+            rows::encode_edge(&Edge { kind, number: 0, source: 0, target: 1, at })
         };
-        assert_eq!(decode_edge(&7u64.to_be_bytes(), &encode_edge(&edge)), Some(edge));
-        assert_eq!(decode_edge(&[7], &encode_edge(&edge)), None);
-        let state =
-            State { commits: 1, next_number: 2, users: 3, follows: 4, digest: Digest(u64::MAX) };
-        assert_eq!(State::decode(&state.encode()), Some((FORMAT, Some(state))));
-        assert_eq!(State::decode(&[0, 0, 0, 9, 1]), Some((9, None)));
-        assert_eq!(State::decode(&[0, 0]), None);
+        for number in [0u64, 1] {
+            let key = number.to_be_bytes();
+            let error = open_spoilt(|edges| edges.remove(key).unwrap()).unwrap_err();
+            assert!(matches!(error, GraphOpenError::Damaged { .. }), "{error:?}");
+        }
+        let first = 0u64.to_be_bytes();
+        for kind in [EdgeKind::Follow, EdgeKind::Mute] {
+            let error = open_spoilt(|edges| edges.insert(first, row(kind)).unwrap()).unwrap_err();
+            assert!(matches!(error, GraphOpenError::Damaged { .. }), "{error:?}");
+        }
+        open_spoilt(|edges| edges.insert(first, row(EdgeKind::Block)).unwrap()).unwrap();
     }
 }

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use tidings_core::{clock::Timestamp, follow::Follow, ids::UserId, ports::GraphError};
 
-use super::index::{Edge, Index, UserNumber};
+use super::index::{Edge, EdgeKind, Index, UserNumber};
 
 /// Something that the writer can be asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    Add(Follow),
-    Remove { follower: UserId, followee: UserId },
+    Add { kind: EdgeKind, source: UserId, target: UserId, at: Timestamp },
+    Remove { kind: EdgeKind, source: UserId, target: UserId },
     Import(Vec<Follow>),
     Check,
 }
@@ -19,8 +19,12 @@ impl Command {
     /// Its name in errors.
     pub(super) fn op(&self) -> &'static str {
         match self {
-            Self::Add(_) => "add_follow",
-            Self::Remove { .. } => "remove_follow",
+            Self::Add { kind: EdgeKind::Follow, .. } => "add_follow",
+            Self::Add { kind: EdgeKind::Block, .. } => "add_block",
+            Self::Add { kind: EdgeKind::Mute, .. } => "add_mute",
+            Self::Remove { kind: EdgeKind::Follow, .. } => "remove_follow",
+            Self::Remove { kind: EdgeKind::Block, .. } => "remove_block",
+            Self::Remove { kind: EdgeKind::Mute, .. } => "remove_mute",
             Self::Import(_) => "import_follows",
             Self::Check => "check",
         }
@@ -29,7 +33,9 @@ impl Command {
     /// The most edges that it changes.
     pub(super) fn edges(&self) -> usize {
         match self {
-            Self::Add(_) | Self::Remove { .. } => 1,
+            // The follows between the two go with it.
+            Self::Add { kind: EdgeKind::Block, .. } => 3,
+            Self::Add { .. } | Self::Remove { .. } => 1,
             Self::Import(follows) => follows.len(),
             Self::Check => 0,
         }
@@ -46,8 +52,8 @@ pub(super) struct Group {
     removed: Vec<Edge>,
     new_users: Vec<UserId>,
     new_numbers: HashMap<UserId, UserNumber>,
-    /// Pairs that the group touched, and their edge as the group leaves it.
-    touched: HashMap<(UserNumber, UserNumber), Option<Edge>>,
+    /// Kinds and pairs that the group touched, and their edge as the group leaves it.
+    touched: HashMap<(EdgeKind, UserNumber, UserNumber), Option<Edge>>,
 }
 
 impl Group {
@@ -89,58 +95,99 @@ impl Group {
         &self.removed
     }
 
-    /// Takes `command` in, as if all before it had been done; gives the number of edges that it
-    /// changes. On an error an import may be in partly, anything else is not in.
+    /// Takes `command` in, as if all before it had been done; gives the number of edges that it adds
+    /// or removes, as it says. On an error an import may be in partly, anything else is not in.
     pub(super) fn plan(&mut self, index: &Index, command: &Command) -> Result<u64, GraphError> {
         match command {
-            Command::Add(follow) => self.add(index, follow).map(u64::from),
-            Command::Remove { follower, followee } => {
-                Ok(u64::from(self.remove(index, follower, followee)))
+            Command::Add { kind, source, target, at } => {
+                self.add(index, *kind, [source, target], *at).map(u64::from)
             }
-            Command::Import(follows) => {
-                let mut new = 0;
-                for follow in follows {
-                    if follow.follower != follow.followee {
-                        new += u64::from(self.add(index, follow)?);
-                    }
-                }
-                Ok(new)
+            Command::Remove { kind, source, target } => {
+                let ends = self.user(index, source).zip(self.user(index, target));
+                let removed =
+                    ends.is_some_and(|(source, target)| self.remove(index, *kind, source, target));
+                Ok(u64::from(removed))
             }
+            Command::Import(follows) => self.import(index, follows),
             Command::Check => Ok(0),
         }
     }
 
-    fn add(&mut self, index: &Index, follow: &Follow) -> Result<bool, GraphError> {
-        let [follower, followee] =
-            [&follow.follower, &follow.followee].map(|id| self.user(index, id));
-        let new_users = u64::from(follower.is_none()) + u64::from(followee.is_none());
+    fn import(&mut self, index: &Index, follows: &[Follow]) -> Result<u64, GraphError> {
+        let mut new = 0;
+        for Follow { follower, followee, at } in follows {
+            if follower == followee {
+                continue;
+            }
+            match self.add(index, EdgeKind::Follow, [follower, followee], *at) {
+                Ok(added) => new += u64::from(added),
+                Err(GraphError::Blocked) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(new)
+    }
+
+    fn add(
+        &mut self,
+        index: &Index,
+        kind: EdgeKind,
+        [source, target]: [&UserId; 2],
+        at: Timestamp,
+    ) -> Result<bool, GraphError> {
+        let ends = [source, target].map(|id| self.user(index, id));
+        let new_users = ends.iter().filter(|end| end.is_none()).count() as u64;
         let users = index.users() as u64 + self.new_users.len() as u64;
         if users + new_users > u64::from(self.max_users) {
             return Err(GraphError::Full { limit: self.max_users.into() });
         }
-        let follower = follower.unwrap_or_else(|| self.number(index, &follow.follower));
-        let followee = followee.unwrap_or_else(|| self.number(index, &follow.followee));
-        if self.find(index, follower, followee).is_some() {
-            return Ok(false);
+        if let [Some(source), Some(target)] = ends {
+            if self.find(index, kind, source, target).is_some() {
+                return Ok(false);
+            }
+            self.make_way(index, kind, source, target)?;
         }
-        self.insert(follower, followee, follow.at);
+        let [source, target] = [(ends[0], source), (ends[1], target)]
+            .map(|(end, id)| end.unwrap_or_else(|| self.number(index, id)));
+        let edge = Edge { kind, number: self.next_number(), source, target, at };
+        self.added.push(Some(edge));
+        self.touched.insert((kind, source, target), Some(edge));
         Ok(true)
     }
 
-    fn insert(&mut self, follower: UserNumber, followee: UserNumber, at: Timestamp) {
-        let edge = Edge { number: self.next_number(), follower, followee, at };
-        self.added.push(Some(edge));
-        self.touched.insert((follower, followee), Some(edge));
+    /// Sees to it that no block stands beside a follow, in whichever direction either is.
+    fn make_way(
+        &mut self,
+        index: &Index,
+        kind: EdgeKind,
+        source: UserNumber,
+        target: UserNumber,
+    ) -> Result<(), GraphError> {
+        let ways = [(source, target), (target, source)];
+        match kind {
+            EdgeKind::Follow => {
+                let is_block = |(a, b)| self.find(index, EdgeKind::Block, a, b).is_some();
+                if ways.into_iter().any(is_block) { Err(GraphError::Blocked) } else { Ok(()) }
+            }
+            EdgeKind::Block => {
+                for (a, b) in ways {
+                    self.remove(index, EdgeKind::Follow, a, b);
+                }
+                Ok(())
+            }
+            EdgeKind::Mute => Ok(()),
+        }
     }
 
-    fn remove(&mut self, index: &Index, follower: &UserId, followee: &UserId) -> bool {
-        let (Some(follower), Some(followee)) =
-            (self.user(index, follower), self.user(index, followee))
-        else {
-            return false;
-        };
-        let Some(edge) = self.find(index, follower, followee) else { return false };
-        self.touched.insert((follower, followee), None);
+    fn remove(
+        &mut self,
+        index: &Index,
+        kind: EdgeKind,
+        source: UserNumber,
+        target: UserNumber,
+    ) -> bool {
+        let Some(edge) = self.find(index, kind, source, target) else { return false };
+        self.touched.insert((kind, source, target), None);
         let place = edge.number.checked_sub(self.first_number).map(usize::try_from);
         match place {
             // Born in this group: it never was.
@@ -164,12 +211,18 @@ impl Group {
         number
     }
 
-    fn find(&self, index: &Index, follower: UserNumber, followee: UserNumber) -> Option<Edge> {
-        if let Some(edge) = self.touched.get(&(follower, followee)) {
+    fn find(
+        &self,
+        index: &Index,
+        kind: EdgeKind,
+        source: UserNumber,
+        target: UserNumber,
+    ) -> Option<Edge> {
+        if let Some(edge) = self.touched.get(&(kind, source, target)) {
             return *edge;
         }
         let known = |user: UserNumber| (user as usize) < index.users();
-        if known(follower) && known(followee) { index.find(follower, followee) } else { None }
+        if known(source) && known(target) { index.find(kind, source, target) } else { None }
     }
 }
 
@@ -177,21 +230,25 @@ impl Group {
 mod tests {
     use super::*;
 
-    fn follow(follower: &str, followee: &str) -> Follow {
-        let [follower, followee] = [follower, followee].map(|id| UserId::new(id).unwrap());
-        Follow { follower, followee, at: Timestamp::from_millis(1) }
+    fn add(kind: EdgeKind, source: &str, target: &str) -> Command {
+        let [source, target] = [source, target].map(|id| UserId::new(id).unwrap());
+        Command::Add { kind, source, target, at: Timestamp::from_millis(1) }
+    }
+
+    fn follow(follower: &str, followee: &str) -> Command {
+        add(EdgeKind::Follow, follower, followee)
     }
 
     fn remove(follower: &str, followee: &str) -> Command {
-        let Follow { follower, followee, .. } = follow(follower, followee);
-        Command::Remove { follower, followee }
+        let [source, target] = [follower, followee].map(|id| UserId::new(id).unwrap());
+        Command::Remove { kind: EdgeKind::Follow, source, target }
     }
 
-    fn index_with(follows: &[(&str, &str)]) -> Index {
+    fn index_with(commands: &[Command]) -> Index {
         let mut index = Index::default();
         let mut group = Group::new(1, 100);
-        for (follower, followee) in follows {
-            group.plan(&index, &Command::Add(follow(follower, followee))).unwrap();
+        for command in commands {
+            group.plan(&index, command).unwrap();
         }
         group.new_users().iter().for_each(|id| index.add_user(id.clone()));
         group.added().for_each(|edge| index.add(edge));
@@ -202,7 +259,7 @@ mod tests {
     fn an_edge_that_comes_and_goes_within_a_group_was_never_there() {
         let index = Index::default();
         let mut group = Group::new(5, 100);
-        let add = Command::Add(follow("ann", "ben"));
+        let add = follow("ann", "ben");
         assert_eq!(group.plan(&index, &add).unwrap(), 1);
         assert_eq!(group.plan(&index, &add).unwrap(), 0);
         assert_eq!(group.plan(&index, &remove("ann", "ben")).unwrap(), 1);
@@ -213,24 +270,38 @@ mod tests {
 
     #[test]
     fn an_edge_that_goes_and_comes_within_a_group_is_a_new_one() {
-        let index = index_with(&[("ann", "ben"), ("ann", "cem")]);
+        let index = index_with(&[follow("ann", "ben"), follow("ann", "cem")]);
         let mut group = Group::new(9, 100);
         assert_eq!(group.plan(&index, &remove("ann", "ben")).unwrap(), 1);
-        assert_eq!(group.plan(&index, &Command::Add(follow("ann", "ben"))).unwrap(), 1);
+        assert_eq!(group.plan(&index, &follow("ann", "ben")).unwrap(), 1);
         let numbers: Vec<_> = group.added().map(|edge| edge.number).collect();
         assert_eq!((numbers, group.removed()[0].number), (vec![9], 1));
     }
 
     #[test]
     fn a_full_graph_takes_edges_between_those_it_knows_and_no_half_pair() {
-        let index = index_with(&[("ann", "ben")]);
+        let index = index_with(&[follow("ann", "ben")]);
         let mut group = Group::new(9, 3);
-        let strangers = Command::Add(follow("cem", "dot"));
+        let strangers = follow("cem", "dot");
         assert!(matches!(group.plan(&index, &strangers), Err(GraphError::Full { limit: 3 })));
         assert!(group.is_empty());
-        assert_eq!(group.plan(&index, &Command::Add(follow("ann", "cem"))).unwrap(), 1);
-        assert!(group.plan(&index, &Command::Add(follow("ann", "dot"))).is_err());
-        assert_eq!(group.plan(&index, &Command::Add(follow("ben", "ann"))).unwrap(), 1);
+        assert_eq!(group.plan(&index, &follow("ann", "cem")).unwrap(), 1);
+        assert!(group.plan(&index, &follow("ann", "dot")).is_err());
+        assert_eq!(group.plan(&index, &follow("ben", "ann")).unwrap(), 1);
         assert_eq!(group.plan(&index, &remove("dot", "ann")).unwrap(), 0);
+    }
+    #[test]
+    fn a_block_takes_both_follows_away_be_they_of_the_index_or_of_the_group() {
+        let index = index_with(&[follow("ann", "ben")]);
+        let mut group = Group::new(9, 100);
+        group.plan(&index, &follow("ben", "ann")).unwrap();
+        let block = add(EdgeKind::Block, "ben", "ann");
+        assert_eq!(group.plan(&index, &block).unwrap(), 1);
+        assert_eq!(group.plan(&index, &block).unwrap(), 0);
+        assert!(matches!(group.plan(&index, &follow("ann", "ben")), Err(GraphError::Blocked)));
+        assert!(matches!(group.plan(&index, &follow("ben", "ann")), Err(GraphError::Blocked)));
+        let added: Vec<_> = group.added().map(|edge| (edge.kind, edge.number)).collect();
+        assert_eq!(added, [(EdgeKind::Block, 10)]);
+        assert_eq!(group.removed().iter().map(|edge| edge.number).collect::<Vec<_>>(), [1]);
     }
 }

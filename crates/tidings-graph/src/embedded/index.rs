@@ -4,21 +4,37 @@ use std::collections::HashMap;
 
 use tidings_core::{
     clock::Timestamp,
-    follow::{Follow, FollowCounts},
+    follow::{Block, Follow, FollowCounts, Mute},
     ids::UserId,
 };
 
-use super::list::{EdgeList, Entry, InEntry, OutEntry};
+use super::{
+    aversions::Aversions,
+    list::{EdgeList, Entry, InEntry, OutEntry},
+};
 
 /// The index's and the store's number for a user: 0, 1, 2 … in the order of arrival.
 pub(super) type UserNumber = u32;
 
-/// An edge. Numbers only grow and are never used twice: they are the order of every list.
+/// What an edge says of its source and its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum EdgeKind {
+    /// The source follows the target.
+    Follow,
+    /// The source has blocked the target.
+    Block,
+    /// The source has muted the target.
+    Mute,
+}
+
+/// An edge. Numbers only grow and are never used twice, whatever the kind: they are the order of
+/// every list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Edge {
+    pub(super) kind: EdgeKind,
     pub(super) number: u64,
-    pub(super) follower: UserNumber,
-    pub(super) followee: UserNumber,
+    pub(super) source: UserNumber,
+    pub(super) target: UserNumber,
     pub(super) at: Timestamp,
 }
 
@@ -30,6 +46,8 @@ pub(super) struct Index {
     following: Vec<EdgeList<OutEntry>>,
     followers: Vec<EdgeList<InEntry>>,
     follows: u64,
+    blocks: Aversions,
+    mutes: Aversions,
 }
 
 /// How much of a list may be walked under one lock.
@@ -67,6 +85,14 @@ impl Index {
         self.follows
     }
 
+    pub(super) fn blocks(&self) -> u64 {
+        self.blocks.len()
+    }
+
+    pub(super) fn mutes(&self) -> u64 {
+        self.mutes.len()
+    }
+
     /// Gives `id`, which is new, the next number.
     pub(super) fn add_user(&mut self, id: UserId) {
         let number = UserNumber::try_from(self.ids.len()).unwrap_or(UserNumber::MAX);
@@ -78,23 +104,52 @@ impl Index {
 
     /// Adds an edge between known users, with a number above all others.
     pub(super) fn add(&mut self, edge: &Edge) {
-        self.following[edge.follower as usize].push(edge.number, edge.followee, edge.at);
-        self.followers[edge.followee as usize].push(edge.number, edge.follower, edge.at);
+        match edge.kind {
+            EdgeKind::Follow => self.add_follow(edge),
+            EdgeKind::Block => self.blocks.add(edge),
+            EdgeKind::Mute => self.mutes.add(edge),
+        }
+    }
+
+    fn add_follow(&mut self, edge: &Edge) {
+        self.following[edge.source as usize].push(edge.number, edge.target, edge.at);
+        self.followers[edge.target as usize].push(edge.number, edge.source, edge.at);
         self.follows += 1;
     }
 
     pub(super) fn remove(&mut self, edge: &Edge) {
-        let left = self.following[edge.follower as usize].remove(edge.number);
-        let right = self.followers[edge.followee as usize].remove(edge.number);
+        match edge.kind {
+            EdgeKind::Follow => self.remove_follow(edge),
+            EdgeKind::Block => self.blocks.remove(edge),
+            EdgeKind::Mute => self.mutes.remove(edge),
+        }
+    }
+
+    fn remove_follow(&mut self, edge: &Edge) {
+        let left = self.following[edge.source as usize].remove(edge.number);
+        let right = self.followers[edge.target as usize].remove(edge.number);
         debug_assert!(left && right, "an edge is kept at both ends");
         self.follows -= u64::from(left);
     }
 
-    /// The edge from `follower` to `followee`.
-    ///
-    /// Looks through the shorter of the two lists that would hold it, so that following a celebrity
-    /// costs what the follower's own list does.
-    pub(super) fn find(&self, follower: UserNumber, followee: UserNumber) -> Option<Edge> {
+    /// The edge of this kind from `source` to `target`.
+    pub(super) fn find(
+        &self,
+        kind: EdgeKind,
+        source: UserNumber,
+        target: UserNumber,
+    ) -> Option<Edge> {
+        let (number, at) = match kind {
+            EdgeKind::Follow => self.find_follow(source, target),
+            EdgeKind::Block => self.blocks.find(source, target),
+            EdgeKind::Mute => self.mutes.find(source, target),
+        }?;
+        Some(Edge { kind, number, source, target, at })
+    }
+
+    /// Looks through the shorter of the two lists that would hold the follow, so that following a
+    /// celebrity costs what the follower's own list does.
+    fn find_follow(&self, follower: UserNumber, followee: UserNumber) -> Option<(u64, Timestamp)> {
         let following = &self.following[follower as usize];
         let followers = &self.followers[followee as usize];
         let number = if following.len() <= followers.len() {
@@ -102,8 +157,29 @@ impl Index {
         } else {
             followers.find(follower)?
         };
-        let at = following.get(number)?.at();
-        Some(Edge { number, follower, followee, at })
+        Some((number, following.get(number)?.at()))
+    }
+
+    /// The user of this id, if anyone may have to be kept from hearing of them: if they have blocked
+    /// someone, or someone has blocked or muted them.
+    pub(super) fn find_averted(&self, actor: &UserId) -> Option<UserNumber> {
+        // Most graphs have neither: then not even the id is hashed.
+        if self.blocks.is_empty() && self.mutes.is_empty() {
+            return None;
+        }
+        let is_averted = |user: &UserNumber| {
+            self.blocks.has_source(*user)
+                || self.blocks.has_target(*user)
+                || self.mutes.has_target(*user)
+        };
+        self.user(actor).filter(is_averted)
+    }
+
+    /// Whether `user` must not hear of `actor`.
+    pub(super) fn is_hidden(&self, actor: UserNumber, user: UserNumber) -> bool {
+        self.blocks.contains(actor, user)
+            || self.blocks.contains(user, actor)
+            || self.mutes.contains(user, actor)
     }
 
     pub(super) fn counts(&self, user: UserNumber) -> FollowCounts {
@@ -141,6 +217,32 @@ impl Index {
         })
     }
 
+    /// Walks over those whom `user` has blocked.
+    pub(super) fn walk_blocks(
+        &self,
+        user: UserNumber,
+        reach: Reach,
+        found: &mut Vec<Block>,
+    ) -> Reached {
+        walk(self.blocks.of(user), reach, |_, entry| {
+            let [blocker, blocked] = [user, entry.other()].map(|it| self.id(it));
+            found.push(Block { blocker, blocked, at: entry.at() });
+        })
+    }
+
+    /// Walks over those whom `user` has muted.
+    pub(super) fn walk_mutes(
+        &self,
+        user: UserNumber,
+        reach: Reach,
+        found: &mut Vec<Mute>,
+    ) -> Reached {
+        walk(self.mutes.of(user), reach, |_, entry| {
+            let [muter, muted] = [user, entry.other()].map(|it| self.id(it));
+            found.push(Mute { muter, muted, at: entry.at() });
+        })
+    }
+
     /// Walks over those whom `user` follows and who follow back.
     pub(super) fn walk_mutual(
         &self,
@@ -158,16 +260,19 @@ impl Index {
             before = number;
             let other = entry.other();
             work += 1 + fans.min(self.following[other as usize].len());
-            if self.find(other, user).is_some() {
-                found.push(self.ids[other as usize].clone());
+            if self.find_follow(other, user).is_some() {
+                found.push(self.id(other));
             }
         }
         Reached { before, end: edges.peek().is_none(), work }
     }
 
     fn follow(&self, follower: UserNumber, followee: UserNumber, at: Timestamp) -> Follow {
-        let id = |number: UserNumber| self.ids[number as usize].clone();
-        Follow { follower: id(follower), followee: id(followee), at }
+        Follow { follower: self.id(follower), followee: self.id(followee), at }
+    }
+
+    fn id(&self, number: UserNumber) -> UserId {
+        self.ids[number as usize].clone()
     }
 
     /// Gives back memory that was reserved for growth.
@@ -176,6 +281,8 @@ impl Index {
         self.followers.iter_mut().for_each(EdgeList::shrink);
         self.following.shrink_to_fit();
         self.followers.shrink_to_fit();
+        self.blocks.shrink();
+        self.mutes.shrink();
         self.ids.shrink_to_fit();
     }
 }

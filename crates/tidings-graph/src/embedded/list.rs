@@ -110,7 +110,17 @@ pub(super) struct EdgeList<E> {
 
 impl<E> Default for EdgeList<E> {
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> EdgeList<E> {
+    pub(super) const fn new() -> Self {
         Self { chunks: Vec::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
     }
 }
 

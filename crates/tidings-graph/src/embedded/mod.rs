@@ -4,6 +4,9 @@
 //! followed and those following, in chunks of up to 512 entries in the order of edge numbers. An
 //! edge takes 14 bytes in the one list (followee, number, time) and 8 in the other.
 //!
+//! Blocks and mutes are edges too, of which most users have none: they are kept in maps by user and
+//! by pair, not in lists that every user has, and cost nothing while there are none.
+//!
 //! All of it is also on disk, for starting again. One thread writes: it gathers what waits into a
 //! group, makes the group durable, then visible, then answers. Readers share a lock with it that
 //! nobody holds for longer than a slice of work, and never over the disk.
@@ -19,6 +22,7 @@
 //! 300 per user, against 22 bytes of entries; the rest is reserve, chunk heads and the allocator.
 //! A start reads 0.8 to 1 million follows per second; an import adds 0.3 to 0.4.
 
+mod aversions;
 mod config;
 mod cursor;
 mod digest;
@@ -29,6 +33,7 @@ mod head;
 mod index;
 mod list;
 mod lock;
+mod rows;
 mod store;
 mod writer;
 

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
-    follow::{Follow, FollowCounts},
+    follow::{Block, Follow, FollowCounts, Hidden, Mute},
     ids::UserId,
     ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
@@ -20,7 +20,7 @@ use super::{
     disk::Disk,
     error::{GraphOpenError, HalfChanged, unavailable},
     group::Command,
-    index::{Index, Reach, Reached, UserNumber},
+    index::{EdgeKind, Index, Reach, Reached, UserNumber},
     lock::DirectoryLock,
     writer::Writer,
 };
@@ -69,6 +69,8 @@ impl EmbeddedGraphStore {
             path = %config.path.display(),
             users = index.users(),
             follows = index.follows(),
+            blocks = index.blocks(),
+            mutes = index.mutes(),
             took_ms = started.elapsed().as_millis(),
             "the graph is open"
         );
@@ -82,6 +84,27 @@ impl EmbeddedGraphStore {
     /// another process may open the directory. Closing twice is fine. Reads go on.
     pub async fn close(&self) {
         self.writer.close().await;
+    }
+
+    async fn add(
+        &self,
+        kind: EdgeKind,
+        source: &UserId,
+        target: &UserId,
+        at: Timestamp,
+    ) -> Result<bool, GraphError> {
+        let [source, target] = [source, target].map(UserId::clone);
+        Ok(self.writer.run(Command::Add { kind, source, target, at }).await? > 0)
+    }
+
+    async fn remove(
+        &self,
+        kind: EdgeKind,
+        source: &UserId,
+        target: &UserId,
+    ) -> Result<bool, GraphError> {
+        let [source, target] = [source, target].map(UserId::clone);
+        Ok(self.writer.run(Command::Remove { kind, source, target }).await? > 0)
     }
 
     fn read(&self, op: &'static str) -> Result<RwLockReadGuard<'_, Index>, GraphError> {
@@ -139,8 +162,7 @@ impl SocialGraphStore for EmbeddedGraphStore {
         if follower == followee {
             return Err(GraphError::SelfFollow);
         }
-        let follow = Follow { follower: follower.clone(), followee: followee.clone(), at };
-        Ok(self.writer.run(Command::Add(follow)).await? > 0)
+        self.add(EdgeKind::Follow, follower, followee, at).await
     }
 
     async fn import_follows(&self, follows: Vec<Follow>) -> Result<u64, GraphError> {
@@ -158,8 +180,7 @@ impl SocialGraphStore for EmbeddedGraphStore {
         follower: &UserId,
         followee: &UserId,
     ) -> Result<bool, GraphError> {
-        let [follower, followee] = [follower, followee].map(UserId::clone);
-        Ok(self.writer.run(Command::Remove { follower, followee }).await? > 0)
+        self.remove(EdgeKind::Follow, follower, followee).await
     }
 
     async fn get_followers(
@@ -199,12 +220,79 @@ impl SocialGraphStore for EmbeddedGraphStore {
         let (Some(follower), Some(followee)) = (index.user(follower), index.user(followee)) else {
             return Ok(false);
         };
-        Ok(index.find(follower, followee).is_some())
+        Ok(index.find(EdgeKind::Follow, follower, followee).is_some())
     }
 
     async fn counts(&self, user: &UserId) -> Result<FollowCounts, GraphError> {
         let index = self.read("counts")?;
         Ok(index.user(user).map(|user| index.counts(user)).unwrap_or_default())
+    }
+
+    async fn add_block(
+        &self,
+        blocker: &UserId,
+        blocked: &UserId,
+        at: Timestamp,
+    ) -> Result<bool, GraphError> {
+        if blocker == blocked {
+            return Err(GraphError::SelfBlock);
+        }
+        self.add(EdgeKind::Block, blocker, blocked, at).await
+    }
+
+    async fn remove_block(&self, blocker: &UserId, blocked: &UserId) -> Result<bool, GraphError> {
+        self.remove(EdgeKind::Block, blocker, blocked).await
+    }
+
+    async fn add_mute(
+        &self,
+        muter: &UserId,
+        muted: &UserId,
+        at: Timestamp,
+    ) -> Result<bool, GraphError> {
+        if muter == muted {
+            return Err(GraphError::SelfMute);
+        }
+        self.add(EdgeKind::Mute, muter, muted, at).await
+    }
+
+    async fn remove_mute(&self, muter: &UserId, muted: &UserId) -> Result<bool, GraphError> {
+        self.remove(EdgeKind::Mute, muter, muted).await
+    }
+
+    async fn list_blocks(
+        &self,
+        user: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Block>, GraphError> {
+        let list = List { op: "list_blocks", kind: ListKind::Blocks, user };
+        self.page(list, cursor, limit, Index::walk_blocks)
+    }
+
+    async fn list_mutes(
+        &self,
+        user: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Mute>, GraphError> {
+        let list = List { op: "list_mutes", kind: ListKind::Mutes, user };
+        self.page(list, cursor, limit, Index::walk_mutes)
+    }
+
+    /// Takes at most four lookups for an actor with neither blocks nor mutes, and allocates nothing
+    /// of its own.
+    async fn hidden_from(&self, actor: &UserId, users: &[UserId]) -> Result<Hidden, GraphError> {
+        let Some(actor) = self.read("hidden_from")?.find_averted(actor) else {
+            return Ok(Hidden::Nobody);
+        };
+        let mut answers = Vec::with_capacity(users.len());
+        for users in users.chunks(SLICE_WORK) {
+            let index = self.read("hidden_from")?;
+            let is_hidden = |user| index.user(user).is_some_and(|it| index.is_hidden(actor, it));
+            answers.extend(users.iter().map(is_hidden));
+        }
+        Ok(Hidden::gather(answers))
     }
 
     async fn check(&self) -> Result<(), GraphError> {

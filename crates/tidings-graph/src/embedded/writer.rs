@@ -23,7 +23,7 @@ use super::{
 /// microseconds.
 const APPLY_EDGES: usize = 128;
 
-/// A command on its way through the queue, and where its answer goes: edges changed.
+/// A command on its way through the queue, and where its answer goes; see [`Writer::run`].
 struct Job {
     command: Command,
     reply: oneshot::Sender<Result<u64, GraphError>>,
@@ -66,7 +66,8 @@ impl Writer {
     }
 
     /// Queues `command`, waiting for a place if the queue is full; returns once it is durable and
-    /// visible, with the number of edges that it changed.
+    /// visible, with the number of edges that it added, or
+    /// removed, as it was told to.
     pub(super) async fn run(&self, command: Command) -> Result<u64, GraphError> {
         let op = command.op();
         let (reply, answer) = oneshot::channel();
@@ -235,6 +236,8 @@ impl Committer {
         if let Ok(index) = self.index.read() {
             metrics::gauge!("tidings_graph_users").set(as_f64(index.users() as u64));
             metrics::gauge!("tidings_graph_follows").set(as_f64(index.follows()));
+            metrics::gauge!("tidings_graph_blocks").set(as_f64(index.blocks()));
+            metrics::gauge!("tidings_graph_mutes").set(as_f64(index.mutes()));
         }
     }
 }
@@ -259,6 +262,8 @@ fn describe_metrics() {
     metrics::describe_counter!("tidings_graph_commit_failures_total", "Commits that failed");
     metrics::describe_gauge!("tidings_graph_users", "Users that the follow graph knows");
     metrics::describe_gauge!("tidings_graph_follows", "Follows in the graph");
+    metrics::describe_gauge!("tidings_graph_blocks", "Blocks in the graph");
+    metrics::describe_gauge!("tidings_graph_mutes", "Mutes in the graph");
     metrics::describe_gauge!(
         "tidings_graph_writer_queue_commands",
         "Commands that wait for the next commit"

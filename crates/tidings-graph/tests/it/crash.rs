@@ -10,7 +10,7 @@ use std::{
 
 use tidings_core::ports::SocialGraphStore;
 
-use crate::harness::{edge, everything, open, user};
+use crate::harness::{block, edge, everything, mute, open, user};
 
 /// Tells the process below to write, and where.
 const DIRECTORY: &str = "TIDINGS_GRAPH_CRASH_DIRECTORY";
@@ -27,16 +27,28 @@ async fn writer_process() {
     };
     let from: u32 = from.to_str().unwrap().parse().unwrap();
     let store = open(Path::new(&directory));
-    // Four callers, so that commits hold several commands; each third edge is removed again.
+    // Four callers, so that commits hold several commands. Of three edges, one is removed again, one
+    // has its followee block the follower, and one has its follower mute the followee.
     let write = async |lane: u32| {
         for n in (from + lane..u32::MAX).step_by(4) {
             let edge = edge(n);
             store.add_follow(&edge.follower, &edge.followee, edge.at).await.unwrap();
             say(&format!("+{n}"));
-            if n % 3 == 0 {
-                say(&format!("?{n}"));
-                store.remove_follow(&edge.follower, &edge.followee).await.unwrap();
-                say(&format!("-{n}"));
+            match n % 3 {
+                0 => {
+                    say(&format!("?{n}"));
+                    store.remove_follow(&edge.follower, &edge.followee).await.unwrap();
+                    say(&format!("-{n}"));
+                }
+                1 => {
+                    say(&format!("?{n}"));
+                    block(&store, n).await;
+                    say(&format!("!{n}"));
+                }
+                _ => {
+                    mute(&store, n).await;
+                    say(&format!("~{n}"));
+                }
             }
         }
     };
@@ -55,6 +67,8 @@ struct Acknowledged {
     /// Being removed: either is right.
     leaving: HashSet<u32>,
     unfollowed: HashSet<u32>,
+    /// Edges whose followee has blocked the follower, or whose follower has muted the followee.
+    hidden: HashSet<u32>,
     last: u32,
 }
 
@@ -68,6 +82,11 @@ impl Acknowledged {
             "+" => _ = self.followed.insert(n),
             "?" => _ = self.followed.remove(&n) && self.leaving.insert(n),
             "-" => _ = self.leaving.remove(&n) && self.unfollowed.insert(n),
+            "!" if self.leaving.remove(&n) => {
+                self.unfollowed.insert(n);
+                self.hidden.insert(n);
+            }
+            "~" => _ = self.hidden.insert(n),
             _ => return,
         }
         self.last = self.last.max(n);
@@ -123,6 +142,19 @@ async fn every_acknowledged_change_survives_sigkill() {
             let edge = edge(*n);
             let kept = store.is_following(&edge.follower, &edge.followee).await.unwrap();
             assert!(!kept, "{context}: edge {n} was removed and is back");
+        }
+        for n in &acknowledged.hidden {
+            let edge = edge(*n);
+            let hidden = store.hidden_from(&edge.followee, &[edge.follower]).await.unwrap();
+            assert!(hidden.contains(0), "{context}: the block or mute of edge {n} is lost");
+        }
+        // A block and the end of the follows that it takes away are one commit.
+        for n in &acknowledged.leaving {
+            let edge = edge(*n);
+            let hidden = store.hidden_from(&edge.followee, std::slice::from_ref(&edge.follower));
+            let is_blocked = hidden.await.unwrap().contains(0);
+            let follows = store.is_following(&edge.follower, &edge.followee).await.unwrap();
+            assert!(n % 3 == 0 || is_blocked != follows, "{context}: edge {n} is half blocked");
         }
         let listed = everything(&store, acknowledged.last + 4).await;
         let follows: usize = listed.iter().map(Vec::len).sum();

@@ -10,10 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tidings_core::{follow::Follow, ports::SocialGraphStore};
+use tidings_core::{
+    follow::{Block, Follow, Mute},
+    ports::SocialGraphStore,
+};
 use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
 
-use crate::harness::{config, edge, everything, open};
+use crate::harness::{aversions, block, config, edge, everything, mute, open};
 
 const EDGES: u32 = 6_000;
 
@@ -24,10 +27,16 @@ struct SavedFile {
     size_bytes: u64,
 }
 
+type Content = (Vec<Vec<Follow>>, (Vec<Block>, Vec<Mute>));
+
+async fn content(store: &EmbeddedGraphStore) -> Content {
+    (everything(store, EDGES).await, aversions(store, EDGES).await)
+}
+
 /// All files of a graph that was closed, and what was in it.
 struct Saved {
     files: Vec<SavedFile>,
-    content: Vec<Vec<Follow>>,
+    content: Content,
 }
 
 impl Saved {
@@ -36,11 +45,14 @@ impl Saved {
         let store = EmbeddedGraphStore::open(config(directory.path())).unwrap();
         for from in (0..EDGES).step_by(500) {
             store.import_follows((from..from + 500).map(edge).collect()).await.unwrap();
+            for n in from + 10..from + 20 {
+                assert!(mute(&store, n).await && block(&store, n + 10).await);
+            }
             for n in from..from + 10 {
                 store.remove_follow(&edge(n).follower, &edge(n).followee).await.unwrap();
             }
         }
-        let content = everything(&store, EDGES).await;
+        let content = content(&store).await;
         store.close().await;
         drop(store);
         let mut files = Vec::new();
@@ -69,7 +81,7 @@ impl Saved {
     async fn opens_whole_or_fails(&self, directory: &Path, context: &str) -> bool {
         match EmbeddedGraphStore::open(config(directory)) {
             Ok(store) => {
-                let content = everything(&store, EDGES).await;
+                let content = content(&store).await;
                 assert!(content == self.content, "{context}: it opened, and something is missing");
                 true
             }

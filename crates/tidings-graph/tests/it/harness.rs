@@ -5,7 +5,7 @@ use std::{ops::Deref, path::Path};
 use tempfile::TempDir;
 use tidings_core::{
     clock::Timestamp,
-    follow::Follow,
+    follow::{Block, Follow, Mute},
     ids::UserId,
     ports::{Page, SocialGraphStore},
 };
@@ -65,4 +65,27 @@ pub(crate) async fn everything(store: &EmbeddedGraphStore, edges: u32) -> Vec<Ve
         }
     }
     lists
+}
+
+/// All blocks and mutes of the users that occur in edges 0 to `edges`, by user, newest first.
+pub(crate) async fn aversions(store: &EmbeddedGraphStore, edges: u32) -> (Vec<Block>, Vec<Mute>) {
+    let (mut blocks, mut mutes) = (Vec::new(), Vec::new());
+    for n in 0..=edges / 40 + 41 {
+        let of = user(&format!("u{n}"));
+        blocks.extend(store.list_blocks(&of, None, usize::MAX).await.unwrap().items);
+        mutes.extend(store.list_mutes(&of, None, usize::MAX).await.unwrap().items);
+    }
+    (blocks, mutes)
+}
+
+/// Makes the follower of edge `n` mute the followee.
+pub(crate) async fn mute(store: &EmbeddedGraphStore, n: u32) -> bool {
+    let Follow { follower, followee, at } = edge(n);
+    store.add_mute(&follower, &followee, at).await.unwrap()
+}
+
+/// Makes the followee of edge `n` block the follower.
+pub(crate) async fn block(store: &EmbeddedGraphStore, n: u32) -> bool {
+    let Follow { follower, followee, at } = edge(n);
+    store.add_block(&followee, &follower, at).await.unwrap()
 }

@@ -6,3 +6,4 @@ mod crash;
 mod damage;
 mod harness;
 mod reopen;
+mod upgrade;

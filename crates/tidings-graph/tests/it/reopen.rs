@@ -3,7 +3,7 @@
 use tidings_core::ports::{GraphError, SocialGraphStore};
 use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
 
-use crate::harness::{config, edge, everything, open, user};
+use crate::harness::{aversions, block, config, edge, everything, mute, open, user};
 
 #[tokio::test]
 async fn a_graph_that_is_opened_again_has_everything_in_its_order() {
@@ -33,6 +33,45 @@ async fn a_graph_that_is_opened_again_has_everything_in_its_order() {
     assert!(store.add_follow(&user("u0"), &newest.followee, newest.at).await.unwrap());
     let page = store.get_following(&user("u0"), None, 1).await.unwrap();
     assert_eq!(page.items[0].followee, newest.followee);
+}
+
+#[tokio::test]
+async fn blocks_and_mutes_are_there_again_with_what_they_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let edges = 2_000;
+    store.import_follows((0..edges).map(edge).collect()).await.unwrap();
+    for n in 0..edges {
+        match n % 10 {
+            0 => assert!(mute(&store, n).await),
+            1 => assert!(block(&store, n).await),
+            _ => {}
+        }
+    }
+    for n in (0..edges).step_by(100) {
+        assert!(store.remove_mute(&edge(n).follower, &edge(n).followee).await.unwrap());
+        let blocked = edge(n + 1);
+        assert!(store.remove_block(&blocked.followee, &blocked.follower).await.unwrap());
+        assert!(store.add_follow(&blocked.follower, &blocked.followee, blocked.at).await.unwrap());
+    }
+    // It comes back as the newest.
+    assert!(mute(&store, 0).await);
+    let lists = (everything(&store, edges).await, aversions(&store, edges).await);
+    let first = store.list_mutes(&user("u0"), None, 1).await.unwrap();
+    assert_eq!((lists.1.0.len(), lists.1.1.len()), (180, 181));
+    store.close().await;
+    drop(store);
+
+    let store = open(directory.path());
+    assert_eq!((everything(&store, edges).await, aversions(&store, edges).await), lists);
+    let rest = store.list_mutes(&user("u0"), first.next.as_ref(), usize::MAX).await.unwrap();
+    let all = store.list_mutes(&user("u0"), None, usize::MAX).await.unwrap();
+    assert_eq!([first.items, rest.items].concat(), all.items, "a cursor outlives the process");
+    let [muted, blocked] = [10, 11].map(edge);
+    let hidden = store.hidden_from(&muted.followee, &[muted.follower]).await.unwrap();
+    assert!(hidden.contains(0));
+    let refused = store.add_follow(&blocked.follower, &blocked.followee, blocked.at).await;
+    assert!(matches!(refused, Err(GraphError::Blocked)), "{refused:?}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, StoredNotification},
     clock::Timestamp,
     delivery::Delivery,
-    follow::{Follow, FollowCounts},
+    follow::{Block, Follow, FollowCounts, Hidden, Mute},
     ids::{InboxNumber, NotificationId, Seq, UserId},
     inbox::{InboxState, Mark, Selection},
     notification::Notification,
@@ -257,6 +257,44 @@ impl SocialGraphStore for Recorder {
 
     async fn counts(&self, _: &UserId) -> Result<FollowCounts, GraphError> {
         no_graph()
+    }
+
+    async fn add_block(&self, _: &UserId, _: &UserId, _: Timestamp) -> Result<bool, GraphError> {
+        no_graph()
+    }
+
+    async fn remove_block(&self, _: &UserId, _: &UserId) -> Result<bool, GraphError> {
+        no_graph()
+    }
+
+    async fn add_mute(&self, _: &UserId, _: &UserId, _: Timestamp) -> Result<bool, GraphError> {
+        no_graph()
+    }
+
+    async fn remove_mute(&self, _: &UserId, _: &UserId) -> Result<bool, GraphError> {
+        no_graph()
+    }
+
+    async fn list_blocks(
+        &self,
+        _: &UserId,
+        _: Option<&Cursor>,
+        _: usize,
+    ) -> Result<Page<Block>, GraphError> {
+        no_graph()
+    }
+
+    async fn list_mutes(
+        &self,
+        _: &UserId,
+        _: Option<&Cursor>,
+        _: usize,
+    ) -> Result<Page<Mute>, GraphError> {
+        no_graph()
+    }
+
+    async fn hidden_from(&self, _: &UserId, _: &[UserId]) -> Result<Hidden, GraphError> {
+        if self.state().fault == Fault::Graph { no_graph() } else { Ok(Hidden::Nobody) }
     }
 
     async fn check(&self) -> Result<(), GraphError> {

@@ -9,7 +9,9 @@
     reason = "panicking is how a rule says that it is broken"
 )]
 
+mod aversions;
 mod edges;
+mod hidden;
 mod model;
 mod pages;
 
@@ -20,6 +22,13 @@ use tidings_core::{
     ports::{Cursor, Page, SocialGraphStore},
 };
 
+pub use aversions::{
+    a_block_refuses_follows_both_ways_while_it_stands, a_block_removes_the_follows_between_the_two,
+    a_cursor_of_other_blocks_or_mutes_is_refused, a_mute_leaves_follows_alone,
+    a_pair_may_have_a_block_and_a_mute, a_user_cannot_block_or_mute_themself,
+    an_import_leaves_blocked_follows_out, blocking_and_muting_are_idempotent,
+    blocks_and_mutes_come_in_exact_pages, blocks_in_both_directions_stand_apart,
+};
 pub use edges::{
     a_user_cannot_follow_themself, an_edge_that_comes_back_is_the_newest,
     an_import_keeps_its_order_and_the_edges_that_exist,
@@ -27,6 +36,11 @@ pub use edges::{
     counts_follow_every_change, following_twice_is_following_once_with_the_first_time,
     ids_of_128_bytes_and_of_any_script_are_kept_apart, is_following_knows_the_direction,
     unfollowing_is_idempotent, unknown_users_have_no_edges,
+};
+pub use hidden::{
+    a_block_hides_both_from_each_other, a_long_question_is_answered_in_its_order,
+    a_mute_hides_the_muted_from_the_muter_only, nobody_is_hidden_where_nobody_turned_away,
+    whoever_has_two_reasons_stays_hidden_when_one_goes,
 };
 pub use model::random_operations_agree_with_a_naive_model;
 pub use pages::{
