@@ -179,7 +179,13 @@ impl From<StoreError> for Problem {
 impl From<GraphError> for Problem {
     fn from(error: GraphError) -> Self {
         match error {
-            GraphError::SelfFollow => Self::bad_input("other", error.to_string()),
+            GraphError::SelfFollow | GraphError::SelfBlock | GraphError::SelfMute => {
+                Self::bad_input("other", error.to_string())
+            }
+            GraphError::Blocked => {
+                let status = StatusCode::CONFLICT;
+                Self::new(status, "blocked", "A block stands between them", error.to_string())
+            }
             GraphError::BadCursor => Self::bad_input("cursor", error.to_string()),
             error => {
                 tracing::error!(error = %ErrorChain(&error), "a graph operation failed");

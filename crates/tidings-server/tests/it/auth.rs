@@ -77,7 +77,14 @@ async fn a_users_token_opens_that_users_inbox_only() {
     let node = site.start().with_bearer(&token(&tokens, "ann", Duration::from_secs(60)));
     node.get("/v1/users/me/notifications").await.expect(200);
     node.get("/v1/users/ann/notifications").await.expect(200);
-    node.put("/v1/users/me/following/ben", &json!({})).await.expect(200);
+    for edge in ["following/ben", "mutes/ben", "blocks/ben"] {
+        node.put(&format!("/v1/users/me/{edge}"), &json!({})).await.expect(200);
+        let others = format!("/v1/users/ben/{edge}");
+        assert_eq!(node.put(&others, &json!({})).await.problem(403).0, "not-allowed", "{edge}");
+    }
+    for path in ["/v1/users/ben/blocks", "/v1/users/ben/mutes"] {
+        assert_eq!(node.get(path).await.problem(403).0, "not-allowed", "{path}");
+    }
     for path in
         ["/v1/users/ben/notifications", "/v1/users/ben/devices", "/v1/dead-letters", "/metrics"]
     {

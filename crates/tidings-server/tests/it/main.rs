@@ -16,3 +16,4 @@ mod generated;
 mod harness;
 mod key_sets;
 mod live;
+mod relations;

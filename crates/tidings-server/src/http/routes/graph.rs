@@ -41,7 +41,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 struct Followed {
     /// The user.
     user: String,
-    /// When the follow was made; not said in a list of friends.
+    /// When the follow, block or mute was made; not said in a list of friends.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "date-time")]
     at: Option<Timestamp>,
@@ -49,7 +49,7 @@ struct Followed {
 
 /// A part of a list of users, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-struct FollowPage {
+pub(super) struct FollowPage {
     /// The users.
     items: Vec<Followed>,
     /// Where to go on; absent at the end.
@@ -58,7 +58,10 @@ struct FollowPage {
 }
 
 impl FollowPage {
-    fn new<T>(page: Page<T>, show: impl Fn(T) -> (UserId, Option<Timestamp>)) -> Json<Self> {
+    pub(super) fn new<T>(
+        page: Page<T>,
+        show: impl Fn(T) -> (UserId, Option<Timestamp>),
+    ) -> Json<Self> {
         let items = page.items.into_iter().map(|item| {
             let (user, at) = show(item);
             Followed { user: user.as_str().to_owned(), at }
@@ -69,12 +72,12 @@ impl FollowPage {
 
 /// Whether an edge changed.
 #[derive(Debug, Serialize, ToSchema)]
-struct Changed {
+pub(super) struct Changed {
     /// False when it was so before.
-    changed: bool,
+    pub(super) changed: bool,
 }
 
-/// Follow someone. Following twice is following once.
+/// Follow someone. Following twice is following once. Refused while either has blocked the other.
 #[utoipa::path(
     put, path = "/v1/users/{user}/following/{other}", tag = "graph",
     params(
@@ -83,7 +86,9 @@ struct Changed {
     ),
     responses(
         (status = 200, body = Changed), (status = 400, body = Problem),
-        (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem, description = "Either has blocked the other"),
+        (status = 503, body = Problem),
     ),
 )]
 async fn follow(
@@ -118,7 +123,7 @@ async fn unfollow(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn edge(caller: &Caller, user: &str, other: &str) -> Result<(UserId, UserId), Problem> {
+pub(super) fn edge(caller: &Caller, user: &str, other: &str) -> Result<(UserId, UserId), Problem> {
     let user = caller.for_user(Scope::GraphWrite, user)?;
     let other =
         UserId::new(other).map_err(|error| Problem::bad_input("other", error.to_string()))?;
@@ -203,7 +208,7 @@ async fn counts(
     Ok(Json(app.graph.counts(&user).await?.into()))
 }
 
-fn cursor(page: &PageParams) -> Result<Option<Cursor>, Problem> {
+pub(super) fn cursor(page: &PageParams) -> Result<Option<Cursor>, Problem> {
     let parse = |text: &String| {
         Cursor::new(text.clone()).map_err(|error| Problem::bad_input("cursor", error.to_string()))
     };

@@ -8,6 +8,7 @@ mod graph;
 mod graph_import;
 mod inbox;
 mod node;
+mod relations;
 mod stream;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(devices::router())
         .merge(graph::router())
         .merge(graph_import::router())
+        .merge(relations::router())
         .merge(deliveries::router())
         .merge(dead_letters::router())
         .merge(stream::router())
