@@ -5,7 +5,8 @@
 //! edge takes 14 bytes in the one list (followee, number, time) and 8 in the other.
 //!
 //! Blocks and mutes are edges too, of which most users have none: they are kept in maps by user and
-//! by pair, not in lists that every user has, and cost nothing while there are none.
+//! by pair, not in lists that every user has, and cost nothing while there are none; else 60 to 220
+//! bytes each, the more the fewer a user has (a million mutes of 100 and of 1 per user).
 //!
 //! All of it is also on disk, for starting again. One thread writes: it gathers what waits into a
 //! group, makes the group durable, then visible, then answers. Readers share a lock with it that
