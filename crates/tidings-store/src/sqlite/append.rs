@@ -1,20 +1,23 @@
 //! Appending batches: the path that has to be fast.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use rusqlite::{CachedStatement, Connection};
 use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, PlannedEvent, StoredNotification},
+    checkpoint::PartitionId,
     clock::Timestamp,
+    dead_letter::{NewDeadLetter, Origin},
     ids::{InboxNumber, NotificationId, Seq, UserId},
+    ports::Claim,
 };
 
 use super::{
+    checkpoints::{self, Advanced},
+    dead_letters,
     error::Failure,
-    events,
+    events::{self, Put},
+    fan_outs,
     inbox::KnownInbox,
     rows::from_sql,
     writer::{Command, WriteTx},
@@ -30,10 +33,14 @@ impl Command for Append {
     const OP: &'static str = "append";
 
     fn rows(&self) -> usize {
-        self.batch.rows() + self.batch.events().len()
+        let moved = self.batch.advances().len() + self.batch.fan_out_steps().len();
+        self.batch.rows() + self.batch.events().len() + moved
     }
 
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<Vec<AppendedEvent>, Failure> {
+        let repeated = move_on(tx.conn, &self.batch)?;
+        let letters = self.batch.dead_letters().iter();
+        dead_letters::append(tx, letters.filter(|it| !is_of(it, &repeated)))?;
         let mut rows = Rows::new(tx.conn, self.now)?;
         let mut appended = Vec::with_capacity(self.batch.events().len());
         for planned in self.batch.events() {
@@ -41,6 +48,44 @@ impl Command for Append {
         }
         rows.count(tx)?;
         Ok(appended)
+    }
+}
+
+/// Moves the positions and the fan-outs of the batch, or says which of them others have taken over.
+/// Returns the positions that had moved already.
+fn move_on<'a>(
+    conn: &Connection,
+    batch: &'a NotificationBatch,
+) -> Result<Vec<&'a PartitionId>, Failure> {
+    let mut repeated = Vec::new();
+    let mut fenced = Vec::new();
+    for advance in batch.advances() {
+        match checkpoints::advance(conn, advance)? {
+            Advanced::Now => {}
+            Advanced::Before => repeated.push(&advance.partition),
+            Advanced::Fenced => fenced.push(Claim::Partition(advance.partition.clone())),
+        }
+    }
+    for step in batch.fan_out_steps() {
+        if !fan_outs::step(conn, step)? {
+            fenced.push(Claim::FanOut(step.id));
+        }
+    }
+    if fenced.is_empty() {
+        return Ok(repeated);
+    }
+    let mut named = HashSet::new();
+    fenced.retain(|it| named.insert(it.clone()));
+    Err(Failure::Fenced(fenced))
+}
+
+/// Whether the letter came with one of `repeated`, and so is kept already.
+fn is_of(letter: &NewDeadLetter, repeated: &[&PartitionId]) -> bool {
+    match &letter.origin {
+        Origin::Http => false,
+        Origin::Kafka(record) => {
+            repeated.iter().any(|it| *it.topic == *record.topic && it.partition == record.partition)
+        }
     }
 }
 
@@ -84,7 +129,14 @@ impl<'a> Rows<'a> {
         tx: &mut WriteTx<'_>,
         planned: &'a PlannedEvent,
     ) -> Result<AppendedEvent, Failure> {
-        let (number, event) = events::put(self.conn, &planned.event)?;
+        let Put { number, event, is_new } = events::put(self.conn, &planned.event, self.now)?;
+        let fans_out = match &planned.fan_out {
+            Some(new) => {
+                fan_outs::begin(self.conn, number, new, self.now)?;
+                true
+            }
+            None => !is_new && fan_outs::exists(self.conn, number)?,
+        };
         let mut stored = Vec::with_capacity(planned.recipients.len());
         let mut duplicates = 0;
         for recipient in &planned.recipients {
@@ -113,7 +165,7 @@ impl<'a> Rows<'a> {
             };
             stored.push(StoredNotification { user: user.clone(), id });
         }
-        Ok(AppendedEvent { event: Arc::clone(&event), created_at: self.now, stored, duplicates })
+        Ok(AppendedEvent { event, created_at: self.now, stored, duplicates, fans_out })
     }
 
     /// Writes the counters of the inboxes that have grown.

@@ -48,6 +48,31 @@ fn database_file(config: &SqliteConfig) -> PathBuf {
     config.path.join("store.db")
 }
 
+/// Makes the database's file, or the files that are there, readable to nobody else, whoever made the
+/// directory. SQLite gives its log the mode of the database.
+pub(super) fn protect_files(config: &SqliteConfig) -> Result<(), SqliteOpenError> {
+    let unusable = |source| SqliteOpenError::Directory { path: config.path.clone(), source };
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    {
+        use std::{
+            fs::{Permissions, set_permissions},
+            os::unix::fs::{OpenOptionsExt, PermissionsExt},
+        };
+        options.mode(0o600);
+        for name in ["store.db", "store.db-wal", "store.db-shm"] {
+            match set_permissions(config.path.join(name), Permissions::from_mode(0o600)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(unusable(error));
+                }
+                _ => {}
+            }
+        }
+    }
+    options.open(database_file(config)).map(drop).map_err(unusable)
+}
+
 pub(super) fn open_writer(config: &SqliteConfig) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE

@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use rusqlite::Connection;
+use rusqlite::{
+    Connection,
+    types::{Value, ValueRef},
+};
 use tidings_core::{
     clock::Timestamp,
     delivery::{Channel, Delivery, Outcome},
-    ids::{DeviceId, NotificationId, UserId},
+    ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
     ports::{DeliveryStore, DuePush, PushJob, PushSettlement, StoreError},
 };
 
@@ -15,7 +18,7 @@ use super::{
     devices,
     error::Failure,
     notifications,
-    rows::{Columns, limit_to_sql, to_sql},
+    rows::{Columns, from_sql, limit_to_sql, to_sql},
     store::SqliteStore,
     writer::{Command, WriteTx},
 };
@@ -108,32 +111,42 @@ impl Command for ClaimDue {
             )?;
             let mut rows = due.query((self.now.as_millis(), limit_to_sql(self.limit)))?;
             while let Some(row) = rows.next()? {
-                let mut columns = Columns::of(row);
-                let job = PushJob {
-                    notification: columns.notification_id()?,
-                    device: columns.text("device id", device_from_sql)?,
-                };
-                let attempt = columns.attempt()?;
-                leased.push(Leased { job, attempt });
+                leased.push(<(i64, i64, Value, i64)>::try_from(row)?);
             }
         }
-        let until = self.now.after(self.lease).as_millis();
+        let until = self.now.after(self.lease);
         let mut lease = tx.conn.prepare_cached(
             "UPDATE due_push SET due_ms = ?4 WHERE inbox = ?1 AND seq = ?2 AND device_id = ?3",
         )?;
-        for Leased { job, .. } in &leased {
-            let (inbox, seq, device) = job_to_sql(job);
-            lease.execute((inbox, seq, device, until))?;
+        let mut jobs = Vec::with_capacity(leased.len());
+        for (inbox, seq, device, attempt) in &leased {
+            // Also if it cannot be read, so that it is out of the way of the others.
+            lease.execute((inbox, seq, device, until.as_millis()))?;
+            match job_from_sql(*inbox, *seq, device, *attempt, until) {
+                Ok(job) => jobs.push(job),
+                Err(error) => tracing::error!(inbox, seq, %error, "a due push cannot be read"),
+            }
         }
-        Ok(leased)
+        Ok(jobs)
     }
 }
 
-fn device_from_sql(text: &str) -> Result<Option<DeviceId>, tidings_core::ids::IdError> {
-    match text {
-        "" => Ok(None),
-        id => DeviceId::new(id).map(Some),
-    }
+fn job_from_sql(
+    inbox: i64,
+    seq: i64,
+    device: &Value,
+    attempt: i64,
+    leased_until: Timestamp,
+) -> Result<Leased, Failure> {
+    let device = match ValueRef::from(device).as_str() {
+        Ok("") => None,
+        Ok(id) => Some(DeviceId::new(id).map_err(|it| Failure::unreadable("device id", it))?),
+        Err(error) => return Err(Failure::unreadable("device id", error)),
+    };
+    let inbox = InboxNumber(from_sql(inbox));
+    let notification = NotificationId { inbox, seq: Seq(from_sql(seq)) };
+    let attempt = u32::try_from(attempt).map_err(|it| Failure::unreadable("attempt", it))?;
+    Ok(Leased { job: PushJob { notification, device, leased_until }, attempt })
 }
 
 fn job_to_sql(job: &PushJob) -> (i64, i64, &str) {
@@ -149,18 +162,33 @@ fn load_due(conn: &Connection, leased: Vec<Leased>) -> Result<Vec<DuePush>, Fail
     // One snapshot for all. Read after the lease was committed, so it is at least as new.
     let snapshot = conn.unchecked_transaction()?;
     let mut due = Vec::with_capacity(leased.len());
-    for Leased { job, attempt } in leased {
-        let Some((notification, inbox)) = notifications::find(&snapshot, job.notification)? else {
-            tracing::error!(notification.id = %job.notification, "a push has no notification");
-            continue;
-        };
-        let mut devices = devices::of_inbox(&snapshot, to_sql(job.notification.inbox.0))?;
-        if let Some(device) = &job.device {
-            devices.retain(|it| it.id == *device);
+    for leased in leased {
+        let id = leased.job.notification;
+        match load_one(&snapshot, leased) {
+            Ok(Some(push)) => due.push(push),
+            // Forgotten since it was leased, and the push with it.
+            Ok(None) => tracing::debug!(notification.id = %id, "a push has no notification"),
+            // One must not hold up the others. It comes again when its lease ends.
+            Err(failure) if failure.is_of_a_row() => {
+                tracing::error!(notification.id = %id, error = %failure, "a due push cannot be read");
+            }
+            Err(failure) => return Err(failure),
         }
-        due.push(DuePush { job, notification: Arc::new(notification), inbox, devices, attempt });
     }
     Ok(due)
+}
+
+fn load_one(conn: &Connection, leased: Leased) -> Result<Option<DuePush>, Failure> {
+    let Leased { job, attempt } = leased;
+    let Some((notification, inbox)) = notifications::find(conn, job.notification)? else {
+        return Ok(None);
+    };
+    let mut devices = devices::of_inbox(conn, to_sql(job.notification.inbox.0))?;
+    if let Some(device) = &job.device {
+        devices.retain(|it| it.id == *device);
+    }
+    let notification = Arc::new(notification);
+    Ok(Some(DuePush { job, notification, inbox, devices, attempt }))
 }
 
 struct Settle(Vec<PushSettlement>);
@@ -181,10 +209,12 @@ impl Command for Settle {
             let (inbox, seq, device) = job_to_sql(&settlement.job);
             let open = conn
                 .prepare_cached(
-                    "DELETE FROM due_push WHERE inbox = ?1 AND seq = ?2 AND device_id = ?3",
+                    "DELETE FROM due_push \
+                     WHERE inbox = ?1 AND seq = ?2 AND device_id = ?3 AND due_ms = ?4",
                 )?
-                .execute((inbox, seq, device))?;
-            // Settled already, by whoever claimed it when this lease had ended: its retries count.
+                .execute((inbox, seq, device, settlement.job.leased_until.as_millis()))?;
+            // Settled already, or claimed by another when this lease had ended: that one's retries
+            // count.
             if open > 0 {
                 retry(conn, inbox, seq, settlement)?;
             }

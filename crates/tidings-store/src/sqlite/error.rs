@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use rusqlite::ErrorCode;
-use tidings_core::ports::{BoxError, StoreError};
+use tidings_core::ports::{BoxError, Claim, StoreError};
 
 pub(super) const BACKEND: &str = "sqlite";
 
@@ -69,6 +69,9 @@ pub enum SqliteOpenError {
 /// Why a command or a query failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
+    /// Others have taken over what a batch was to move on.
+    #[error("{} claims were taken over by others", .0.len())]
+    Fenced(Vec<Claim>),
     /// SQLite said so.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
@@ -82,11 +85,24 @@ impl Failure {
         Self::Unreadable { what, source: source.into() }
     }
 
+    /// Whether it is one value that cannot be read, so that others may be.
+    pub(super) fn is_of_a_row(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } => true,
+            Self::Sqlite(error) => is_unreadable(error),
+            Self::Fenced(_) => false,
+        }
+    }
+
     /// What the callers of the ports are told.
     pub(super) fn into_store_error(self, op: &'static str) -> StoreError {
         match self {
+            Self::Fenced(claims) => StoreError::Fenced { claims },
             Self::Unreadable { what, source } => {
                 StoreError::Corrupt { backend: BACKEND, what, source }
+            }
+            Self::Sqlite(error) if is_refusal(&error) => {
+                StoreError::Refused { op, backend: BACKEND, source: error.into() }
             }
             Self::Sqlite(error) if is_corrupt(&error) => {
                 StoreError::Corrupt { backend: BACKEND, what: "row", source: error.into() }
@@ -98,23 +114,35 @@ impl Failure {
     }
 }
 
-/// Whether trying again cannot help. A broken constraint is of this kind: no input can break one.
-fn is_corrupt(error: &rusqlite::Error) -> bool {
+/// Whether it is the value that was to be written: it would be refused again.
+fn is_refusal(error: &rusqlite::Error) -> bool {
     match error {
-        rusqlite::Error::FromSqlConversionFailure(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..)
-        | rusqlite::Error::InvalidColumnType(..)
-        | rusqlite::Error::Utf8Error(..) => true,
+        rusqlite::Error::ToSqlConversionFailure(..) => true,
         _ => matches!(
             error.sqlite_error_code(),
-            Some(
-                ErrorCode::DatabaseCorrupt
-                    | ErrorCode::NotADatabase
-                    | ErrorCode::ConstraintViolation
-                    | ErrorCode::TypeMismatch
-            )
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
         ),
     }
+}
+
+/// Whether it is what was read: a person has to look.
+fn is_corrupt(error: &rusqlite::Error) -> bool {
+    is_unreadable(error)
+        || matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
+}
+
+fn is_unreadable(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..)
+            | Error::Utf8Error(..)
+    )
 }
 
 /// Why a whole transaction failed, told to everyone who had a part in it.

@@ -8,6 +8,7 @@ use std::{
 use rusqlite::Connection;
 use serde_json::value::RawValue;
 use tidings_core::{
+    clock::Timestamp,
     event::{Event, ObjectRef, Priority},
     ids::{EventId, SourceId, UserId},
 };
@@ -20,17 +21,23 @@ pub(super) const COLUMNS: &str = "e.source, e.event_id, e.type, e.time_ms, e.act
      e.group_id";
 
 const INSERT: &str = "INSERT INTO event (source, event_id, type, time_ms, actor_id, object_type, \
-     object_id, object_url, title, body, data, priority, ttl_ms, group_id) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
+     object_id, object_url, title, body, data, priority, ttl_ms, group_id, stored_ms) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
      ON CONFLICT (source, event_id) DO NOTHING";
 
 static LOAD: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT e.event, {COLUMNS} FROM event e WHERE e.source = ?1 AND e.event_id = ?2")
 });
 
-/// Stores the event, or finds the one that came first under its identity. Returns its number and
-/// what is stored.
-pub(super) fn put(conn: &Connection, event: &Arc<Event>) -> Result<(i64, Arc<Event>), Failure> {
+/// An event as it is stored.
+pub(super) struct Put {
+    pub(super) number: i64,
+    pub(super) event: Arc<Event>,
+    pub(super) is_new: bool,
+}
+
+/// Stores the event, or finds the one that came first under its identity.
+pub(super) fn put(conn: &Connection, event: &Arc<Event>, now: Timestamp) -> Result<Put, Failure> {
     let object = event.object.as_ref();
     let ttl_ms = event.ttl.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
     let new = conn.prepare_cached(INSERT)?.execute((
@@ -48,12 +55,14 @@ pub(super) fn put(conn: &Connection, event: &Arc<Event>) -> Result<(i64, Arc<Eve
         event.priority.as_str(),
         ttl_ms,
         event.group.as_ref(),
+        now.as_millis(),
     ))?;
     if new == 1 {
-        return Ok((conn.last_insert_rowid(), Arc::clone(event)));
+        let number = conn.last_insert_rowid();
+        return Ok(Put { number, event: Arc::clone(event), is_new: true });
     }
     let (number, stored) = load(conn, &event.source, &event.id)?;
-    Ok((number, Arc::new(stored)))
+    Ok(Put { number, event: Arc::new(stored), is_new: false })
 }
 
 fn load(conn: &Connection, source: &SourceId, id: &EventId) -> Result<(i64, Event), Failure> {

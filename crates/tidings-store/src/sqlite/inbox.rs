@@ -84,8 +84,9 @@ impl InboxCache {
 
 /// Reads the counters; all zero for a user without an inbox.
 pub(super) fn state(conn: &Connection, user: &UserId) -> Result<InboxState, Failure> {
-    let mut statement =
-        conn.prepare_cached("SELECT last_seq, acked_seq, unread FROM inbox WHERE user_id = ?1")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT last_seq, acked_seq, unread, forgotten_seq FROM inbox WHERE user_id = ?1",
+    )?;
     let mut rows = statement.query([user.as_str()])?;
     match rows.next()? {
         Some(row) => Columns::of(row).inbox_state(),
@@ -118,7 +119,7 @@ fn mark_sql(mark: Mark) -> MarkSql {
             unread: None,
             others: "UPDATE notification SET seen_ms = ?4 \
                      WHERE inbox = ?1 AND seq BETWEEN ?2 AND ?3 AND seen_ms IS NULL",
-            floor: "SELECT inbox, last_seq, acked_seq, unread, seen_upto FROM inbox \
+            floor: "SELECT inbox, last_seq, acked_seq, unread, forgotten_seq, seen_upto FROM inbox \
                     WHERE user_id = ?1",
             raise_floor: "UPDATE inbox SET seen_upto = ?2 WHERE inbox = ?1",
         },
@@ -130,7 +131,7 @@ fn mark_sql(mark: Mark) -> MarkSql {
             ),
             others: "UPDATE notification SET read_ms = ?4, seen_ms = coalesce(seen_ms, ?4) \
                      WHERE inbox = ?1 AND seq BETWEEN ?2 AND ?3 AND read_ms IS NULL",
-            floor: "SELECT inbox, last_seq, acked_seq, unread, read_upto FROM inbox \
+            floor: "SELECT inbox, last_seq, acked_seq, unread, forgotten_seq, read_upto FROM inbox \
                     WHERE user_id = ?1",
             raise_floor: "UPDATE inbox SET read_upto = ?2, seen_upto = max(seen_upto, ?2) \
                           WHERE inbox = ?1",
@@ -143,7 +144,7 @@ fn mark_sql(mark: Mark) -> MarkSql {
             ),
             others: "UPDATE notification SET archived_ms = ?4 \
                      WHERE inbox = ?1 AND seq BETWEEN ?2 AND ?3 AND archived_ms IS NULL",
-            floor: "SELECT inbox, last_seq, acked_seq, unread, archived_upto FROM inbox \
+            floor: "SELECT inbox, last_seq, acked_seq, unread, forgotten_seq, archived_upto FROM inbox \
                     WHERE user_id = ?1",
             raise_floor: "UPDATE inbox SET archived_upto = ?2 WHERE inbox = ?1",
         },

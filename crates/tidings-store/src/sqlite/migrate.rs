@@ -4,7 +4,10 @@ use rusqlite::Connection;
 
 /// The steps, oldest first; step `n` leads to schema version `n + 1`. A step that was released is
 /// never changed: directories out there have taken it.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_inboxes.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_inboxes.sql"),
+    include_str!("../../migrations/sqlite/0002_ingest.sql"),
+];
 
 /// Why a database is not at the newest version.
 #[derive(Debug, thiserror::Error)]

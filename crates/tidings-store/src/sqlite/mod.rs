@@ -5,7 +5,9 @@
 //! answers all. So many small appends share one `fsync`, and what was answered is on the disk. Reads
 //! go to threads with read-only connections beside it and see every commit that was answered.
 
+mod answers;
 mod append;
+mod checkpoints;
 mod config;
 mod connection;
 mod dead_letters;
@@ -13,10 +15,12 @@ mod deliveries;
 mod devices;
 mod error;
 mod events;
+mod fan_outs;
 mod inbox;
 mod migrate;
 mod notifications;
 mod readers;
+mod retention;
 mod rows;
 mod store;
 #[cfg(test)]

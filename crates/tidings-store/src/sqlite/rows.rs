@@ -71,6 +71,7 @@ impl<'a, 'stmt> Columns<'a, 'stmt> {
             last_seq: Seq(self.count()?),
             acked_seq: Seq(self.count()?),
             unread: self.count()?,
+            forgotten_seq: Seq(self.count()?),
         })
     }
 
@@ -84,7 +85,7 @@ impl<'a, 'stmt> Columns<'a, 'stmt> {
 pub(super) fn select_notifications(rest: &str) -> String {
     format!(
         "SELECT n.inbox, n.seq, i.user_id, n.created_ms, n.seen_ms, n.read_ms, n.archived_ms, {}, \
-         i.last_seq, i.acked_seq, i.unread \
+         i.last_seq, i.acked_seq, i.unread, i.forgotten_seq \
          FROM inbox i CROSS JOIN notification n ON n.inbox = i.inbox \
          CROSS JOIN event e ON e.event = n.event {rest}",
         events::COLUMNS

@@ -1,6 +1,6 @@
 //! Opening and closing.
 
-use std::time::Instant;
+use std::{sync::Mutex, time::Instant};
 
 use super::{
     config::SqliteConfig,
@@ -8,6 +8,7 @@ use super::{
     error::SqliteOpenError,
     migrate::{self, MIGRATIONS, MigrateError},
     readers::Readers,
+    retention::Sweep,
     writer::Writer,
 };
 
@@ -23,6 +24,8 @@ pub struct SqliteStore {
     // Readers go first, so that the writer's connection is the last and tidies up.
     pub(super) readers: Readers,
     pub(super) writer: Writer,
+    /// Where forgetting goes on.
+    pub(super) sweep: Mutex<Sweep>,
 }
 
 impl SqliteStore {
@@ -37,6 +40,7 @@ impl SqliteStore {
     pub fn open(config: SqliteConfig) -> Result<Self, SqliteOpenError> {
         let started = Instant::now();
         let lock = connection::lock_directory(&config)?;
+        connection::protect_files(&config)?;
         let unopened = |error: rusqlite::Error| SqliteOpenError::Database {
             path: config.path.clone(),
             source: error.into(),
@@ -57,7 +61,7 @@ impl SqliteStore {
             took_ms = started.elapsed().as_millis(),
             "the store is open"
         );
-        Ok(Self { readers, writer })
+        Ok(Self { readers, writer, sweep: Mutex::default() })
     }
 
     /// Finishes what is queued, refuses what comes after, and closes the database; when this

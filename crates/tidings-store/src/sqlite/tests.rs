@@ -95,7 +95,7 @@ fn batch(id: &str, body_bytes: usize) -> NotificationBatch {
         max_bytes: usize::MAX,
         max_age: Duration::ZERO,
     });
-    batch.try_add(PlannedEvent { event, recipients }, now()).unwrap();
+    batch.try_add(PlannedEvent { event, recipients, fan_out: None }, now()).unwrap();
     batch
 }
 

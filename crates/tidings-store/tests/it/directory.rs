@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tidings_core::{
     batch::{BatchLimits, MAX_BATCH_ROWS, NotificationBatch, PlannedEvent, Recipient},
     clock::Timestamp,
+    dead_letter::{NewDeadLetter, Origin, Stage},
     device::{Device, Platform, PushToken},
     event::{Event, IncomingEvent},
     ids::{DeviceId, Seq, UserId},
     inbox::{Mark, Selection},
-    ports::{DeadLetterStore, DeliveryStore, DeviceStore, NewDeadLetter, NotificationStore},
+    ports::{DeadLetterStore, DeliveryStore, DeviceStore, NotificationStore},
 };
 use tidings_store::{SqliteConfig, SqliteOpenError, SqliteStore};
 
@@ -34,7 +35,8 @@ pub(crate) fn event(id: &str) -> Arc<Event> {
 pub(crate) fn batch(id: &str, users: &[UserId]) -> NotificationBatch {
     let recipients =
         users.iter().map(|user| Recipient { user: user.clone(), push_at: Some(now()) });
-    let planned = PlannedEvent { event: event(id), recipients: recipients.collect() };
+    let planned =
+        PlannedEvent { event: event(id), recipients: recipients.collect(), fan_out: None };
     let mut batch = NotificationBatch::new(BatchLimits {
         max_rows: MAX_BATCH_ROWS,
         max_bytes: usize::MAX,
@@ -61,9 +63,11 @@ async fn write_everything(store: &SqliteStore) {
     store.mark(&ann, Mark::Read, Selection::UpTo(Seq(1)), now()).await.unwrap();
     store.acknowledge(&ann, Seq(1), vec![]).await.unwrap();
     let letter = NewDeadLetter {
-        origin: "http".into(),
+        origin: Origin::Http,
+        stage: Stage::Decode,
         reason: "reason".into(),
         payload: vec![1, 2, 3],
+        payload_bytes: 3,
         at: now(),
     };
     store.append_dead_letters(vec![letter]).await.unwrap();

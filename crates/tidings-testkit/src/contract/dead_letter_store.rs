@@ -1,6 +1,9 @@
 //! The rules of `DeadLetterStore`. The store under test keeps [`DEAD_LETTERS_MAX`] letters.
 
-use tidings_core::ports::{DeadLetter, DeadLetterId, DeadLetterStore, NewDeadLetter};
+use tidings_core::{
+    dead_letter::{DeadLetter, DeadLetterId, NewDeadLetter, Origin, RecordOrigin, Stage},
+    ports::DeadLetterStore,
+};
 
 use super::sample::{ALL, at};
 
@@ -9,9 +12,11 @@ pub const DEAD_LETTERS_MAX: u64 = 5;
 
 fn letter(number: u8) -> NewDeadLetter {
     NewDeadLetter {
-        origin: "http".to_owned(),
+        origin: Origin::Http,
+        stage: Stage::Decode,
         reason: format!("reason {number} é"),
         payload: vec![number, 0, 0xff],
+        payload_bytes: 3,
         at: at(number.into()),
     }
 }
@@ -72,4 +77,67 @@ pub async fn removing_a_dead_letter_is_idempotent(store: &dyn DeadLetterStore) {
     assert_eq!(numbers(&all), [6, 4, 3, 2, 1]);
     assert!(all[0].id > newest);
     assert_eq!(append(store, 7..8).await, 1);
+}
+
+/// A letter is found by its number, with all that is known of its record, bytes and all.
+pub async fn a_record_is_kept_whole(store: &dyn DeadLetterStore) {
+    let header = |name: &str, value: Option<&[u8]>| (name.to_owned(), value.map(<[u8]>::to_vec));
+    let record = RecordOrigin {
+        topic: "orders-é".to_owned(),
+        partition: i32::MAX,
+        offset: i64::MAX,
+        key: Some(vec![0, 0xff, b'k']),
+        headers: vec![
+            header("trace", Some(b"1")),
+            header("trace", Some(&[0, 0xfe])),
+            header("", None),
+            header("empty", Some(b"")),
+        ],
+    };
+    let full = NewDeadLetter {
+        origin: Origin::Kafka(record),
+        stage: Stage::Store,
+        reason: String::new(),
+        payload: vec![1],
+        payload_bytes: u64::from(u32::MAX),
+        at: at(7),
+    };
+    let bare = RecordOrigin {
+        topic: "t".to_owned(),
+        partition: 0,
+        offset: 0,
+        key: None,
+        headers: Vec::new(),
+    };
+    let bare = NewDeadLetter {
+        origin: Origin::Kafka(bare),
+        stage: Stage::Plan,
+        payload: Vec::new(),
+        payload_bytes: 0,
+        ..full.clone()
+    };
+    let letters = vec![full.clone(), bare.clone(), letter(1)];
+    store.append_dead_letters(letters.clone()).await.expect("append_dead_letters");
+    let all = list(store, None, ALL).await;
+    for (kept, sent) in all.iter().rev().zip(&letters) {
+        assert_eq!(kept.letter, *sent);
+        let found = store.find_dead_letter(kept.id).await.expect("find_dead_letter");
+        assert_eq!(found.as_ref(), Some(kept));
+    }
+    let nothing = store.find_dead_letter(DeadLetterId(u64::MAX)).await.expect("find_dead_letter");
+    assert_eq!(nothing, None);
+}
+
+/// The count is that of the letters that are kept.
+pub async fn dead_letters_are_counted(store: &dyn DeadLetterStore) {
+    let count = async || store.count_dead_letters().await.expect("count_dead_letters");
+    assert_eq!(count().await, 0);
+    append(store, 1..4).await;
+    assert_eq!(count().await, 3);
+    let newest = list(store, None, 1).await[0].id;
+    store.remove_dead_letter(newest).await.expect("remove_dead_letter");
+    store.remove_dead_letter(newest).await.expect("remove_dead_letter");
+    assert_eq!(count().await, 2);
+    append(store, 4..20).await;
+    assert_eq!(count().await, DEAD_LETTERS_MAX);
 }

@@ -74,7 +74,7 @@ pub async fn a_push_falls_due_at_its_time(store: &dyn Store) {
     store.acknowledge(&ann, Seq(1), vec![]).await.expect("acknowledge");
     let due = claim(store, at(100)).await;
     assert_eq!(due.len(), 1);
-    let job = PushJob { notification: id, device: None };
+    let job = PushJob { notification: id, device: None, leased_until: at(100).after(LEASE) };
     assert_eq!((&due[0].job, due[0].attempt), (&job, 1));
     assert_eq!(due[0].notification.id, id);
     assert_eq!(due[0].notification.event.id.as_str(), "e1");
@@ -171,7 +171,8 @@ pub async fn retries_fall_due_per_device(store: &dyn Store) {
 
     let due = claim(store, at(200)).await;
     assert_eq!(due.len(), 1);
-    let job = PushJob { notification: id, device: Some(pad.id.clone()) };
+    let leased_until = at(200).after(LEASE);
+    let job = PushJob { notification: id, device: Some(pad.id.clone()), leased_until };
     assert_eq!((&due[0].job, due[0].attempt), (&job, 2));
     assert_eq!(due[0].devices, std::slice::from_ref(&pad));
     // The same device again: settling and trying again have the same name.
@@ -222,7 +223,7 @@ pub async fn deliveries_are_listed_in_order(store: &dyn Store) {
     };
     let acked = vec![live.clone(), delivery(other, &ann, 7)];
     store.acknowledge(&ann, Seq(1), acked).await.expect("acknowledge");
-    let job = PushJob { notification: id, device: None };
+    let job = PushJob { notification: id, device: None, leased_until: at(0) };
     // Times run backwards here: the order is that of writing.
     let pushed = vec![delivery(id, &ann, 9), delivery(id, &ann, 2)];
     settle(store, PushSettlement { deliveries: pushed.clone(), ..done(&job) }).await;

@@ -47,11 +47,7 @@ pub(super) fn plan<'a>(
     users: impl IntoIterator<Item = &'a UserId>,
 ) -> PlannedEvent {
     let recipients = users.into_iter().map(|user| Recipient { user: user.clone(), push_at: None });
-    PlannedEvent {
-        event: Arc::clone(event),
-        recipients: recipients.collect(),
-        fan_out: None,
-    }
+    PlannedEvent { event: Arc::clone(event), recipients: recipients.collect(), fan_out: None }
 }
 
 /// Plans `event` for `user` with a push that falls due at `push_at`.

@@ -116,6 +116,7 @@ impl Model {
             last_seq: Seq(inbox.rows.len() as u64),
             acked_seq: Seq(inbox.acked),
             unread: unread.count() as u64,
+            forgotten_seq: Seq::ZERO,
         }
     }
 }

@@ -161,6 +161,7 @@ pub async fn concurrent_appends_leave_no_holes(store: &dyn NotificationStore) {
             last_seq: Seq(expected as u64),
             acked_seq: Seq::ZERO,
             unread: expected as u64,
+            forgotten_seq: Seq::ZERO,
         };
         assert_eq!(state, expected);
     }
@@ -187,11 +188,12 @@ pub async fn ids_may_be_long_and_of_any_script(store: &dyn NotificationStore) {
 /// Every field of an event comes back as it went in, and `data` byte for byte.
 pub async fn content_is_kept_byte_for_byte(store: &dyn NotificationStore) {
     let ann = user("ann");
-    let data = "{ \"b\":1.0e2,\t\"a\" : [ 12345678901234567890123, \"\\u00e9\\n\" ],\n \"a\":null}";
+    let data =
+        "{ \"b\":1.0e2,\t\"a\" : [ 12345678901234567890123, \"\\u00e9\\n\\u0000\" ],\n \"c\":null}";
     let full = format!(
         r#"{{"id": "full", "source": "s", "type": "t", "time": "2026-11-23T09:00:00.123Z",
         "audience": {{"users": ["ann"]}}, "actor": "ben", "object": {{"type": "post", "id": "p",
-        "url": "app://p"}}, "title": "zero \u0000 inside", "body": "two\nlines 🦀",
+        "url": "app://p"}}, "title": "two\ttabs\tinside", "body": "two\nlines 🦀",
         "data": {data}, "priority": "high", "ttl_seconds": 86400, "group": "like:p"}}"#
     );
     let bare = r#"{"id": "bare", "source": "s", "type": "t", "audience": {"users": ["ann"]},

@@ -1,0 +1,361 @@
+//! `RetentionStore`: forgetting what is too old, a bounded piece at a time.
+//!
+//! A sweep goes through inboxes, events, deliveries and answers, and remembers where it is. What may
+//! go is looked for beside the writer, which then removes it by number and looks again at what an
+//! append may have changed meanwhile. Pages that become free are used again.
+
+use std::sync::PoisonError;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tidings_core::{
+    clock::Timestamp,
+    ports::{Cutoffs, Forgotten, RetentionStore, StoreError},
+};
+
+use super::{
+    error::Failure,
+    rows::{from_sql, limit_to_sql},
+    store::SqliteStore,
+    writer::{Command, WriteTx},
+};
+
+/// Inboxes and events that one call may look at, at least: most have nothing to be forgotten.
+const LOOKS_MIN: usize = 1_000;
+
+/// Where a sweep is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sweep {
+    /// The inboxes up to this number are done.
+    Inboxes(i64),
+    /// The events up to this number are done, as far as they are too old.
+    OldEvents(i64),
+    /// The events up to this end and number are done, as far as they have expired.
+    ExpiredEvents(i64, i64),
+    Deliveries,
+    Answers,
+    Done,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self::Inboxes(0)
+    }
+}
+
+/// What is to be removed.
+#[derive(Debug)]
+enum Piece {
+    /// Of each inbox, all up to a `seq`.
+    Notifications(Vec<(i64, i64)>),
+    Events(Vec<i64>),
+    Deliveries(Vec<i64>),
+    Answers(Vec<i64>),
+}
+
+/// A part of a sweep.
+struct Found {
+    piece: Piece,
+    /// Rows of the piece.
+    rows: usize,
+    looks: usize,
+    next: Sweep,
+}
+
+fn millis(cutoff: Option<Timestamp>) -> i64 {
+    // Nothing is before that.
+    cutoff.map_or(i64::MIN, Timestamp::as_millis)
+}
+
+/// Finds what comes next.
+fn find(
+    conn: &Connection,
+    cutoffs: Cutoffs,
+    sweep: Sweep,
+    (limit, looks): (usize, usize),
+) -> Result<Found, Failure> {
+    match sweep {
+        Sweep::Inboxes(after) => find_notifications(conn, cutoffs, after, (limit, looks)),
+        Sweep::OldEvents(after) => find_old_events(conn, cutoffs, after, (limit, looks)),
+        Sweep::ExpiredEvents(end, after) => {
+            find_expired_events(conn, cutoffs, (end, after), (limit, looks))
+        }
+        Sweep::Deliveries => {
+            let old = "SELECT delivery FROM delivery WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
+            let rows = find_rows(conn, old, millis(cutoffs.deliveries), limit)?;
+            let next = if rows.len() < limit { Sweep::Answers } else { sweep };
+            Ok(Found { rows: rows.len(), looks: 1, piece: Piece::Deliveries(rows), next })
+        }
+        Sweep::Answers | Sweep::Done => {
+            let old = "SELECT answer FROM answer WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
+            let rows = find_rows(conn, old, millis(cutoffs.answers), limit)?;
+            let next = if rows.len() < limit { Sweep::Done } else { sweep };
+            Ok(Found { rows: rows.len(), looks: 1, piece: Piece::Answers(rows), next })
+        }
+    }
+}
+
+fn find_rows(conn: &Connection, sql: &str, cutoff: i64, limit: usize) -> Result<Vec<i64>, Failure> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map((cutoff, limit_to_sql(limit)), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn find_notifications(
+    conn: &Connection,
+    cutoffs: Cutoffs,
+    after: i64,
+    (limit, looks): (usize, usize),
+) -> Result<Found, Failure> {
+    let mut piece = Vec::new();
+    let mut found = Found {
+        piece: Piece::Notifications(Vec::new()),
+        rows: 0,
+        looks: 0,
+        next: Sweep::OldEvents(0),
+    };
+    if cutoffs.notifications.is_none() && cutoffs.expired.is_none() {
+        found.next = Sweep::Deliveries;
+        return Ok(found);
+    }
+    let mut inboxes = conn.prepare_cached(
+        "SELECT inbox, forgotten_seq FROM inbox WHERE inbox > ?1 ORDER BY inbox LIMIT ?2",
+    )?;
+    // The event is looked at only if the notification is young.
+    let mut oldest = conn.prepare_cached(
+        "SELECT n.seq, n.created_ms < ?4 OR EXISTS (SELECT 1 FROM event e \
+         WHERE e.event = n.event AND e.time_ms + e.ttl_ms < ?5) \
+         FROM notification n WHERE n.inbox = ?1 AND n.seq > ?2 ORDER BY n.seq LIMIT ?3",
+    )?;
+    let (created, expired) = (millis(cutoffs.notifications), millis(cutoffs.expired));
+    let mut rows = inboxes.query((after, limit_to_sql(looks)))?;
+    while let Some(row) = rows.next()? {
+        let (inbox, forgotten): (i64, i64) = row.try_into()?;
+        found.looks += 1;
+        let room = limit - found.rows;
+        let mut upto = forgotten;
+        let mut more = oldest.query((inbox, forgotten, limit_to_sql(room), created, expired))?;
+        while let Some(row) = more.next()? {
+            let (seq, goes): (i64, bool) = row.try_into()?;
+            if !goes {
+                break;
+            }
+            upto = seq;
+            found.rows += 1;
+        }
+        if upto > forgotten {
+            piece.push((inbox, upto));
+        }
+        if found.rows >= limit {
+            // There may be more in this one.
+            found.next = Sweep::Inboxes(inbox - 1);
+            break;
+        }
+        if found.looks >= looks {
+            found.next = Sweep::Inboxes(inbox);
+            break;
+        }
+    }
+    found.piece = Piece::Notifications(piece);
+    Ok(found)
+}
+
+/// Of an event `e`: nobody's notification refers to it, and no fan-out is under way with it.
+macro_rules! is_told {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM notification n WHERE n.event = e.event) \
+         AND NOT EXISTS (SELECT 1 FROM fan_out f WHERE f.event = e.event AND f.done = 0)"
+    };
+}
+
+const OLD_EVENTS: &str = concat!(
+    "SELECT e.event, e.stored_ms < ?2, e.stored_ms < ?2 AND ",
+    is_told!(),
+    " FROM event e WHERE e.event > ?1 ORDER BY e.event LIMIT ?3"
+);
+
+fn find_old_events(
+    conn: &Connection,
+    cutoffs: Cutoffs,
+    after: i64,
+    (limit, looks): (usize, usize),
+) -> Result<Found, Failure> {
+    let mut piece = Vec::new();
+    let mut found = Found {
+        piece: Piece::Events(Vec::new()),
+        rows: 0,
+        looks: 0,
+        next: Sweep::ExpiredEvents(i64::MIN, 0),
+    };
+    if cutoffs.notifications.is_none() {
+        return Ok(found);
+    }
+    let mut events = conn.prepare_cached(OLD_EVENTS)?;
+    let cutoff = millis(cutoffs.notifications);
+    let mut rows = events.query((after, cutoff, limit_to_sql(looks)))?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        let (event, is_old, goes): (i64, bool, bool) = row.try_into()?;
+        found.looks += 1;
+        last = Some((event, is_old));
+        if goes {
+            piece.push(event);
+            found.rows += 1;
+        }
+        if found.rows >= limit {
+            break;
+        }
+    }
+    // Events have their numbers in the order in which they were stored: behind a page that ends with
+    // a young one, all are young. (All but a few when the clock was set back. Those wait.)
+    if let Some((event, true)) = last.filter(|_| found.rows >= limit || found.looks >= looks) {
+        found.next = Sweep::OldEvents(event);
+    }
+    found.piece = Piece::Events(piece);
+    Ok(found)
+}
+
+const EXPIRED_EVENTS: &str = concat!(
+    "SELECT e.time_ms + e.ttl_ms, e.event, ",
+    is_told!(),
+    " FROM event e INDEXED BY event_expiry WHERE e.ttl_ms IS NOT NULL \
+     AND e.time_ms + e.ttl_ms >= ?1 AND e.time_ms + e.ttl_ms < ?3 \
+     AND (e.time_ms + e.ttl_ms > ?1 OR e.event > ?2) \
+     ORDER BY e.time_ms + e.ttl_ms, e.event LIMIT ?4"
+);
+
+fn find_expired_events(
+    conn: &Connection,
+    cutoffs: Cutoffs,
+    after: (i64, i64),
+    (limit, looks): (usize, usize),
+) -> Result<Found, Failure> {
+    let mut piece = Vec::new();
+    let mut found =
+        Found { piece: Piece::Events(Vec::new()), rows: 0, looks: 0, next: Sweep::Deliveries };
+    let mut events = conn.prepare_cached(EXPIRED_EVENTS)?;
+    let mut rows =
+        events.query((after.0, after.1, millis(cutoffs.expired), limit_to_sql(looks)))?;
+    while let Some(row) = rows.next()? {
+        let (end, event, goes): (i64, i64, bool) = row.try_into()?;
+        found.looks += 1;
+        if goes {
+            piece.push(event);
+            found.rows += 1;
+        }
+        if found.rows >= limit || found.looks >= looks {
+            found.next = Sweep::ExpiredEvents(end, event);
+            break;
+        }
+    }
+    found.piece = Piece::Events(piece);
+    Ok(found)
+}
+
+/// Removes a piece, and returns what was removed.
+struct Forget(Piece, usize);
+
+impl Command for Forget {
+    type Output = Forgotten;
+    const OP: &'static str = "forget";
+
+    fn rows(&self) -> usize {
+        self.1
+    }
+
+    fn run(&self, tx: &mut WriteTx<'_>) -> Result<Forgotten, Failure> {
+        let mut forgotten = Forgotten::default();
+        match &self.0 {
+            Piece::Notifications(inboxes) => {
+                for (inbox, upto) in inboxes {
+                    forgotten.notifications += forget_notifications(tx.conn, *inbox, *upto)?;
+                }
+            }
+            Piece::Events(events) => {
+                for event in events {
+                    forgotten.events += forget_event(tx.conn, *event)?;
+                }
+            }
+            Piece::Deliveries(rows) => {
+                forgotten.deliveries =
+                    remove_rows(tx.conn, "DELETE FROM delivery WHERE delivery = ?1", rows)?;
+            }
+            Piece::Answers(rows) => {
+                remove_rows(tx.conn, "DELETE FROM answer WHERE answer = ?1", rows)?;
+            }
+        }
+        Ok(forgotten)
+    }
+}
+
+fn remove_rows(conn: &Connection, sql: &str, rows: &[i64]) -> Result<u64, Failure> {
+    let mut remove = conn.prepare_cached(sql)?;
+    let mut removed = 0;
+    for row in rows {
+        removed += remove.execute([row])?;
+    }
+    Ok(from_sql(limit_to_sql(removed)))
+}
+
+fn forget_notifications(conn: &Connection, inbox: i64, upto: i64) -> Result<u64, Failure> {
+    let (mut removed, mut unread) = (0, 0);
+    {
+        let mut remove = conn.prepare_cached(
+            "DELETE FROM notification WHERE inbox = ?1 AND seq <= ?2 \
+             RETURNING read_ms IS NULL AND archived_ms IS NULL",
+        )?;
+        let mut rows = remove.query((inbox, upto))?;
+        while let Some(row) = rows.next()? {
+            removed += 1;
+            unread += row.get::<_, i64>(0)?;
+        }
+    }
+    conn.prepare_cached(
+        "UPDATE inbox SET forgotten_seq = max(forgotten_seq, ?2), unread = unread - ?3 \
+         WHERE inbox = ?1",
+    )?
+    .execute((inbox, upto, unread))?;
+    conn.prepare_cached("DELETE FROM due_push WHERE inbox = ?1 AND seq <= ?2")?
+        .execute((inbox, upto))?;
+    Ok(removed)
+}
+
+fn forget_event(conn: &Connection, event: i64) -> Result<u64, Failure> {
+    // It may have been told to somebody since it was found.
+    let removed = conn
+        .prepare_cached(concat!("DELETE FROM event AS e WHERE e.event = ?1 AND ", is_told!()))?
+        .execute([event])?;
+    if removed == 0 {
+        return Ok(0);
+    }
+    conn.prepare_cached("DELETE FROM fan_out WHERE event = ?1")?.execute([event])?;
+    Ok(1)
+}
+
+#[async_trait]
+impl RetentionStore for SqliteStore {
+    async fn forget(&self, cutoffs: Cutoffs, limit: usize) -> Result<Forgotten, StoreError> {
+        let mut sweep = *self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = (limit, limit.max(LOOKS_MIN));
+        let mut forgotten = Forgotten::default();
+        while left.0 > 0 && left.1 > 0 && sweep != Sweep::Done {
+            let query = move |conn: &Connection| find(conn, cutoffs, sweep, left);
+            let found = self.readers.read("forget", query).await?;
+            left = (left.0.saturating_sub(found.rows), left.1.saturating_sub(found.looks));
+            sweep = found.next;
+            if found.rows == 0 {
+                continue;
+            }
+            let removed = self.writer.run(Forget(found.piece, found.rows)).await?;
+            forgotten.notifications += removed.notifications;
+            forgotten.events += removed.events;
+            forgotten.deliveries += removed.deliveries;
+        }
+        if sweep == Sweep::Done {
+            forgotten.complete = true;
+            sweep = Sweep::default();
+        }
+        *self.sweep.lock().unwrap_or_else(PoisonError::into_inner) = sweep;
+        Ok(forgotten)
+    }
+}
