@@ -99,37 +99,37 @@ impl EventError {
 
 /// The JSON shape. Unknown fields are left out, not fatal.
 #[derive(Deserialize)]
-struct WireEvent<'a> {
+pub(super) struct WireEvent<'a> {
     #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
+    pub(super) id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    source: Option<Cow<'a, str>>,
+    pub(super) source: Option<Cow<'a, str>>,
     #[serde(borrow, default, rename = "type")]
-    event_type: Option<Cow<'a, str>>,
+    pub(super) event_type: Option<Cow<'a, str>>,
     #[serde(default)]
-    time: Option<Timestamp>,
+    pub(super) time: Option<Timestamp>,
     #[serde(borrow, default)]
-    actor: Option<Cow<'a, str>>,
+    pub(super) actor: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    audience: Option<JsonObject<WireAudience<'a>>>,
+    pub(super) audience: Option<JsonObject<WireAudience<'a>>>,
     #[serde(default)]
-    object: Option<JsonObject<ObjectRef>>,
+    pub(super) object: Option<JsonObject<ObjectRef>>,
     #[serde(default)]
-    title: Option<String>,
+    pub(super) title: Option<String>,
     #[serde(default)]
-    body: Option<String>,
+    pub(super) body: Option<String>,
     #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
+    pub(super) data: Option<&'a RawValue>,
     #[serde(default)]
-    priority: Option<Priority>,
+    pub(super) priority: Option<Priority>,
     #[serde(default)]
-    ttl_seconds: Option<u64>,
+    pub(super) ttl_seconds: Option<u64>,
     #[serde(default)]
-    group: Option<String>,
+    pub(super) group: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct WireAudience<'a> {
+pub(super) struct WireAudience<'a> {
     #[serde(borrow, default)]
     users: Option<Vec<Cow<'a, str>>>,
     #[serde(borrow, default)]
@@ -138,7 +138,7 @@ struct WireAudience<'a> {
 
 /// A `T` that is written as a JSON object. Derived structs also take arrays, field by position:
 /// nobody means that, and a list of users where an object belongs must not pass.
-struct JsonObject<T>(T);
+pub(super) struct JsonObject<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -165,8 +165,14 @@ impl IncomingEvent {
     ///
     /// [`EventError`], naming the first field that is at fault.
     pub fn from_json(json: &[u8], now: Timestamp) -> Result<Self, EventError> {
-        let JsonObject(wire): JsonObject<WireEvent<'_>> =
-            serde_json::from_slice(json).map_err(|error| locate(json, &error))?;
+        read_object::<WireEvent<'_>>(json)?.check(now)
+    }
+}
+
+impl WireEvent<'_> {
+    /// Checks every limit.
+    pub(super) fn check(self, now: Timestamp) -> Result<IncomingEvent, EventError> {
+        let wire = self;
         let event = Event {
             id: required_id(wire.id.as_deref(), "id", EventId::new)?,
             source: required_id(wire.source.as_deref(), "source", SourceId::new)?,
@@ -191,15 +197,22 @@ impl IncomingEvent {
                 .transpose()?,
         };
         let audience = check_audience(wire.audience.map(|JsonObject(audience)| audience))?;
-        Ok(Self { event: Arc::new(event), audience })
+        Ok(IncomingEvent { event: Arc::new(event), audience })
+    }
+}
+
+/// Reads a JSON object; an error names the field.
+pub(super) fn read_object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, EventError> {
+    match serde_json::from_slice(json) {
+        Ok(JsonObject(object)) => Ok(object),
+        Err(error) => Err(locate::<T>(json, &error)),
     }
 }
 
 /// Finds the field behind a serde error. Reads the text a second time: only bad input pays for it.
-fn locate(json: &[u8], error: &serde_json::Error) -> EventError {
+fn locate<'a, T: Deserialize<'a>>(json: &'a [u8], error: &serde_json::Error) -> EventError {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let field = match serde_path_to_error::deserialize::<_, JsonObject<WireEvent<'_>>>(&mut reader)
-    {
+    let field = match serde_path_to_error::deserialize::<_, JsonObject<T>>(&mut reader) {
         // An unfinished or unreadable text is the event's fault, not that of the field it ends in.
         Err(located) if located.inner().is_data() => located.path().to_string(),
         _ => String::new(),

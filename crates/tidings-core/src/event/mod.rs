@@ -1,5 +1,6 @@
 //! What happened: the event, its audience, and how both are read from JSON.
 
+mod cloud_event;
 mod decode;
 mod read_whole;
 #[cfg(test)]
