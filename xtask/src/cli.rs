@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::bench::{Length, bench};
 use crate::generate::{Mode, generate};
 use crate::install::install;
+use crate::peers::{Peer, install_peers};
 use crate::services::{Service, Wipe, down, logs, status, up, watch};
 use crate::test::{Services, test};
 use crate::tools::{audit, coverage};
@@ -58,6 +59,14 @@ enum Command {
     /// `cargo xtask bench demo --quick` shows that it works; leave `--quick` out for figures, and leave
     /// the machine alone meanwhile.
     Bench(BenchArgs),
+    /// Installs the programs that Tidings is measured beside; deploy/peers/README.md tells of them.
+    ///
+    /// Without names, all. They are below `target/peers`; one that is there already is left alone.
+    Peers {
+        /// Which peers; none means all.
+        #[arg(value_enum, value_name = "PEER")]
+        peers: Vec<Peer>,
+    },
     /// Measures test coverage with cargo-llvm-cov; the report is target/llvm-cov/html/index.html.
     ///
     /// The services must be up: `cargo xtask services up`.
@@ -147,6 +156,9 @@ pub(crate) fn run(xtask: Xtask) -> Result<ExitCode> {
         Command::Bench(args) => {
             let length = if args.quick { Length::Quick } else { Length::Full };
             bench(&args.name, length, args.json.as_deref())?;
+        }
+        Command::Peers { peers } => {
+            install_peers(if peers.is_empty() { &Peer::ALL } else { &peers })?;
         }
         Command::Coverage => coverage()?,
         Command::Audit => audit()?,

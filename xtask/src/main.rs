@@ -4,6 +4,7 @@ mod bench;
 mod cli;
 mod generate;
 mod install;
+mod peers;
 mod process;
 mod say;
 mod services;
