@@ -95,11 +95,11 @@ impl IncomingEvent {
             (None, Some(text)) => {
                 let json = BASE64_STANDARD
                     .decode(text.as_bytes())
-                    .map_err(|error| malformed("data_base64", error))?;
+                    .map_err(|error| malformed("data_base64", &error))?;
                 attributes.check()?;
                 attributes.with(read_object(&json)?)?.check(now)
             }
-            (Some(_), Some(_)) => Err(malformed("data_base64", "stands beside data")),
+            (Some(_), Some(_)) => Err(malformed("data_base64", &"stands beside data")),
             (None, None) => {
                 attributes.check()?;
                 Err(EventError::Missing { field: "data" })
@@ -133,7 +133,7 @@ impl IncomingEvent {
 impl<'a> Attributes<'a> {
     fn set(&mut self, name: &str, value: &'a [u8]) -> Result<(), EventError> {
         if name.eq_ignore_ascii_case("time") {
-            self.time = Some(text("time", value)?.parse().map_err(|it| malformed("time", it))?);
+            self.time = Some(text("time", value)?.parse().map_err(|it| malformed("time", &it))?);
             return Ok(());
         }
         let (field, slot) = match name {
@@ -156,13 +156,14 @@ impl<'a> Attributes<'a> {
             None => return Err(EventError::Missing { field: "specversion" }),
             Some("1.0") => {}
             Some(other) => {
-                return Err(malformed("specversion", format!("is {other:?}, 1.0 is understood")));
+                let problem = format_args!("is {other:?}, 1.0 is understood");
+                return Err(malformed("specversion", &problem));
             }
         }
         match self.datacontenttype.as_deref() {
             Some(media_type) if !is_json(media_type) => {
-                let problem = format!("is {media_type:?}, the data has to be JSON");
-                Err(malformed("datacontenttype", problem))
+                let problem = format_args!("is {media_type:?}, the data has to be JSON");
+                Err(malformed("datacontenttype", &problem))
             }
             _ => Ok(()),
         }
@@ -196,10 +197,10 @@ fn is_json(media_type: &str) -> bool {
 }
 
 fn text<'a>(field: &str, value: &'a [u8]) -> Result<&'a str, EventError> {
-    str::from_utf8(value).map_err(|error| malformed(field, error))
+    str::from_utf8(value).map_err(|error| malformed(field, &error))
 }
 
-fn malformed(field: &str, problem: impl ToString) -> EventError {
+fn malformed(field: &str, problem: &dyn std::fmt::Display) -> EventError {
     EventError::Malformed { field: field.to_owned(), problem: problem.to_string() }
 }
 
