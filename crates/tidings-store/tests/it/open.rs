@@ -1,10 +1,10 @@
 //! Stores in directories of their own.
 
-use std::{ops::Deref, path::Path};
+use std::{ops::Deref, path::Path, sync::Arc};
 
 use tempfile::TempDir;
 use tidings_store::{SqliteConfig, SqliteStore};
-use tidings_testkit::contract::dead_letter_store::DEAD_LETTERS_MAX;
+use tidings_testkit::contract::{Store, dead_letter_store::DEAD_LETTERS_MAX};
 
 /// A store and the directory that goes with it.
 pub(crate) struct TestStore {
@@ -47,4 +47,23 @@ fn open_with(change: impl FnOnce(&mut SqliteConfig)) -> TestStore {
     config.dead_letters_max = DEAD_LETTERS_MAX;
     change(&mut config);
     TestStore { store: SqliteStore::open(config).unwrap(), _dir: dir }
+}
+
+/// The store of one node, for every node.
+pub(crate) struct TestNodes {
+    stores: Vec<Arc<dyn Store>>,
+    _dir: TempDir,
+}
+
+impl Deref for TestNodes {
+    type Target = [Arc<dyn Store>];
+    fn deref(&self) -> &[Arc<dyn Store>] {
+        &self.stores
+    }
+}
+
+pub(crate) async fn open_nodes() -> TestNodes {
+    let TestStore { store, _dir } = open_with(|_| {});
+    let store: Arc<dyn Store> = Arc::new(store);
+    TestNodes { stores: vec![store; 3], _dir }
 }

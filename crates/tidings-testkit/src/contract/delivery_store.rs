@@ -1,6 +1,6 @@
 //! The rules of `DeliveryStore`, which need the other ports to bring pushes about.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tidings_core::{
     clock::Timestamp,
@@ -9,6 +9,7 @@ use tidings_core::{
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
     ports::{DuePush, DueRetry, Prune, PushJob, PushSettlement},
 };
+use tokio::task::JoinSet;
 
 use super::{
     Store,
@@ -235,4 +236,63 @@ pub async fn deliveries_are_listed_in_order(store: &dyn Store) {
     assert_eq!(log_of(store, other).await, [delivery(other, &ann, 7)]);
     let nobody = NotificationId { inbox: InboxNumber(id.inbox.0 + 99), seq: Seq(1) };
     assert!(log_of(store, nobody).await.is_empty());
+}
+
+/// A worker that comes back after its lease has ended, when another has claimed the push, changes
+/// nothing but the log: the attempt was made.
+pub async fn a_settlement_under_an_old_lease_changes_nothing_but_the_log(store: &dyn Store) {
+    let (ann, phone, id) = one_push(store).await;
+    let old = claim(store, at(100)).await.remove(0).job;
+    let end = at(100).after(LEASE);
+    let current = claim(store, end).await.remove(0).job;
+    assert_ne!(old, current);
+    let late = |number| PushSettlement {
+        deliveries: vec![delivery(id, &ann, number)],
+        retries: vec![retry(&phone, 2, at(150))],
+        ..done(&old)
+    };
+    settle(store, late(1)).await;
+    assert_eq!(next_due(store).await, Some(end.after(LEASE)), "the second lease stands");
+    let settlement = PushSettlement {
+        deliveries: vec![delivery(id, &ann, 2)],
+        retries: vec![retry(&phone, 2, end.after(LEASE))],
+        ..done(&current)
+    };
+    settle(store, settlement).await;
+    settle(store, late(3)).await;
+    assert_eq!(next_due(store).await, Some(end.after(LEASE)));
+    let due = claim(store, end.after(LEASE)).await.remove(0);
+    assert_eq!((&due.job.device, due.attempt), (&Some(phone.id), 2));
+    let logged: Vec<_> = log_of(store, id).await.iter().map(|it| it.attempt).collect();
+    assert_eq!(logged, [1, 2, 3]);
+}
+
+const PUSHES: usize = 60;
+
+/// Of many workers that claim at once, each gets pushes of its own, and together they get all.
+pub async fn claims_of_several_workers_are_disjoint(stores: &[Arc<dyn Store>]) {
+    let ann = user("ann");
+    stores[0].put_device(device(&ann, "phone", "token", at(0))).await.expect("put_device");
+    let planned = (0..PUSHES).map(|n| plan_push(&event(&format!("e{n}")), &ann, at(n as u64)));
+    append(&*stores[0], planned.collect()).await;
+    let mut workers = JoinSet::new();
+    for number in 0..8 {
+        let store = Arc::clone(&stores[number % stores.len()]);
+        workers.spawn(async move {
+            let mut claimed = Vec::new();
+            loop {
+                let due = store.claim_due(at(1_000), LEASE, 4).await.expect("claim_due");
+                if due.is_empty() {
+                    return claimed;
+                }
+                claimed.extend(due.into_iter().map(|it| it.job.notification));
+            }
+        });
+    }
+    let claimed = workers.join_all().await.concat();
+    let distinct: BTreeSet<_> = claimed.iter().collect();
+    assert_eq!(distinct.len(), claimed.len(), "one push for two workers");
+    // A worker may come away with nothing while others are in the middle of it, not for good.
+    let left = claim(&*stores[0], at(1_000)).await.len();
+    assert_eq!(claimed.len() + left, PUSHES);
 }

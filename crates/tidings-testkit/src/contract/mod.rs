@@ -9,11 +9,16 @@
     reason = "panicking is how a rule says that it is broken"
 )]
 
+pub mod answer_store;
+pub mod checkpoint_store;
 pub mod dead_letter_store;
 pub mod delivery_store;
 pub mod device_store;
+pub mod fan_out_store;
 mod model;
 pub mod notification_store;
+pub mod retention_store;
 mod sample;
+pub mod several_nodes;
 
 pub use tidings_core::ports::Store;

@@ -6,6 +6,7 @@ use tidings_core::{
     batch::{
         AppendedEvent, BatchLimits, MAX_BATCH_ROWS, NotificationBatch, PlannedEvent, Recipient,
     },
+    checkpoint::PartitionId,
     clock::Timestamp,
     device::{Device, Platform, PushToken},
     event::{Event, IncomingEvent},
@@ -39,6 +40,11 @@ pub(super) fn event_from(json: &serde_json::Value) -> Arc<Event> {
     let mut json = json.clone();
     json["audience"] = serde_json::json!({"users": ["nobody"]});
     IncomingEvent::from_json(json.to_string().as_bytes(), at(0)).expect("an event").event
+}
+
+/// A partition of the one topic and group that rules read.
+pub(super) fn partition(partition: i32) -> PartitionId {
+    PartitionId { group: "group".into(), topic: "topic".into(), partition }
 }
 
 /// Plans `event` for `users`, without pushes.
