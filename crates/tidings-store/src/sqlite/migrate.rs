@@ -83,6 +83,30 @@ mod tests {
     }
 
     #[test]
+    fn what_the_first_version_stored_is_kept_with_what_later_ones_add() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut conn = version_1_with_a_row(&dir.path().join("store.db"));
+        conn.execute_batch(
+            "INSERT INTO event (event, source, event_id, type, time_ms, title, body, priority)
+             VALUES (1, 's', 'told', 't', 5, '', '', 'high'), (2, 's', 'untold', 't', 6, '', '', 'low');
+             INSERT INTO notification (inbox, seq, event, created_ms) VALUES (1, 3, 1, 77);
+             INSERT INTO dead_letter (origin, reason, payload, at_ms) VALUES ('http', 'r', x'0102', 8);",
+        )
+        .unwrap();
+        migrate(&mut conn, MIGRATIONS).unwrap();
+        let rows: String = conn
+            .query_row(
+                "SELECT (SELECT group_concat(stored_ms, ' ' ORDER BY event) FROM event) || '; ' ||
+                 (SELECT stage || ' ' || payload_bytes || ' ' || (topic IS NULL) FROM dead_letter)
+                 || '; ' || (SELECT last_seq || ' ' || unread || ' ' || forgotten_seq FROM inbox)",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(rows, "77 6; decode 2 1; 3 2 0");
+    }
+
+    #[test]
     fn a_step_that_fails_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let mut conn = version_1_with_a_row(&dir.path().join("store.db"));

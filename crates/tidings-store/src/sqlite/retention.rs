@@ -81,19 +81,24 @@ fn find(
             find_expired_events(conn, cutoffs, (end, after), (limit, looks))
         }
         Sweep::Deliveries => {
-            let old = "SELECT delivery FROM delivery WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
-            let rows = find_rows(conn, old, millis(cutoffs.deliveries), limit)?;
+            let rows = find_rows(conn, OLD_DELIVERIES, millis(cutoffs.deliveries), limit)?;
             let next = if rows.len() < limit { Sweep::Answers } else { sweep };
             Ok(Found { rows: rows.len(), looks: 1, piece: Piece::Deliveries(rows), next })
         }
         Sweep::Answers | Sweep::Done => {
-            let old = "SELECT answer FROM answer WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
-            let rows = find_rows(conn, old, millis(cutoffs.answers), limit)?;
+            let rows = find_rows(conn, OLD_ANSWERS, millis(cutoffs.answers), limit)?;
             let next = if rows.len() < limit { Sweep::Done } else { sweep };
             Ok(Found { rows: rows.len(), looks: 1, piece: Piece::Answers(rows), next })
         }
     }
 }
+
+const OLD_DELIVERIES: &str =
+    "SELECT delivery FROM delivery WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
+const OLD_ANSWERS: &str = "SELECT answer FROM answer WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
+
+#[cfg(test)]
+pub(super) const QUERIES: [&str; 4] = [OLD_EVENTS, EXPIRED_EVENTS, OLD_DELIVERIES, OLD_ANSWERS];
 
 fn find_rows(conn: &Connection, sql: &str, cutoff: i64, limit: usize) -> Result<Vec<i64>, Failure> {
     let mut statement = conn.prepare_cached(sql)?;

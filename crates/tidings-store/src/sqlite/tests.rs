@@ -20,7 +20,7 @@ use super::{
     SqliteConfig, SqliteStore,
     append::Append,
     error::Failure,
-    notifications,
+    notifications, retention,
     writer::{Command, WriteTx},
 };
 
@@ -256,6 +256,29 @@ impl Command for SpoilCommit {
     }
 }
 
+/// Writes what the schema does not allow.
+struct BreakConstraint;
+
+impl Command for BreakConstraint {
+    type Output = ();
+    const OP: &'static str = "break_constraint";
+
+    fn run(&self, tx: &mut WriteTx<'_>) -> Result<(), Failure> {
+        tx.conn.execute("UPDATE inbox SET unread = -1", [])?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_the_schema_does_not_allow_is_refused_and_not_tried_again() {
+    let (store, _dir) = open(|_| {});
+    store.append(batch("before", 0), now()).await.unwrap();
+    let error = store.writer.run(BreakConstraint).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused { op: "break_constraint", .. }), "{error}");
+    assert!(!error.is_transient());
+    assert_eq!(ids(&store).await, ["before"]);
+}
+
 /// Ends the transaction as SQLite does on some I/O errors, and fails.
 struct GiveUp;
 
@@ -270,10 +293,11 @@ impl Command for GiveUp {
 }
 
 #[tokio::test]
-async fn reading_an_inbox_neither_sorts_nor_scans() {
+async fn reading_and_forgetting_neither_sort_nor_scan() {
     let (store, _dir) = open(|_| {});
-    for sql in notifications::QUERIES {
-        let plan = format!("EXPLAIN QUERY PLAN {}", sql.as_str());
+    let queries = notifications::QUERIES.map(|sql| sql.as_str());
+    for sql in queries.into_iter().chain(retention::QUERIES) {
+        let plan = format!("EXPLAIN QUERY PLAN {sql}");
         let query = move |conn: &Connection| {
             let mut statement = conn.prepare(&plan)?;
             for parameter in 1..=statement.parameter_count() {
@@ -288,6 +312,6 @@ async fn reading_an_inbox_neither_sorts_nor_scans() {
             Ok(steps)
         };
         let steps = store.readers.read("explain", query).await.unwrap();
-        assert!(!steps.contains("SCAN") && !steps.contains("TEMP B-TREE"), "{}:\n{steps}", **sql);
+        assert!(!steps.contains("SCAN") && !steps.contains("TEMP B-TREE"), "{sql}:\n{steps}");
     }
 }

@@ -167,3 +167,27 @@ fn a_path_that_cannot_be_a_directory_is_refused() {
     let error = SqliteStore::open(SqliteConfig::new(file.path())).unwrap_err();
     assert!(matches!(error, SqliteOpenError::Directory { .. }), "{error}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_read_the_database_whoever_made_the_directory() {
+    use std::{
+        fs::{Permissions, metadata, set_permissions},
+        os::unix::fs::PermissionsExt,
+    };
+    let dir = tempfile::tempdir().unwrap();
+    set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let modes = || {
+        ["store.db", "store.db-wal", "store.db-shm"]
+            .map(|name| metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777)
+    };
+    let store = open_at(dir.path());
+    write_everything(&store).await;
+    assert_eq!(modes(), [0o600; 3]);
+    drop(store);
+    // One that an older program, or a person, left open to all.
+    set_permissions(dir.path().join("store.db"), Permissions::from_mode(0o644)).unwrap();
+    let store = open_at(dir.path());
+    assert_everything_is_there(&store).await;
+    assert_eq!(modes(), [0o600; 3]);
+}

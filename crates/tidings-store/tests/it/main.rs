@@ -5,3 +5,5 @@ mod contract;
 mod directory;
 mod kill;
 mod open;
+mod retention;
+mod unreadable;
