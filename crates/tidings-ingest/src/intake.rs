@@ -149,7 +149,7 @@ impl<'a> Packer<'a> {
         let mut recipients = recipients.into_iter().peekable();
         loop {
             let chunk: Vec<_> = recipients.by_ref().take(max_rows).collect();
-            let planned = PlannedEvent { event: Arc::clone(event), recipients: chunk };
+            let planned = PlannedEvent { event: Arc::clone(event), recipients: chunk, fan_out: None };
             let now = self.intake.clock.now();
             if let Err(planned) = self.open.try_add(planned, now) {
                 self.submit().await?;

@@ -11,6 +11,8 @@ pub struct Accepted {
     pub stored: usize,
     /// Recipients who had theirs from an earlier delivery of the same event.
     pub duplicates: usize,
+    /// Whether a fan-out tells more followers, in the background.
+    pub fans_out: bool,
 }
 
 impl Accepted {

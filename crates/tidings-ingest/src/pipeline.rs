@@ -181,7 +181,11 @@ impl Pipeline {
                 Ok(appended) => {
                     let mut results = appended.iter().map(|event| {
                         live.broadcast_notification(event);
-                        Accepted { stored: event.stored.len(), duplicates: event.duplicates }
+                        Accepted {
+                            stored: event.stored.len(),
+                            duplicates: event.duplicates,
+                            fans_out: event.fans_out,
+                        }
                     });
                     for waiter in gathered.waiters {
                         let accepted = results.by_ref().take(waiter.events).collect();

@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
         tidings demo                     see it work on a real social graph, no set-up\n  \
         tidings serve                    run a node on 127.0.0.1:7700, data in ./tidings-data\n  \
         tidings tail --user u_7          watch a user's notifications arrive\n  \
+        tidings dlq list                 what could not become notifications, and why\n  \
         tidings config print             every option and its value"
 )]
 pub struct Cli {
@@ -39,6 +40,14 @@ pub enum Command {
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// List, replay and drop what could not become notifications.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// See and move how far Kafka was read.
+    #[command(subcommand)]
+    Offsets(OffsetsCommand),
+    /// Bring the schema of the configured PostgreSQL database up to date.
+    Migrate(ConfigArgs),
     /// Make server API keys.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -157,6 +166,101 @@ pub enum KeysCommand {
         /// What the key may do; may be given many times. All scopes unless given.
         #[arg(long = "scope", value_name = "SCOPE")]
         scopes: Vec<String>,
+    },
+}
+
+/// Which node a command speaks to.
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    /// Address of the node.
+    #[arg(long, default_value = "http://127.0.0.1:7700", value_name = "URL", env = "TIDINGS_URL")]
+    pub url: String,
+    /// Server key, if the node has keys.
+    #[arg(long, value_name = "KEY", env = "TIDINGS_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+}
+
+/// What can be done with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DlqCommand {
+    /// List them, newest first.
+    List {
+        /// Which node.
+        #[command(flatten)]
+        node: NodeArgs,
+        /// How many.
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: usize,
+        /// Print each as a line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show everything that is kept of one, as JSON.
+    Show {
+        /// Which node.
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Its number.
+        id: u64,
+    },
+    /// Take them in again; those that succeed are removed.
+    Replay {
+        /// Which node.
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Their numbers.
+        #[arg(required_unless_present = "all")]
+        ids: Vec<u64>,
+        /// All of them.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        /// Take in the event in this file instead of the letter's own.
+        #[arg(long, value_name = "FILE", conflicts_with = "all")]
+        event: Option<PathBuf>,
+    },
+    /// Remove them.
+    Drop {
+        /// Which node.
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Their numbers.
+        #[arg(required_unless_present = "all")]
+        ids: Vec<u64>,
+        /// All of them.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+    },
+}
+
+/// What can be done with the positions in Kafka.
+#[derive(Debug, Subcommand)]
+pub enum OffsetsCommand {
+    /// List how far each partition was stored.
+    List {
+        /// Which node.
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Move a partition. Whoever reads it now goes on from there.
+    Set {
+        /// Which node.
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The topic.
+        #[arg(long)]
+        topic: String,
+        /// The partition's number.
+        #[arg(long)]
+        partition: i32,
+        /// The first record to be read.
+        #[arg(long, required_unless_present = "reset")]
+        offset: Option<i64>,
+        /// To where a partition begins that was never read (kafka.start).
+        #[arg(long, conflicts_with = "offset")]
+        reset: bool,
     },
 }
 

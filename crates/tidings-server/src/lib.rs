@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod http;
+pub mod retention;
 pub mod supervisor;
 pub mod telemetry;
 pub mod wiring;

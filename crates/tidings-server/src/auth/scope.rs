@@ -23,13 +23,17 @@ pub enum Scope {
     DeadLettersRead,
     /// Remove dead letters.
     DeadLettersWrite,
+    /// See how far Kafka was read.
+    OffsetsRead,
+    /// Move how far Kafka was read.
+    OffsetsWrite,
     /// Read metrics.
     MetricsRead,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::EventsWrite,
         Self::InboxRead,
         Self::InboxWrite,
@@ -40,6 +44,8 @@ impl Scope {
         Self::DeliveriesRead,
         Self::DeadLettersRead,
         Self::DeadLettersWrite,
+        Self::OffsetsRead,
+        Self::OffsetsWrite,
         Self::MetricsRead,
     ];
 
@@ -57,6 +63,8 @@ impl Scope {
             Self::DeliveriesRead => "deliveries:read",
             Self::DeadLettersRead => "dead-letters:read",
             Self::DeadLettersWrite => "dead-letters:write",
+            Self::OffsetsRead => "offsets:read",
+            Self::OffsetsWrite => "offsets:write",
             Self::MetricsRead => "metrics:read",
         }
     }

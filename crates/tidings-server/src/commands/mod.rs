@@ -1,7 +1,10 @@
 //! What the binary can do, one file per command.
 
 mod config;
+mod dlq;
 mod keys;
+mod migrate;
+mod offsets;
 mod serve;
 mod tail;
 mod token;
@@ -26,6 +29,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => return block_on(demo::run(args)),
         Command::Tail(args) => block_on(tail::run(args))?,
         Command::Config(command) => config::run(&command)?,
+        Command::Dlq(command) => block_on(dlq::run(command))?,
+        Command::Offsets(command) => block_on(offsets::run(command))?,
+        Command::Migrate(args) => block_on(migrate::run(args))?,
         Command::Keys(command) => keys::run(&command)?,
         Command::Token(args) => token::run(&args)?,
         Command::Openapi => print(&http::openapi_json()?)?,

@@ -68,6 +68,6 @@ fn show(arrival: &Arrival, json: bool) -> anyhow::Result<()> {
 }
 
 /// A title is the app's users' text, and a terminal obeys control characters.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.replace(char::is_control, " ")
 }

@@ -1,8 +1,8 @@
 //! What the types cannot say about options: ranges, and what goes together.
 
-use std::{fmt, ops::RangeInclusive};
+use std::{collections::HashSet, fmt, ops::RangeInclusive};
 
-use super::model::{AuthSection, Config, PushSection};
+use super::model::{AuthSection, Config, KafkaSection, PostgresSection, PushSection};
 use crate::auth::Scope;
 
 /// An option with a value that it cannot have.
@@ -44,6 +44,9 @@ impl Problems {
 pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     let mut problems = Problems(Vec::new());
     check_ranges(config, &mut problems);
+    check_postgres(&config.store.postgres, &mut problems);
+    check_kafka(&config.kafka, &mut problems);
+    check_retention(config, &mut problems);
     check_push(&config.push, &mut problems);
     check_auth(&config.auth, &mut problems);
     if !config.server.listen.ip().is_loopback() && config.auth.keys.is_empty() {
@@ -75,7 +78,7 @@ fn check_ranges(config: &Config, problems: &mut Problems) {
     problems.range("intake.queue_jobs", intake.queue_jobs, 1..=1_000_000);
     problems.range("intake.queue_bytes", intake.queue_bytes, 64 << 10..=4 << 30);
     problems.range("intake.queue_wait_ms", intake.queue_wait_ms, 1..=60_000);
-    problems.range("intake.fanout_page", intake.fanout_page, 1..=10_000);
+    problems.range("intake.lanes", intake.lanes, 0..=16);
     problems.range("routing.ack_wait_ms", config.routing.ack_wait_ms, 0..=3_600_000);
     let realtime = &config.realtime;
     problems.range("realtime.sessions_max", realtime.sessions_max, 1..=10_000_000);
@@ -89,6 +92,72 @@ fn check_ranges(config: &Config, problems: &mut Problems) {
     if config.store.data_dir.as_os_str().is_empty() {
         problems.add("store.data_dir", "is empty");
     }
+}
+
+fn check_postgres(postgres: &PostgresSection, problems: &mut Problems) {
+    problems.range("store.postgres.connections", postgres.connections, 2..=1_000);
+    let connect = postgres.connect_timeout_ms;
+    problems.range("store.postgres.connect_timeout_ms", connect, 100..=60_000);
+    let statement = postgres.statement_timeout_ms;
+    problems.range("store.postgres.statement_timeout_ms", statement, 100..=600_000);
+    let url = postgres.url.expose();
+    let known = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+    if !postgres.url.is_empty() && !known {
+        problems.add("store.postgres.url", "has to begin with postgres://");
+    }
+}
+
+fn check_kafka(kafka: &KafkaSection, problems: &mut Problems) {
+    problems.range("kafka.queue_bytes", kafka.queue_bytes, 1 << 20..=4 << 30);
+    let per_partition = kafka.partition_queue_bytes;
+    problems.range("kafka.partition_queue_bytes", per_partition, 64 << 10..=1 << 30);
+    let kept = kafka.dead_letter_payload_bytes;
+    problems.range("kafka.dead_letter_payload_bytes", kept, 0..=1 << 20);
+    problems.range("kafka.breaker_records", kafka.breaker_records, 100..=100_000);
+    problems.range("kafka.breaker_bad_percent", kafka.breaker_bad_percent, 50..=100);
+    problems.range("kafka.retry_base_ms", kafka.retry_base_ms, 1..=600_000);
+    problems.range("kafka.retry_cap_ms", kafka.retry_cap_ms, 1..=600_000);
+    if kafka.brokers.is_empty() {
+        if !kafka.topics.is_empty() {
+            problems.add("kafka.brokers", "is empty, and kafka.topics is not");
+        }
+        return;
+    }
+    if kafka.topics.is_empty() {
+        problems.add("kafka.topics", "names no topic, and kafka.brokers is set");
+    }
+    if kafka.group.is_empty() {
+        problems.add("kafka.group", "is empty");
+    }
+    let mut seen = HashSet::new();
+    for topic in &kafka.topics {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !(1..=249).contains(&topic.name.len()) || !topic.name.bytes().all(plain) {
+            let name = &topic.name;
+            problems.add("kafka.topics", format!("{name:?} cannot be the name of a topic"));
+        }
+        if !seen.insert(&topic.name) {
+            problems.add("kafka.topics", format!("names {:?} twice", topic.name));
+        }
+    }
+}
+
+fn check_retention(config: &Config, problems: &mut Problems) {
+    let fan_out = &config.fan_out;
+    problems.range("fan_out.page", fan_out.page, 1..=10_000);
+    problems.range("fan_out.concurrent", fan_out.concurrent, 1..=1_000);
+    problems.range("fan_out.lease_ms", fan_out.lease_ms, 1_000..=3_600_000);
+    let retention = &config.retention;
+    for (option, days) in [
+        ("retention.notifications_days", retention.notifications_days),
+        ("retention.expired_days", retention.expired_days),
+        ("retention.deliveries_days", retention.deliveries_days),
+    ] {
+        problems.range(option, days, 0..=36_500);
+    }
+    problems.range("retention.answers_hours", retention.answers_hours, 1..=720);
+    problems.range("retention.step_rows", retention.step_rows, 1..=10_000);
+    problems.range("retention.pause_ms", retention.pause_ms, 0..=60_000);
 }
 
 fn check_push(push: &PushSection, problems: &mut Problems) {

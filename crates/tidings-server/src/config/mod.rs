@@ -11,9 +11,10 @@ pub use check::ConfigProblem;
 pub use docs::reference_markdown;
 pub use load::{ConfigError, Sources, load};
 pub use model::{
-    ApiKeySection, ApnsSection, AuthSection, Config, FcmSection, IntakeSection, LogFormat,
-    LogSection, PushSection, RealtimeSection, RoutingSection, ServerSection, StoreSection,
-    TokensSection,
+    ApiKeySection, ApnsSection, AuthSection, Config, FanOutSection, FcmSection, IntakeSection,
+    KafkaFormat, KafkaSection, KafkaStart, KafkaTopicSection, LogFormat, LogSection,
+    PostgresSection, PushSection, RealtimeSection, RetentionSection, RoutingSection, ServerSection,
+    StoreSection, TokensSection,
 };
 pub use secret::Secret;
 

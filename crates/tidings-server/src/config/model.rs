@@ -1,7 +1,7 @@
 //! The options. What each means, its unit and its range stand in `config/tidings.default.toml`.
 #![expect(missing_docs, reason = "config/tidings.default.toml documents every option, once")]
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tidings_core::{event::Priority, retry::RetryPolicy};
@@ -14,6 +14,9 @@ pub struct Config {
     pub server: ServerSection,
     pub store: StoreSection,
     pub intake: IntakeSection,
+    pub kafka: KafkaSection,
+    pub fan_out: FanOutSection,
+    pub retention: RetentionSection,
     pub routing: RoutingSection,
     pub realtime: RealtimeSection,
     pub push: PushSection,
@@ -37,6 +40,18 @@ pub struct StoreSection {
     pub writer_queue: usize,
     pub readers: usize,
     pub dead_letters_max: u64,
+    pub postgres: PostgresSection,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresSection {
+    pub url: Secret,
+    pub connections: usize,
+    pub ca_file: PathBuf,
+    pub connect_timeout_ms: u64,
+    pub statement_timeout_ms: u64,
+    pub migrate_at_start: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,7 +63,69 @@ pub struct IntakeSection {
     pub queue_jobs: usize,
     pub queue_bytes: usize,
     pub queue_wait_ms: u64,
-    pub fanout_page: usize,
+    pub lanes: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSection {
+    pub brokers: String,
+    pub group: String,
+    pub instance_id: String,
+    pub topics: Vec<KafkaTopicSection>,
+    pub start: KafkaStart,
+    pub queue_bytes: usize,
+    pub partition_queue_bytes: usize,
+    pub dead_letter_suffix: String,
+    pub dead_letter_payload_bytes: usize,
+    pub breaker_records: usize,
+    pub breaker_bad_percent: u8,
+    pub retry_base_ms: u64,
+    pub retry_cap_ms: u64,
+    pub options: BTreeMap<String, Secret>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaTopicSection {
+    pub name: String,
+    #[serde(default)]
+    pub format: KafkaFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KafkaFormat {
+    #[default]
+    Auto,
+    Tidings,
+    CloudEvents,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KafkaStart {
+    Earliest,
+    Latest,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FanOutSection {
+    pub page: usize,
+    pub concurrent: usize,
+    pub lease_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSection {
+    pub notifications_days: u32,
+    pub expired_days: u32,
+    pub deliveries_days: u32,
+    pub answers_hours: u32,
+    pub step_rows: usize,
+    pub pause_ms: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 mod body;
 mod error;
 mod extract;
+mod idempotency;
 mod layers;
 mod openapi;
 mod routes;
@@ -11,8 +12,9 @@ mod socket;
 mod state;
 
 pub use error::Problem;
+pub use idempotency::RequestsUnderWay;
 pub use openapi::openapi_json;
-pub use state::{App, Readiness};
+pub use state::{App, LetterDecoder, Readiness};
 
 use std::sync::Arc;
 

@@ -29,6 +29,7 @@ use super::{error::Problem, routes, schema, state::App};
         (name = "graph", description = "Who follows whom"),
         (name = "deliveries", description = "What came of each attempt"),
         (name = "dead letters", description = "What could not become an event"),
+        (name = "kafka", description = "How far Kafka was read"),
         (name = "stream", description = "Live notifications"),
         (name = "node", description = "How the node is doing"),
     ),

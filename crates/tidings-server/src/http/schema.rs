@@ -155,12 +155,19 @@ pub struct InboxCounters {
     pub last_seq: u64,
     /// Up to here a live session acknowledged everything.
     pub acked_seq: u64,
+    /// Everything up to here was too old and is gone; 0 while the inbox is whole.
+    pub forgotten_seq: u64,
 }
 
 impl From<InboxState> for InboxCounters {
     fn from(state: InboxState) -> Self {
-        let InboxState { last_seq, acked_seq, unread } = state;
-        Self { unread, last_seq: last_seq.0, acked_seq: acked_seq.0 }
+        let InboxState { last_seq, acked_seq, unread, forgotten_seq } = state;
+        Self {
+            unread,
+            last_seq: last_seq.0,
+            acked_seq: acked_seq.0,
+            forgotten_seq: forgotten_seq.0,
+        }
     }
 }
 

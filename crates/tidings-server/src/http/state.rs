@@ -11,12 +11,18 @@ use std::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tidings_core::{
     clock::Clock,
-    ports::{DeadLetterStore, DeliveryStore, DeviceStore, NotificationStore, SocialGraphStore},
+    dead_letter::NewDeadLetter,
+    event::{EventError, IncomingEvent},
+    ports::{
+        AnswerStore, CheckpointStore, DeadLetterStore, DeliveryStore, DeviceStore,
+        NotificationStore, SocialGraphStore,
+    },
 };
 use tidings_delivery::realtime::{ConnectionPool, WebSocketHandler};
 use tidings_ingest::Intake;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::idempotency::RequestsUnderWay;
 use crate::auth::Authenticator;
 
 /// Whether the node takes work.
@@ -38,6 +44,10 @@ impl Readiness {
     }
 }
 
+/// Reads a dead letter in the format that its source has.
+pub type LetterDecoder =
+    Arc<dyn Fn(&NewDeadLetter) -> Result<IncomingEvent, EventError> + Send + Sync>;
+
 /// What the routes work with.
 pub struct App {
     /// Takes events.
@@ -48,8 +58,18 @@ pub struct App {
     pub devices: Arc<dyn DeviceStore>,
     /// The delivery log.
     pub deliveries: Arc<dyn DeliveryStore>,
-    /// Events that were refused in a batch.
+    /// What could not become notifications.
     pub dead_letters: Arc<dyn DeadLetterStore>,
+    /// Reads a dead letter as the event that it may be by now.
+    pub letter_decoder: LetterDecoder,
+    /// Answers that are given again.
+    pub answers: Arc<dyn AnswerStore>,
+    /// Requests with an idempotency key that are being answered.
+    pub requests: RequestsUnderWay,
+    /// How far Kafka was read.
+    pub checkpoints: Arc<dyn CheckpointStore>,
+    /// The consumer group.
+    pub kafka_group: Arc<str>,
     /// Who follows whom.
     pub graph: Arc<dyn SocialGraphStore>,
     /// Live sessions of this node.

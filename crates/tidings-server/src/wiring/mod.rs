@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use tidings_core::{
     batch::BatchLimits,
     clock::{Clock, SystemClock},
+    event::IncomingEvent,
     ports::{LiveNotifications, NotificationStore, Presence},
     route::RoutingPolicy,
 };
@@ -27,8 +28,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{push::Push, stores::Stores};
 use crate::{
     auth::Authenticator,
-    config::{Config, IntakeSection, RealtimeSection, RoutingSection},
-    http::{self, App, Readiness},
+    config::{Config, IntakeSection, KafkaSection, RealtimeSection, RoutingSection},
+    http::{self, App, LetterDecoder, Readiness, RequestsUnderWay},
     supervisor::{Supervisor, SupervisorError},
     telemetry,
 };
@@ -58,6 +59,7 @@ impl Node {
         })?;
         let address = listener.local_addr()?;
         let stores = Stores::open(&config.store).await?;
+        let store = stores.store();
 
         let realtime = &config.realtime;
         let pool = Arc::new(ConnectionPool::new(
@@ -65,7 +67,7 @@ impl Node {
             realtime.sessions_per_user_max,
             realtime.mailbox_frames,
         ));
-        let (acks, ack_log) = AckFlusher::new(stores.notifications());
+        let (acks, ack_log) = AckFlusher::new(Arc::clone(&store) as _);
         let sessions = session_handler(realtime, &pool, &stores, ack_log, &auth, &clock);
         let push = Push::new(&config.push, &stores, &clock)?;
         let (pipeline, intake) = intake(&config, &stores, &pool, &push, &clock);
@@ -75,10 +77,15 @@ impl Node {
         let stop_sessions = CancellationToken::new();
         let app = Arc::new(App {
             intake,
-            notifications: stores.notifications(),
-            devices: stores.devices(),
-            deliveries: stores.deliveries(),
-            dead_letters: stores.dead_letters(),
+            notifications: Arc::clone(&store) as _,
+            devices: Arc::clone(&store) as _,
+            deliveries: Arc::clone(&store) as _,
+            dead_letters: Arc::clone(&store) as _,
+            letter_decoder: letter_decoder(&config.kafka, &clock),
+            answers: Arc::clone(&store) as _,
+            requests: RequestsUnderWay::default(),
+            checkpoints: Arc::clone(&store) as _,
+            kafka_group: config.kafka.group.as_str().into(),
             graph: stores.graph(),
             pool,
             sessions,
@@ -152,7 +159,7 @@ fn session_handler(
         drain_retry: Duration::from_millis(section.drain_retry_ms),
     };
     let authenticator = Arc::new(Tokens(Arc::clone(auth)));
-    let store: Arc<dyn NotificationStore> = stores.notifications();
+    let store: Arc<dyn NotificationStore> = stores.store();
     let clock = Arc::clone(clock);
     let pool = Arc::clone(pool);
     Arc::new(WebSocketHandler::new(config, pool, store, acks, authenticator, clock))
@@ -169,16 +176,19 @@ fn intake(
     let presence: Arc<dyn Presence> = Arc::clone(pool) as _;
     let (pipeline, handle) = Pipeline::new(
         pipeline_config(&config.intake),
-        stores.notifications(),
+        stores.store(),
         live,
         push.waker(),
         Arc::clone(clock),
     );
-    let planning = IntakeConfig {
-        routing: routing_policy(&config.routing),
-        fanout_page: config.intake.fanout_page,
-    };
+    let planning =
+        IntakeConfig { routing: routing_policy(&config.routing), fanout_page: config.fan_out.page };
     (pipeline, Intake::new(planning, handle, stores.graph(), presence, Arc::clone(clock)))
+}
+
+fn letter_decoder(section: &KafkaSection, clock: &Arc<dyn Clock>) -> LetterDecoder {
+    let clock = Arc::clone(clock);
+    Arc::new(move |letter| IncomingEvent::from_json(&letter.payload, clock.now()))
 }
 
 fn pipeline_config(section: &IntakeSection) -> PipelineConfig {

@@ -46,7 +46,7 @@ impl Push {
             ..DispatcherConfig::default()
         };
         let (dispatcher, handle) =
-            PushDispatcher::new(config, stores.deliveries(), providers, Arc::clone(clock));
+            PushDispatcher::new(config, stores.store(), providers, Arc::clone(clock));
         Ok(Self { dispatcher, handle })
     }
 

@@ -1,23 +1,29 @@
-//! What could not become an event.
+//! What could not become notifications.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
+    body::Body,
     extract::{Path, State},
     http::StatusCode,
+    response::Response,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use tidings_core::{
     clock::Timestamp,
-    ports::{DeadLetter, DeadLetterId},
+    dead_letter::{DeadLetter, DeadLetterId, NewDeadLetter, Origin},
+    event::{EventError, IncomingEvent},
 };
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::events::EventsAnswer;
 use crate::{
     auth::{Caller, Scope},
     http::{
+        body,
         error::Problem,
         extract::{PageParams, Params},
         state::App,
@@ -25,30 +31,88 @@ use crate::{
 };
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(remove))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show, remove)).routes(routes!(replay))
 }
 
-/// An input that could not become an event.
+/// An input that could not become notifications.
 #[derive(Debug, Serialize, ToSchema)]
 struct DeadLetterAnswer {
     /// Its number.
     id: u64,
-    /// Where it came from.
-    origin: String,
-    /// Why it was refused.
+    /// `http` or `kafka`.
+    origin: &'static str,
+    /// What could not be done with it: `decode`, `plan` or `store`.
+    stage: &'static str,
+    /// Why.
     reason: String,
-    /// The input, with what is not UTF-8 replaced, and cut to 64 KiB.
+    /// The record, if it was one.
+    #[serde(flatten)]
+    record: Option<RecordAnswer>,
+    /// The input, with what is not UTF-8 replaced, and cut to `kafka.dead_letter_payload_bytes`.
     payload: String,
+    /// The kept input, if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+    /// How long the input was.
+    payload_bytes: u64,
     /// When it came.
     #[schema(value_type = String, format = "date-time")]
     at: Timestamp,
 }
 
+/// Where a record stood in Kafka.
+#[derive(Debug, Serialize, ToSchema)]
+struct RecordAnswer {
+    /// The topic.
+    topic: String,
+    /// The partition's number.
+    partition: i32,
+    /// The record's offset.
+    offset: i64,
+    /// The record's key, with what is not UTF-8 replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// The record's headers, in their order.
+    headers: Vec<HeaderAnswer>,
+}
+
+/// A header of a record.
+#[derive(Debug, Serialize, ToSchema)]
+struct HeaderAnswer {
+    /// Its name.
+    name: String,
+    /// Its value, with what is not UTF-8 replaced; null if it has none.
+    value: Option<String>,
+}
+
 impl From<DeadLetter> for DeadLetterAnswer {
     fn from(DeadLetter { id, letter }: DeadLetter) -> Self {
-        let payload = String::from_utf8_lossy(&letter.payload).into_owned();
-        Self { id: id.0, origin: letter.origin, reason: letter.reason, payload, at: letter.at }
+        let origin = letter.origin.as_str();
+        let stage = letter.stage.as_str();
+        let NewDeadLetter { reason, payload, payload_bytes, at, .. } = letter;
+        let readable = std::str::from_utf8(&payload).is_ok();
+        let payload_base64 = (!readable).then(|| STANDARD.encode(&payload));
+        let payload = lossy(&payload);
+        let record = match letter.origin {
+            Origin::Http => None,
+            Origin::Kafka(record) => Some(RecordAnswer {
+                topic: record.topic,
+                partition: record.partition,
+                offset: record.offset,
+                key: record.key.as_deref().map(lossy),
+                headers: record
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| HeaderAnswer { name, value: value.as_deref().map(lossy) })
+                    .collect(),
+            }),
+        };
+        Self { id: id.0, origin, stage, reason, record, payload, payload_base64, payload_bytes, at }
     }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A part of the dead letters, newest first.
@@ -59,6 +123,8 @@ struct DeadLetterPage {
     /// Where to go on; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// How many letters there are in all.
+    total: u64,
 }
 
 /// Dead letters, newest first.
@@ -79,8 +145,79 @@ async fn list(
     let limit = page.limit()?;
     let before = page.number()?.map(DeadLetterId);
     let letters = app.dead_letters.list_dead_letters(before, limit).await?;
+    let total = app.dead_letters.count_dead_letters().await?;
     let next = letters.last().filter(|_| letters.len() == limit).map(|last| last.id.0.to_string());
-    Ok(Json(DeadLetterPage { items: letters.into_iter().map(Into::into).collect(), next }))
+    Ok(Json(DeadLetterPage { items: letters.into_iter().map(Into::into).collect(), next, total }))
+}
+
+/// One dead letter.
+#[utoipa::path(
+    get, path = "/v1/dead-letters/{id}", tag = "dead letters",
+    params(("id" = u64, Path, description = "The letter's number")),
+    responses(
+        (status = 200, body = DeadLetterAnswer), (status = 404, body = Problem),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+    ),
+)]
+async fn show(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<DeadLetterAnswer>, Problem> {
+    caller.server(Scope::DeadLettersRead)?;
+    Ok(Json(load(&app, &id).await?.into()))
+}
+
+/// Take a dead letter in again.
+///
+/// As it is, which helps once what refused it has changed; or, with a body, as the event in the body.
+/// When its notifications are durable the letter is removed. Nobody is told twice.
+#[utoipa::path(
+    post, path = "/v1/dead-letters/{id}/replay", tag = "dead letters",
+    params(("id" = u64, Path, description = "The letter's number")),
+    request_body(content = Option<String>, description = "An event instead of the letter's own."),
+    responses(
+        (status = 200, description = "Stored; the letter is gone", body = EventsAnswer),
+        (status = 404, body = Problem),
+        (status = 409, description = "The letter was cut: send the event in the body", body = Problem),
+        (status = 422, description = "It is still no event", body = Problem),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 503, description = "Not stored; try again after Retry-After", body = Problem),
+    ),
+)]
+async fn replay(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
+    caller.server(Scope::DeadLettersWrite)?;
+    let DeadLetter { id, letter } = load(&app, &id).await?;
+    let json = body::read(body, app.body_limit_bytes).await?;
+    let event = if json.is_empty() {
+        decode_letter(&app, &letter)?
+    } else {
+        IncomingEvent::from_json(&json, app.clock.now())?
+    };
+    let mut answer = EventsAnswer::default();
+    for outcome in app.intake.accept(std::slice::from_ref(&event)).await {
+        answer.add_outcome(0, &event, &Ok(outcome?));
+    }
+    // If this fails, or the node does, the letter is replayed once more, and tells nobody twice.
+    app.dead_letters.remove_dead_letter(id).await?;
+    Ok(answer.into_response(StatusCode::OK))
+}
+
+fn decode_letter(app: &App, letter: &NewDeadLetter) -> Result<IncomingEvent, Problem> {
+    if letter.is_cut() {
+        let detail = "the letter keeps only the beginning of its input; send the event in the body";
+        return Err(Problem::new(StatusCode::CONFLICT, "letter-cut", "Letter cut", detail));
+    }
+    (app.letter_decoder)(letter).map_err(|error: EventError| {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let detail = error.to_string();
+        Problem::new(status, "invalid-event", "The event is not valid", detail).at(error.field())
+    })
 }
 
 /// Remove a dead letter; fine if there is none.
@@ -98,7 +235,16 @@ async fn remove(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     caller.server(Scope::DeadLettersWrite)?;
-    let id = id.parse().map_err(|_| Problem::bad_input("id", "is not a dead letter's number"))?;
-    app.dead_letters.remove_dead_letter(DeadLetterId(id)).await?;
+    app.dead_letters.remove_dead_letter(number(&id)?).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn number(text: &str) -> Result<DeadLetterId, Problem> {
+    let id = text.parse().map_err(|_| Problem::bad_input("id", "is not a dead letter's number"))?;
+    Ok(DeadLetterId(id))
+}
+
+async fn load(app: &App, id: &str) -> Result<DeadLetter, Problem> {
+    let letter = app.dead_letters.find_dead_letter(number(id)?).await?;
+    letter.ok_or_else(|| Problem::not_found("dead letter"))
 }

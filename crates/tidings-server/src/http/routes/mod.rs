@@ -8,6 +8,7 @@ mod graph;
 mod graph_import;
 mod inbox;
 mod node;
+mod offsets;
 mod relations;
 mod stream;
 
@@ -28,6 +29,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(relations::router())
         .merge(deliveries::router())
         .merge(dead_letters::router())
+        .merge(offsets::router())
         .merge(stream::router())
         .merge(node::router())
 }

@@ -1,0 +1,142 @@
+//! Forgets what is too old, a little at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use tidings_core::{
+    clock::{Clock, Timestamp},
+    error_chain::ErrorChain,
+    ports::{Cutoffs, RetentionStore},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::RetentionSection;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// After everything was looked at, and after a failure.
+const REST: Duration = Duration::from_secs(600);
+
+/// The task that keeps a store from growing for ever.
+pub struct Retention {
+    store: Arc<dyn RetentionStore>,
+    clock: Arc<dyn Clock>,
+    section: RetentionSection,
+}
+
+impl Retention {
+    /// Forgets in `store` what `section` says.
+    pub fn new(
+        store: Arc<dyn RetentionStore>,
+        clock: Arc<dyn Clock>,
+        section: RetentionSection,
+    ) -> Self {
+        Self { store, clock, section }
+    }
+
+    /// Forgets until `stop`. A step that is cut off is made again later.
+    pub async fn run(self, stop: CancellationToken) {
+        describe_metrics();
+        loop {
+            let rest = self.step().await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    /// Makes one step and says how long to rest.
+    async fn step(&self) -> Duration {
+        let cutoffs = cutoffs(&self.section, self.clock.now());
+        match self.store.forget(cutoffs, self.section.step_rows).await {
+            Ok(forgotten) => {
+                for (what, count) in [
+                    ("notifications", forgotten.notifications),
+                    ("events", forgotten.events),
+                    ("deliveries", forgotten.deliveries),
+                ] {
+                    metrics::counter!("tidings_forgotten_rows_total", "what" => what)
+                        .increment(count);
+                }
+                if forgotten.complete { REST } else { Duration::from_millis(self.section.pause_ms) }
+            }
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "nothing could be forgotten");
+                REST
+            }
+        }
+    }
+}
+
+fn cutoffs(section: &RetentionSection, now: Timestamp) -> Cutoffs {
+    let before = |days: u32| Some(now.before(DAY * days)).filter(|_| days > 0);
+    Cutoffs {
+        notifications: before(section.notifications_days),
+        expired: before(section.expired_days),
+        deliveries: before(section.deliveries_days),
+        answers: Some(now.before(HOUR * section.answers_hours)),
+    }
+}
+
+fn describe_metrics() {
+    metrics::describe_counter!(
+        "tidings_forgotten_rows_total",
+        "Rows that retention has removed, by what they were"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use tidings_core::{
+        clock::ManualClock,
+        ports::{Forgotten, StoreError},
+    };
+
+    use super::*;
+
+    /// Says what it was told to forget, and is done after three steps.
+    #[derive(Default)]
+    struct Steps(Mutex<Vec<(Cutoffs, usize)>>);
+
+    #[async_trait]
+    impl RetentionStore for Steps {
+        async fn forget(&self, cutoffs: Cutoffs, limit: usize) -> Result<Forgotten, StoreError> {
+            let mut steps = self.0.lock().unwrap();
+            steps.push((cutoffs, limit));
+            Ok(Forgotten { complete: steps.len().is_multiple_of(3), ..Forgotten::default() })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_follow_each_other_until_all_is_done_and_zero_days_keep_all() {
+        let store = Arc::new(Steps::default());
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        let section = RetentionSection {
+            notifications_days: 2,
+            expired_days: 0,
+            deliveries_days: 1,
+            answers_hours: 3,
+            step_rows: 7,
+            pause_ms: 50,
+        };
+        let clock = Arc::new(ManualClock::new(now));
+        let retention = Retention::new(Arc::clone(&store) as _, clock, section);
+        let stop = CancellationToken::new();
+        let all_but_the_last_rest = REST + Duration::from_millis(230);
+        tokio::select! {
+            () = retention.run(stop.clone()) => {}
+            () = tokio::time::sleep(all_but_the_last_rest) => {}
+        }
+        let steps = store.0.lock().unwrap();
+        let cutoffs = Cutoffs {
+            notifications: Some(now.before(DAY * 2)),
+            expired: None,
+            deliveries: Some(now.before(DAY)),
+            answers: Some(now.before(HOUR * 3)),
+        };
+        assert_eq!(*steps, vec![(cutoffs, 7); 6]);
+    }
+}
