@@ -59,12 +59,12 @@ fn moving(ids: &[&str], advances: &[Advance]) -> NotificationBatch {
 }
 
 async fn append(store: &dyn Store, batch: NotificationBatch) -> Vec<AppendedEvent> {
-    store.append(batch, at(0)).await.expect("append")
+    store.append(batch.into(), at(0)).await.expect("append")
 }
 
 /// Appends what has to be fenced, and returns what is named.
 async fn fenced(store: &dyn Store, batch: NotificationBatch) -> Vec<Claim> {
-    match store.append(batch, at(0)).await {
+    match store.append(batch.into(), at(0)).await {
         Err(StoreError::Fenced { claims }) => claims,
         other => panic!("not fenced: {other:?}"),
     }

@@ -27,7 +27,7 @@ fn fanning(id: &str, recipients: &[&UserId], from: &str) -> PlannedEvent {
 }
 
 pub(super) async fn begin(store: &dyn Store, id: &str, now: Timestamp) -> AppendedEvent {
-    let appended = store.append(batch(vec![fanning(id, &[], "start")]), now).await;
+    let appended = store.append(batch(vec![fanning(id, &[], "start")]).into(), now).await;
     appended.expect("append").remove(0)
 }
 
@@ -62,11 +62,11 @@ fn stepping(fan_out: &FanOut, follower: &str, step: FanOutStep) -> NotificationB
 }
 
 async fn append(store: &dyn Store, batch: NotificationBatch) -> Vec<AppendedEvent> {
-    store.append(batch, at(0)).await.expect("append")
+    store.append(batch.into(), at(0)).await.expect("append")
 }
 
 async fn assert_fenced(store: &dyn Store, batch: NotificationBatch, id: FanOutId) {
-    match store.append(batch, at(0)).await {
+    match store.append(batch.into(), at(0)).await {
         Err(StoreError::Fenced { claims }) => assert_eq!(claims, [Claim::FanOut(id)]),
         other => panic!("not fenced: {other:?}"),
     }

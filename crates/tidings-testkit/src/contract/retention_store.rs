@@ -26,7 +26,7 @@ async fn tell(store: &dyn Store, user: &UserId, id: &str, now: Timestamp) -> Vec
 }
 
 async fn append(store: &dyn Store, planned: PlannedEvent, now: Timestamp) -> Vec<NotificationId> {
-    let appended = store.append(batch(vec![planned]), now).await.expect("append");
+    let appended = store.append(batch(vec![planned]).into(), now).await.expect("append");
     appended[0].stored.iter().map(|it| it.id).collect()
 }
 
@@ -161,7 +161,7 @@ pub async fn an_event_goes_with_its_last_notification(store: &dyn Store) {
     assert_eq!(removed(forget(store, told_before(at(50)), 10).await), (1, 1, 0));
     let listed = read_all(store, &ben).await;
     assert_eq!(event_ids(&listed), ["keeps", "shared"]);
-    let appended = store.append(batch(vec![plan(&event("shared"), [&ben, &cat])]), at(60)).await;
+    let appended = store.append(batch(vec![plan(&event("shared"), [&ben, &cat])]).into(), at(60)).await;
     let appended = appended.expect("append");
     assert_eq!((appended[0].stored.len(), appended[0].duplicates), (1, 1));
     assert_eq!(forget(store, told_before(at(101)), 10).await.notifications, 3);
@@ -169,7 +169,7 @@ pub async fn an_event_goes_with_its_last_notification(store: &dyn Store) {
         assert!(read_all(store, user).await.is_empty());
     }
     forget(store, told_before(at(101)), 10).await;
-    let appended = store.append(batch(vec![plan(&event("shared"), [&ann])]), at(200)).await;
+    let appended = store.append(batch(vec![plan(&event("shared"), [&ann])]).into(), at(200)).await;
     assert_eq!(appended.expect("append")[0].stored.len(), 1);
 }
 

@@ -82,7 +82,7 @@ pub(super) async fn append(
     planned: Vec<PlannedEvent>,
 ) -> Vec<AppendedEvent> {
     let events = planned.len();
-    let appended = store.append(batch(planned), at(0)).await.expect("append");
+    let appended = store.append(batch(planned).into(), at(0)).await.expect("append");
     assert_eq!(appended.len(), events, "an answer for each event");
     appended
 }

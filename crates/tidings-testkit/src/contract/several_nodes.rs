@@ -40,7 +40,7 @@ fn shuffled(task: usize, round: usize) -> Vec<UserId> {
 }
 
 async fn append(store: &dyn Store, batch: NotificationBatch) -> Vec<AppendedEvent> {
-    store.append(batch, at(0)).await.expect("append")
+    store.append(batch.into(), at(0)).await.expect("append")
 }
 
 /// Nodes that append to the same inboxes at once number each of them without holes or repeats, tell
@@ -191,7 +191,7 @@ pub async fn nodes_claim_one_partition(stores: &[Arc<dyn Store>]) {
             let planned = vec![plan(&event(&format!("epoch-{}", epoch.0)), [&user("ann")])];
             let mut batch = batch(planned);
             batch.advance(Advance { partition, epoch, from: next_offset, to: 10 }, at(0));
-            match store.append(batch, at(0)).await {
+            match store.append(batch.into(), at(0)).await {
                 Ok(_) => Some(epoch.0),
                 Err(StoreError::Fenced { .. }) => None,
                 Err(error) => panic!("{error}"),
@@ -223,7 +223,7 @@ async fn consume(store: &dyn Store, id: &PartitionId, steps: usize) {
         let mut batch = batch(planned.collect());
         let partition = id.clone();
         batch.advance(Advance { partition, epoch: claimed.epoch, from, to }, at(0));
-        match store.append(batch, at(0)).await {
+        match store.append(batch.into(), at(0)).await {
             Ok(appended) => {
                 let stored: usize = appended.iter().map(|it| it.stored.len()).sum();
                 let rows = usize::try_from(to - next).expect("a small number");

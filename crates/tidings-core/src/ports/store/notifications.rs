@@ -1,5 +1,7 @@
 //! Notifications and inboxes.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::{
@@ -29,6 +31,7 @@ pub trait NotificationStore: Send + Sync + 'static {
     /// advance starts, or where it ends (then an earlier try was committed without our knowing).
     /// A fan-out step holds likewise. If any does not, nothing of the batch is committed.
     ///
+    /// The batch is shared, so that a caller whose batch was not stored still has it.
     /// When this returns, all of it survives `kill -9` and power loss.
     ///
     /// # Errors
@@ -38,7 +41,7 @@ pub trait NotificationStore: Send + Sync + 'static {
     /// [`StoreError::Unavailable`] if nothing was committed, or nobody knows: appending again is safe.
     async fn append(
         &self,
-        batch: NotificationBatch,
+        batch: Arc<NotificationBatch>,
         now: Timestamp,
     ) -> Result<Vec<AppendedEvent>, StoreError>;
 

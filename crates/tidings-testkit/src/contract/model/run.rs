@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
             let new = self.model.append(*event, &title, recipients, self.now);
             expected.push((new, recipients.len() - new, self.model.titles[event].clone()));
         }
-        let appended = self.store.append(batch(events), at(self.now)).await.expect("append");
+        let appended = self.store.append(batch(events).into(), at(self.now)).await.expect("append");
         for stored in appended.iter().flat_map(|it| &it.stored) {
             let number = (0..USERS).find(|number| self.user(*number) == stored.user);
             let number = number.ok_or("an append answered for a stranger")?;

@@ -92,7 +92,7 @@ pub async fn events_without_recipients_are_stored(store: &dyn NotificationStore)
     assert_eq!((appended[0].stored.len(), appended[0].duplicates), (0, 0));
     append(store, vec![plan(&titled("e1", "second"), [&ann])]).await;
     assert_eq!(read_all(store, &ann).await[0].event.title, "first");
-    let nothing = store.append(batch(vec![]), at(0)).await.expect("an empty batch");
+    let nothing = store.append(batch(vec![]).into(), at(0)).await.expect("an empty batch");
     assert!(nothing.is_empty());
 }
 
