@@ -1,6 +1,6 @@
 //! Notifications gathered for one transaction.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use crate::{
     checkpoint::Advance,
@@ -53,6 +53,14 @@ pub struct BatchLimits {
     pub max_bytes: usize,
     /// How long the oldest event may wait in an open batch.
     pub max_age: Duration,
+}
+
+impl BatchLimits {
+    /// The widest limits that a store allows.
+    #[must_use]
+    pub fn unlimited(self) -> Self {
+        Self { max_rows: MAX_BATCH_ROWS, max_bytes: usize::MAX, ..self }
+    }
 }
 
 /// Notifications gathered for one transaction, by size or by age, and what has to happen with them
@@ -170,6 +178,12 @@ impl NotificationBatch {
         Ok(())
     }
 
+    /// When the first of it was added; `None` while it is empty.
+    #[must_use]
+    pub fn opened_at(&self) -> Option<Timestamp> {
+        self.opened_at
+    }
+
     /// When the batch has to be stored at the latest; `None` while it is empty.
     #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {
@@ -224,12 +238,38 @@ impl NotificationBatch {
         &self.fan_out_steps
     }
 
-    /// Whether it moves on anything of `claims`.
+    /// A batch of these parts of this one, however large, in their order.
     #[must_use]
-    pub fn has_any_claim(&self, claims: &[Claim]) -> bool {
+    pub fn part(&self, part: &BatchPart) -> Self {
+        let BatchPart { events, dead_letters, fan_out_steps, advances } = part;
+        Self {
+            limits: self.limits,
+            events: self.events[events.clone()].to_vec(),
+            dead_letters: self.dead_letters[dead_letters.clone()].to_vec(),
+            advances: advances.clone(),
+            fan_out_steps: self.fan_out_steps[fan_out_steps.clone()].to_vec(),
+            rows: 0,
+            bytes: 0,
+            opened_at: self.opened_at,
+        }
+        .counted()
+    }
+
+    fn counted(mut self) -> Self {
+        self.rows = self.events.iter().map(|it| it.recipients.len()).sum::<usize>()
+            + self.dead_letters.len();
+        self.bytes = self.events.iter().map(PlannedEvent::size_bytes).sum::<usize>()
+            + self.dead_letters.iter().map(NewDeadLetter::size_bytes).sum::<usize>();
+        self
+    }
+
+    /// Whether `part` moves on anything of `claims`.
+    #[must_use]
+    pub fn part_has_any_claim(&self, part: &BatchPart, claims: &[Claim]) -> bool {
+        let steps = &self.fan_out_steps[part.fan_out_steps.clone()];
         claims.iter().any(|claim| match claim {
-            Claim::Partition(id) => self.advances.iter().any(|it| it.partition == *id),
-            Claim::FanOut(id) => self.fan_out_steps.iter().any(|it| it.id == *id),
+            Claim::Partition(id) => part.advances.iter().any(|it| it.partition == *id),
+            Claim::FanOut(id) => steps.iter().any(|it| it.id == *id),
         })
     }
 
@@ -237,6 +277,33 @@ impl NotificationBatch {
     #[must_use]
     pub fn limits(&self) -> BatchLimits {
         self.limits
+    }
+}
+
+/// A part of a batch: what one of those who share it has brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPart {
+    /// Which of its events.
+    pub events: Range<usize>,
+    /// Which of its dead letters.
+    pub dead_letters: Range<usize>,
+    /// Which of its fan-out steps.
+    pub fan_out_steps: Range<usize>,
+    /// The positions that move with the part.
+    pub advances: Vec<Advance>,
+}
+
+impl BatchPart {
+    /// What `added` becomes a part as, when it is appended to `batch`.
+    #[must_use]
+    pub fn of_appended(batch: &NotificationBatch, added: &NotificationBatch) -> Self {
+        let after = |start: usize, count: usize| start..start + count;
+        Self {
+            events: after(batch.events.len(), added.events.len()),
+            dead_letters: after(batch.dead_letters.len(), added.dead_letters.len()),
+            fan_out_steps: after(batch.fan_out_steps.len(), added.fan_out_steps.len()),
+            advances: added.advances.clone(),
+        }
     }
 }
 
@@ -347,14 +414,16 @@ mod tests {
         other.advance(advance(0, Some(5), 9), now);
         // Does not follow: the store will say that it is fenced.
         other.advance(advance(1, Some(9), 10), now);
+        let part = BatchPart::of_appended(&batch, &other);
         batch.try_append(other).unwrap();
         let expected = [advance(0, None, 9), advance(1, Some(7), 8), advance(1, Some(9), 10)];
         assert_eq!(batch.advances(), expected);
         assert!(!batch.is_empty());
-        assert!(batch.has_any_claim(&[Claim::Partition(partition(1))]));
-        assert!(
-            !batch.has_any_claim(&[Claim::Partition(partition(2)), Claim::FanOut(FanOutId(1))])
-        );
+        // The part is as it came, although it is merged.
+        assert_eq!(batch.part(&part).advances(), [advance(0, Some(5), 9), advance(1, Some(9), 10)]);
+        assert!(batch.part_has_any_claim(&part, &[Claim::Partition(partition(1))]));
+        let others = [Claim::Partition(partition(2)), Claim::FanOut(FanOutId(1))];
+        assert!(!batch.part_has_any_claim(&part, &others));
     }
 
     #[test]

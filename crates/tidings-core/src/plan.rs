@@ -1,6 +1,6 @@
 //! From an event and the people it concerns to the rows of a batch.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     batch::{PlannedEvent, Recipient},
@@ -10,10 +10,10 @@ use crate::{
     route::{self, RoutingPolicy},
 };
 
-/// Plans `event` for `users`, one row each, with the time at which a push falls due.
+/// Plans `event` for `users`, each of whom occurs once, with the time at which a push falls due. The
+/// order of `users` is kept.
 ///
-/// `is_online` says whether a live session of the user is open now. A user that occurs twice counts
-/// once. The order of `users` is kept.
+/// `is_online` says whether a live session of the user is open now.
 #[must_use]
 pub fn plan_event(
     event: &Arc<Event>,
@@ -22,14 +22,10 @@ pub fn plan_event(
     policy: &RoutingPolicy,
     now: Timestamp,
 ) -> PlannedEvent {
-    let mut seen = HashSet::new();
-    let mut recipients = Vec::new();
+    let users = users.into_iter();
+    let mut recipients = Vec::with_capacity(users.size_hint().1.unwrap_or(1));
     for user in users {
-        if seen.contains(&user) {
-            continue;
-        }
         let push_at = route::first_push_at(event, is_online(&user), policy, now);
-        seen.insert(user.clone());
         recipients.push(Recipient { user, push_at });
     }
     PlannedEvent { event: Arc::clone(event), recipients, fan_out: None }
@@ -41,13 +37,13 @@ mod tests {
     use crate::event::IncomingEvent;
 
     #[test]
-    fn every_user_is_planned_once_and_the_absent_are_pushed_to_at_once() {
+    fn the_absent_are_pushed_to_at_once_and_the_others_if_they_do_not_look() {
         let now = Timestamp::from_millis(1_000_000);
         let json = br#"{"id":"e","source":"s","type":"t","audience":{"users":["x"]}}"#;
         let event = IncomingEvent::from_json(json, now).unwrap().event;
         let [ann, ben] = ["ann", "ben"].map(|id| UserId::new(id).unwrap());
         let policy = RoutingPolicy::default();
-        let users = [ann.clone(), ben.clone(), ann.clone()];
+        let users = [ann.clone(), ben.clone()];
         let planned = plan_event(&event, users, |user| *user == ann, &policy, now);
         let expected = [
             Recipient { user: ann, push_at: Some(now.after(policy.ack_wait)) },

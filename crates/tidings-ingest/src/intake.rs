@@ -1,69 +1,43 @@
-//! What an event source talks to: plans events and waits until their rows are durable.
+//! What requests talk to: plans events and waits until their rows are durable.
 
 use std::sync::Arc;
 
 use tidings_core::{
-    batch::{NotificationBatch, PlannedEvent, Recipient},
+    batch::{NotificationBatch, PlannedEvent},
     clock::Clock,
-    event::{Audience, Event, IncomingEvent},
-    ids::UserId,
-    plan::plan_event,
-    ports::{Presence, SocialGraphStore},
-    route::RoutingPolicy,
+    event::IncomingEvent,
+    ports::StoreError,
 };
 use tokio::sync::oneshot;
 
 use crate::{
     outcome::{Accepted, IntakeError},
-    pipeline::{JobResult, PipelineHandle},
+    pipeline::{JobResult, PipelineHandle, StoreFailing},
+    planner::Planner,
 };
 
-/// How the intake plans.
-#[derive(Debug, Clone)]
-pub struct IntakeConfig {
-    /// When pushes fall due.
-    pub routing: RoutingPolicy,
-    /// Followers that are read and stored at a time.
-    pub fanout_page: usize,
-}
-
-/// Takes events from any source.
+/// Takes events from requests.
 #[derive(Clone)]
 pub struct Intake {
-    config: IntakeConfig,
+    planner: Planner,
     pipeline: PipelineHandle,
-    graph: Arc<dyn SocialGraphStore>,
-    presence: Arc<dyn Presence>,
     clock: Arc<dyn Clock>,
 }
 
 impl Intake {
     /// An intake that feeds `pipeline`.
-    pub fn new(
-        config: IntakeConfig,
-        pipeline: PipelineHandle,
-        graph: Arc<dyn SocialGraphStore>,
-        presence: Arc<dyn Presence>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { config, pipeline, graph, presence, clock }
+    pub fn new(planner: Planner, pipeline: PipelineHandle, clock: Arc<dyn Clock>) -> Self {
+        Self { planner, pipeline, clock }
     }
 
     /// Plans and stores `events`, in their order, and says what became of each, once it is durable.
     ///
-    /// The followers of a user are those at the time of planning; a long list is stored page by page,
-    /// so that memory stays bounded and other events are not held up. If the node dies in between,
-    /// the event was not answered, and sending it again completes it.
+    /// Of a long list of followers the first page is stored with the event, and a durable job that
+    /// tells the others. An event that the store refuses fails alone.
     pub async fn accept(&self, events: &[IncomingEvent]) -> Vec<Result<Accepted, IntakeError>> {
-        let mut packer = Packer::new(self, events.len());
-        for (index, incoming) in events.iter().enumerate() {
-            let planned = match &incoming.audience {
-                Audience::Users(users) => packer.add_users(index, &incoming.event, users).await,
-                Audience::FollowersOf(user) => {
-                    packer.add_followers(index, &incoming.event, user).await
-                }
-            };
-            let Err(error) = planned else { continue };
+        let mut packer = Packer::new(self, events);
+        for index in 0..events.len() {
+            let Err(error) = packer.plan(index).await else { continue };
             if matches!(error, IntakeError::Busy { .. } | IntakeError::Stopping) {
                 // The rest would wait for the same full queue, one after the other.
                 let rest: Vec<_> = (index..events.len()).collect();
@@ -81,15 +55,17 @@ impl Intake {
         self.pipeline.waiting_jobs()
     }
 
-    fn plan(&self, event: &Arc<Event>, users: impl IntoIterator<Item = UserId>) -> PlannedEvent {
-        let is_online = |user: &UserId| self.presence.is_online(user);
-        plan_event(event, users, is_online, &self.config.routing, self.clock.now())
+    /// How the store fails, if the last append did.
+    #[must_use]
+    pub fn store_failing(&self) -> Option<StoreFailing> {
+        self.pipeline.failing()
     }
 }
 
 /// Packs the rows of one caller's events into jobs and collects their answers.
 struct Packer<'a> {
     intake: &'a Intake,
+    events: &'a [IncomingEvent],
     outcomes: Vec<Result<Accepted, IntakeError>>,
     open: NotificationBatch,
     open_indices: Vec<usize>,
@@ -97,69 +73,42 @@ struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    fn new(intake: &'a Intake, events: usize) -> Self {
+    fn new(intake: &'a Intake, events: &'a [IncomingEvent]) -> Self {
         Self {
             intake,
-            outcomes: vec![Ok(Accepted::default()); events],
+            events,
+            outcomes: vec![Ok(Accepted::default()); events.len()],
             open: NotificationBatch::new(intake.pipeline.limits()),
             open_indices: Vec::new(),
             running: Vec::new(),
         }
     }
 
-    async fn add_users(
-        &mut self,
-        index: usize,
-        event: &Arc<Event>,
-        users: &[UserId],
-    ) -> Result<(), IntakeError> {
-        let planned = self.intake.plan(event, users.iter().cloned());
-        self.add(index, event, planned.recipients).await
+    async fn plan(&mut self, index: usize) -> Result<(), IntakeError> {
+        let planned = self.intake.planner.plan(&self.events[index]).await?;
+        self.add(index, planned).await
     }
 
-    async fn add_followers(
-        &mut self,
-        index: usize,
-        event: &Arc<Event>,
-        user: &UserId,
-    ) -> Result<(), IntakeError> {
-        let mut cursor = None;
-        loop {
-            let limit = self.intake.config.fanout_page;
-            let page = self.intake.graph.get_followers(user, cursor.as_ref(), limit).await;
-            let page = page.map_err(|error| IntakeError::Graph(Arc::new(error)))?;
-            let followers = page.items.into_iter().map(|follow| follow.follower);
-            let planned = self.intake.plan(event, followers);
-            self.add(index, event, planned.recipients).await?;
-            cursor = page.next;
-            if cursor.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Adds rows of one event, at most a batch full at a time.
-    async fn add(
-        &mut self,
-        index: usize,
-        event: &Arc<Event>,
-        recipients: Vec<Recipient>,
-    ) -> Result<(), IntakeError> {
+    /// Adds rows of one event, at most a batch full at a time. What the event begins goes with the
+    /// first of them.
+    async fn add(&mut self, index: usize, planned: PlannedEvent) -> Result<(), IntakeError> {
         let max_rows = self.open.limits().max_rows;
-        let mut recipients = recipients.into_iter().peekable();
+        let PlannedEvent { event, mut recipients, mut fan_out } = planned;
         loop {
-            let chunk: Vec<_> = recipients.by_ref().take(max_rows).collect();
-            let planned = PlannedEvent { event: Arc::clone(event), recipients: chunk, fan_out: None };
+            let rest = recipients.split_off(max_rows.min(recipients.len()));
+            let chunk =
+                PlannedEvent { event: Arc::clone(&event), recipients, fan_out: fan_out.take() };
             let now = self.intake.clock.now();
-            if let Err(planned) = self.open.try_add(planned, now) {
+            if let Err(chunk) = self.open.try_add(chunk, now) {
                 self.submit().await?;
-                let fits = self.open.try_add(planned, now);
+                let fits = self.open.try_add(chunk, now);
                 debug_assert!(fits.is_ok(), "an empty batch takes any event of up to max_rows");
             }
             self.open_indices.push(index);
-            if recipients.peek().is_none() {
+            if rest.is_empty() {
                 return Ok(());
             }
+            recipients = rest;
         }
     }
 
@@ -181,17 +130,40 @@ impl<'a> Packer<'a> {
     }
 
     async fn finish(mut self) -> Vec<Result<Accepted, IntakeError>> {
+        let mut refused = self.settle().await;
+        refused.sort_unstable();
+        refused.dedup();
+        for index in refused {
+            self.outcomes[index] = Ok(Accepted::default());
+            if let Err(error) = self.plan(index).await {
+                self.fail_all(&[index], &error);
+                continue;
+            }
+            // One event's rows at a time: whatever is refused now is refused for its own sake.
+            self.settle().await;
+        }
+        self.outcomes
+    }
+
+    /// Waits for all jobs, and returns the events of those that the store refused together with others.
+    async fn settle(&mut self) -> Vec<usize> {
         if !self.open.is_empty() {
             // What did not fit is noted in `outcomes`.
             let _noted = self.submit().await.is_err();
         }
+        let mut refused = Vec::new();
         for (indices, answer) in std::mem::take(&mut self.running) {
             match answer.await.unwrap_or(Err(IntakeError::Stopping)) {
                 Ok(accepted) => self.add_accepted(&indices, &accepted),
-                Err(error) => self.fail_all(&indices, &error),
+                Err(error) => {
+                    if is_refusal(&error) && indices.len() > 1 {
+                        refused.extend_from_slice(&indices);
+                    }
+                    self.fail_all(&indices, &error);
+                }
             }
         }
-        self.outcomes
+        refused
     }
 
     fn add_accepted(&mut self, indices: &[usize], accepted: &[Accepted]) {
@@ -199,6 +171,7 @@ impl<'a> Packer<'a> {
             if let Ok(whole) = &mut self.outcomes[index] {
                 whole.stored += part.stored;
                 whole.duplicates += part.duplicates;
+                whole.fans_out |= part.fans_out;
             }
         }
     }
@@ -208,4 +181,9 @@ impl<'a> Packer<'a> {
             self.outcomes[index] = Err(error.clone());
         }
     }
+}
+
+fn is_refusal(error: &IntakeError) -> bool {
+    matches!(error, IntakeError::Store(cause)
+        if matches!(**cause, StoreError::Refused { .. } | StoreError::Corrupt { .. }))
 }

@@ -1,17 +1,24 @@
 //! Events in: from decoded events to durable notifications.
 //!
-//! [`Intake`] is what an event source talks to: it plans events in the caller's task (so that a slow
-//! graph slows that caller only) and hands the rows to the [`pipeline`], where one task gathers the
-//! rows of all callers into batches and stores them, one transaction at a time. Whoever comes while a
-//! transaction runs shares the next one: small and fast when quiet, large when busy.
+//! An event source asks the [`Planner`] who is told, and hands the rows to the [`pipeline`], where they
+//! are gathered into batches and stored. [`Intake`] does both for requests,
+//! [`kafka::KafkaNotificationConsumer`] for records. A [`FanOutWorker`] tells the followers that did
+//! not fit into the transaction of their event.
 //!
-//! An event is answered after its rows are durable. What was not answered may be sent again: its
-//! identity makes that harmless.
+//! Planning happens in the source's own task, so that a slow graph slows that source only. Whoever
+//! comes while a transaction runs shares the next one: small and fast when quiet, large when busy.
+//! An event is answered, or its position moved, with the transaction that makes its rows durable. What
+//! was not may come again: its identity makes that harmless.
 
+mod fan_out;
 mod intake;
+pub mod kafka;
 pub mod lines;
 mod outcome;
 pub mod pipeline;
+mod planner;
 
-pub use intake::{Intake, IntakeConfig};
+pub use fan_out::{FanOutConfig, FanOutWorker};
+pub use intake::Intake;
 pub use outcome::{Accepted, IntakeError};
+pub use planner::{Planner, PlannerConfig};

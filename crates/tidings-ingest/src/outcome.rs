@@ -11,7 +11,7 @@ pub struct Accepted {
     pub stored: usize,
     /// Recipients who had theirs from an earlier delivery of the same event.
     pub duplicates: usize,
-    /// Whether a fan-out tells more followers, in the background.
+    /// Whether a durable job tells more followers, in the background.
     pub fans_out: bool,
 }
 
@@ -36,10 +36,26 @@ pub enum IntakeError {
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
+    /// Somebody else has taken over what the rows were to move on.
+    #[error("others have taken over")]
+    Fenced(#[source] Arc<StoreError>),
     /// The store did not take the notifications.
     #[error("the notifications were not stored")]
     Store(#[source] Arc<StoreError>),
     /// The graph did not say who follows.
     #[error("the followers could not be read")]
     Graph(#[source] Arc<GraphError>),
+}
+
+impl IntakeError {
+    /// Whether the same event may be accepted later, unchanged.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Busy { .. } | Self::Stopping => true,
+            Self::Fenced(_) => false,
+            Self::Store(cause) => cause.is_transient(),
+            Self::Graph(cause) => cause.is_transient(),
+        }
+    }
 }

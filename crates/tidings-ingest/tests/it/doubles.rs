@@ -2,7 +2,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -10,13 +11,14 @@ use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, StoredNotification},
     clock::Timestamp,
     delivery::Delivery,
+    fan_out::{FanOut, FanOutBacklog, FanOutId},
     follow::{Block, Follow, FollowCounts, Hidden, Mute},
     ids::{InboxNumber, NotificationId, Seq, UserId},
     inbox::{InboxState, Mark, Selection},
     notification::Notification,
     ports::{
-        Cursor, GraphError, LiveNotifications, NotificationStore, Page, Presence, SocialGraphStore,
-        StoreError,
+        Claim, Cursor, FanOutStore, GraphError, LiveNotifications, NotificationStore, Page,
+        Presence, SocialGraphStore, StoreError,
     },
 };
 use tidings_ingest::Intake;
@@ -39,6 +41,13 @@ struct State {
     fault: Fault,
     broadcasts: usize,
     wakes: usize,
+    /// Events that are refused, whatever comes with them.
+    refused: HashSet<String>,
+    /// What others have taken over.
+    taken: Vec<Claim>,
+    /// Users who have turned the actor away.
+    hidden: HashSet<UserId>,
+    fan_outs: Vec<(FanOut, Timestamp, bool)>,
 }
 
 pub(crate) struct Recorder {
@@ -79,6 +88,30 @@ impl Recorder {
         self.state().followers = followers;
     }
 
+    pub(crate) fn refuse(&self, event: &str) {
+        self.state().refused.insert(event.to_owned());
+    }
+
+    pub(crate) fn take_over(&self, claim: Claim) {
+        self.state().taken.push(claim);
+    }
+
+    pub(crate) fn hide(&self, user: &str) {
+        self.state().hidden.insert(UserId::new(user).unwrap());
+    }
+
+    /// Fan-outs that have not ended.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.state().fan_outs.iter().filter(|(_, _, done)| !done).count()
+    }
+
+    /// Ends all leases.
+    pub(crate) fn end_leases(&self) {
+        for (_, leased_until, _) in &mut self.state().fan_outs {
+            *leased_until = Timestamp::from_millis(0);
+        }
+    }
+
     pub(crate) async fn wait_until_holding(&self) {
         self.waiting.subscribe().wait_for(|waiting| *waiting).await.unwrap();
     }
@@ -108,6 +141,44 @@ impl Recorder {
     }
 }
 
+impl State {
+    fn lost_claims(&self, batch: &NotificationBatch) -> Vec<Claim> {
+        let partitions = batch.advances().iter().map(|it| Claim::Partition(it.partition.clone()));
+        let mut lost: Vec<_> = partitions.filter(|claim| self.taken.contains(claim)).collect();
+        let steps = batch.fan_out_steps().iter();
+        lost.extend(
+            steps
+                .filter(|step| self.fan_outs[step.id.0 as usize].0.steps != step.steps)
+                .map(|step| Claim::FanOut(step.id)),
+        );
+        lost
+    }
+}
+
+#[async_trait]
+impl FanOutStore for Recorder {
+    async fn claim_fan_outs(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<FanOut>, StoreError> {
+        let mut claimed = Vec::new();
+        for (fan_out, leased_until, done) in &mut self.state().fan_outs {
+            if !*done && *leased_until <= now && claimed.len() < limit {
+                *leased_until = now.after(lease);
+                claimed.push(fan_out.clone());
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn fan_out_backlog(&self) -> Result<FanOutBacklog, StoreError> {
+        let unfinished = self.unfinished() as u64;
+        Ok(FanOutBacklog { unfinished, oldest: None })
+    }
+}
+
 fn gone<T>() -> Result<T, StoreError> {
     Err(StoreError::Unavailable { op: "append", backend: "double", source: "told to fail".into() })
 }
@@ -116,7 +187,7 @@ fn gone<T>() -> Result<T, StoreError> {
 impl NotificationStore for Recorder {
     async fn append(
         &self,
-        batch: NotificationBatch,
+        batch: Arc<NotificationBatch>,
         now: Timestamp,
     ) -> Result<Vec<AppendedEvent>, StoreError> {
         self.waiting.send_replace(*self.held.borrow());
@@ -125,6 +196,14 @@ impl NotificationStore for Recorder {
         let mut state = self.state();
         if state.fault == Fault::Store {
             return gone();
+        }
+        if batch.events().iter().any(|it| state.refused.contains(it.event.id.as_str())) {
+            let (op, backend, source) = ("append", "double", "told to refuse".into());
+            return Err(StoreError::Refused { op, backend, source });
+        }
+        let claims = state.lost_claims(&batch);
+        if !claims.is_empty() {
+            return Err(StoreError::Fenced { claims });
         }
         let mut rows = Vec::new();
         let mut appended = Vec::new();
@@ -143,7 +222,29 @@ impl NotificationStore for Recorder {
             }
             let duplicates = planned.recipients.len() - stored.len();
             let event = planned.event.clone();
-            appended.push(AppendedEvent { event, created_at: now, stored, duplicates });
+            let fans_out = planned.fan_out.is_some();
+            if let Some(new) = &planned.fan_out {
+                let id = FanOutId(state.fan_outs.len() as u64);
+                let fan_out = FanOut {
+                    id,
+                    event: event.clone(),
+                    followee: new.followee.clone(),
+                    cursor: new.cursor.clone(),
+                    steps: 0,
+                    began_at: now,
+                };
+                state.fan_outs.push((fan_out, Timestamp::from_millis(0), false));
+            }
+            appended.push(AppendedEvent { event, created_at: now, stored, duplicates, fans_out });
+        }
+        for step in batch.fan_out_steps() {
+            let (fan_out, leased_until, done) = &mut state.fan_outs[step.id.0 as usize];
+            fan_out.steps += 1;
+            *leased_until = step.leased_until;
+            match &step.next {
+                Some(next) => fan_out.cursor = next.clone(),
+                None => *done = true,
+            }
         }
         state.batches.push(rows);
         Ok(appended)
@@ -293,8 +394,12 @@ impl SocialGraphStore for Recorder {
         no_graph()
     }
 
-    async fn hidden_from(&self, _: &UserId, _: &[UserId]) -> Result<Hidden, GraphError> {
-        if self.state().fault == Fault::Graph { no_graph() } else { Ok(Hidden::Nobody) }
+    async fn hidden_from(&self, _: &UserId, users: &[UserId]) -> Result<Hidden, GraphError> {
+        let state = self.state();
+        if state.fault == Fault::Graph {
+            return no_graph();
+        }
+        Ok(Hidden::gather(users.iter().map(|user| state.hidden.contains(user)).collect()))
     }
 
     async fn check(&self) -> Result<(), GraphError> {

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
 
 mod doubles;
+mod fan_outs;
+mod kafka;
+mod lanes;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,8 +17,8 @@ use tidings_core::{
     route::RoutingPolicy,
 };
 use tidings_ingest::{
-    Accepted, Intake, IntakeConfig, IntakeError,
-    pipeline::{Pipeline, PipelineConfig},
+    Accepted, Intake, IntakeError, Planner, PlannerConfig,
+    pipeline::{Pipeline, PipelineConfig, PipelineHandle},
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,10 +28,13 @@ const CONFIG: PipelineConfig = PipelineConfig {
     queue_jobs: 100,
     queue_bytes: 1 << 20,
     queue_wait: Duration::from_millis(50),
+    lanes: 1,
 };
 
 struct Running {
     intake: Intake,
+    handle: PipelineHandle,
+    planner: Planner,
     recorder: Arc<Recorder>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -43,12 +49,13 @@ fn start(config: PipelineConfig) -> Running {
     let after_commit = Arc::new(move || wakes.count_wake());
     let (pipeline, handle) =
         Pipeline::new(config, store, recorder.clone(), after_commit, Arc::clone(&clock));
-    let intake_config = IntakeConfig { routing: RoutingPolicy::default(), fanout_page: 7 };
-    let intake = Intake::new(intake_config, handle, graph, recorder.clone(), clock);
+    let planning = PlannerConfig { routing: RoutingPolicy::default(), page: 7 };
+    let planner = Planner::new(planning, graph, recorder.clone(), Arc::clone(&clock));
+    let intake = Intake::new(planner.clone(), handle.clone(), clock);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(pipeline.run(stop.clone()));
-    Running { intake, recorder, tasks, stop }
+    Running { intake, handle, planner, recorder, tasks, stop }
 }
 
 fn event(id: &str, audience: &serde_json::Value) -> IncomingEvent {
@@ -99,16 +106,45 @@ async fn an_audience_larger_than_a_batch_is_stored_in_parts_and_answered_as_one(
 }
 
 #[tokio::test]
-async fn followers_are_read_page_by_page_and_each_is_told_once() {
+async fn an_event_that_the_store_refuses_fails_alone() {
     let running = start(CONFIG);
-    running.recorder.set_followers(23);
-    let outcome =
-        running.intake.accept(&[event("post", &serde_json::json!({"followers_of": "star"}))]).await;
-    assert_eq!(stored(&outcome[0]), 23);
-    let mut told: Vec<_> = running.recorder.batches().concat();
-    told.sort();
-    told.dedup();
-    assert_eq!(told.len(), 23);
+    running.recorder.refuse("bad");
+    let events = ["a", "bad", "b"].map(|id| to_users(id, 2));
+    let outcomes = running.intake.accept(&events).await;
+    assert!(matches!(outcomes[1], Err(IntakeError::Store(_))), "{outcomes:?}");
+    assert_eq!([stored(&outcomes[0]), stored(&outcomes[2])], [2, 2]);
+}
+
+#[tokio::test]
+async fn a_request_that_the_store_refuses_does_not_fail_those_it_shared_a_transaction_with() {
+    let mut running = start(CONFIG);
+    running.recorder.refuse("bad");
+    running.recorder.hold();
+    let mut callers = JoinSet::new();
+    for id in ["first", "bad", "good"] {
+        let intake = running.intake.clone();
+        callers.spawn(async move { (id, intake.accept(&[to_users(id, 1)]).await.remove(0)) });
+    }
+    running.recorder.wait_for_queue(&running.intake, 3).await;
+    running.recorder.release();
+    while let Some(answered) = callers.join_next().await {
+        let (id, outcome) = answered.unwrap();
+        assert_eq!(outcome.is_ok(), id != "bad", "{id}: {outcome:?}");
+    }
+    running.tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn users_who_have_turned_the_actor_away_are_not_told() {
+    let running = start(CONFIG);
+    running.recorder.hide("u1");
+    let audience = serde_json::json!({"users": ["u0", "u1", "u2"]});
+    let mut json = serde_json::json!({"id": "e", "source": "s", "type": "t", "audience": audience});
+    json["actor"] = "star".into();
+    let event = IncomingEvent::from_json(json.to_string().as_bytes(), SystemClock.now()).unwrap();
+    assert_eq!(stored(&running.intake.accept(&[event]).await[0]), 2);
+    let told: Vec<_> = running.recorder.batches().concat();
+    assert_eq!(told.iter().map(|user| user.as_str()).collect::<Vec<_>>(), ["u0", "u2"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,225 @@
+//! How a consumer is doing: for readiness, and for metrics.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rdkafka::Statistics;
+
+use super::partition::{Partition, Status};
+
+/// How a consumer is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KafkaHealth {
+    /// Whether a broker is connected.
+    pub connected: bool,
+    /// The last trouble that the client reported; `None` once all is well again.
+    pub last_error: Option<String>,
+    /// Why the consumer has ended and needs a restart; `None` while it runs.
+    pub fatal: Option<String>,
+    /// The partitions that are assigned to this node, by topic and number.
+    pub partitions: Vec<PartitionHealth>,
+}
+
+impl KafkaHealth {
+    /// Whether nothing needs attention: connected, and no partition waits or is stopped.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let moving = |it: &PartitionHealth| {
+            matches!(it.state, PartitionState::Claiming | PartitionState::Reading)
+        };
+        self.connected && self.fatal.is_none() && self.partitions.iter().all(moving)
+    }
+}
+
+/// How a partition is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionHealth {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+    /// The offset of the first record that has not been stored; `None` before the first was.
+    pub position: Option<i64>,
+    /// The oldest offset that the broker has, as of about a second ago.
+    pub low: Option<i64>,
+    /// The offset after the newest record, as of about a second ago.
+    pub high: Option<i64>,
+    /// Records that are still to be stored.
+    pub lag: Option<u64>,
+    /// Bytes of its records in memory.
+    pub held_bytes: usize,
+    /// Whether fetching is paused because enough is in memory.
+    pub paused: bool,
+    /// What is being done with it.
+    pub state: PartitionState,
+}
+
+/// What is being done with a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PartitionState {
+    /// It is being taken over.
+    Claiming,
+    /// It is read.
+    Reading,
+    /// Something that it needs is out of reach; it is tried again and again, and nothing is dropped.
+    Waiting {
+        /// What.
+        why: String,
+    },
+    /// It is read no further until a person has looked.
+    Stopped {
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+/// Gives out [`KafkaHealth`], also after the consumer has ended.
+#[derive(Debug, Clone)]
+pub struct KafkaHealthHandle(pub(super) Arc<Board>);
+
+impl KafkaHealthHandle {
+    /// How the consumer is doing now. Costs a short lock.
+    #[must_use]
+    pub fn snapshot(&self) -> KafkaHealth {
+        self.0.snapshot()
+    }
+}
+
+type Partitions = BTreeMap<(Arc<str>, i32), Arc<Partition>>;
+
+/// Where everyone writes down how it is.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    connected: AtomicBool,
+    last_error: Mutex<Option<String>>,
+    fatal: Mutex<Option<String>>,
+    partitions: Mutex<Partitions>,
+}
+
+impl Board {
+    fn partitions(&self) -> MutexGuard<'_, Partitions> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an assignment in the place of an earlier one of the same partition.
+    pub(super) fn put(&self, partition: &Arc<Partition>) {
+        let key = (Arc::clone(&partition.id.topic), partition.id.partition);
+        self.partitions().insert(key, Arc::clone(partition));
+    }
+
+    pub(super) fn remove(&self, partition: &Partition) {
+        self.partitions().remove(&(Arc::clone(&partition.id.topic), partition.id.partition));
+        lag_gauge(partition).set(0.0);
+    }
+
+    /// The partitions that are stopped.
+    pub(super) fn stopped(&self) -> Vec<Arc<Partition>> {
+        self.partitions().values().filter(|it| it.is_stopped()).cloned().collect()
+    }
+
+    /// Notes a trouble; says whether it is another one than before.
+    pub(super) fn set_error(&self, error: &str) -> bool {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = last.as_deref() != Some(error);
+        if is_new {
+            *last = Some(error.to_owned());
+        }
+        is_new
+    }
+
+    pub(super) fn clear_error(&self) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(super) fn set_fatal(&self, error: String) {
+        self.set_disconnected();
+        *self.fatal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub(super) fn set_fatal_if_none(&self, error: &str) {
+        let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
+        if fatal.is_none() {
+            tracing::error!("nothing is read from Kafka: {error}");
+            *fatal = Some(error.to_owned());
+        }
+    }
+
+    pub(super) fn set_disconnected(&self) {
+        self.connected.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes the client's statistics: who is connected, and where the logs end.
+    pub(super) fn take_statistics(&self, statistics: &Statistics) {
+        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
+        if self.connected.swap(connected, Ordering::Relaxed) != connected && connected {
+            self.clear_error();
+        }
+        let (mut paused, mut held, mut stopped) = (0u32, 0, 0u32);
+        for partition in self.partitions().values() {
+            let topic = statistics.topics.get(&*partition.id.topic);
+            if let Some(seen) = topic.and_then(|it| it.partitions.get(&partition.id.partition))
+                && seen.hi_offset >= 0
+            {
+                partition.take_watermarks_seen(seen.lo_offset, seen.hi_offset);
+            }
+            if let Some(lag) = partition.lag() {
+                lag_gauge(partition).set(as_f64(lag));
+            }
+            paused += u32::from(partition.paused.load(Ordering::Relaxed));
+            stopped += u32::from(partition.is_stopped());
+            held += partition.account.held();
+        }
+        metrics::gauge!("tidings_kafka_partitions_paused").set(paused);
+        metrics::gauge!("tidings_kafka_partitions_stopped").set(stopped);
+        metrics::gauge!("tidings_kafka_held_bytes").set(as_f64(held as u64));
+    }
+
+    fn snapshot(&self) -> KafkaHealth {
+        let partitions = self.partitions().values().map(|it| partition_health(it)).collect();
+        KafkaHealth {
+            connected: self.connected.load(Ordering::Relaxed),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            fatal: self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            partitions,
+        }
+    }
+}
+
+fn partition_health(partition: &Partition) -> PartitionHealth {
+    let (low, high) = partition.watermarks();
+    PartitionHealth {
+        topic: Arc::clone(&partition.id.topic),
+        partition: partition.id.partition,
+        position: partition.position(),
+        low,
+        high,
+        lag: partition.lag(),
+        held_bytes: partition.account.held(),
+        paused: partition.paused.load(Ordering::Relaxed),
+        state: match partition.status() {
+            Status::Claiming => PartitionState::Claiming,
+            Status::Reading => PartitionState::Reading,
+            Status::Waiting(why) => PartitionState::Waiting { why: why.to_string() },
+            Status::Stopped(reason) => PartitionState::Stopped { why: reason.to_string() },
+        },
+    }
+}
+
+fn lag_gauge(partition: &Partition) -> metrics::Gauge {
+    metrics::gauge!(
+        "tidings_kafka_lag_records",
+        "topic" => partition.id.topic.to_string(),
+        "partition" => partition.id.partition.to_string(),
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^53")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,286 @@
+//! One assignment of a partition: what the thread that polls, its worker and the health share.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use tidings_core::checkpoint::{Checkpoint, Epoch, PartitionId};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    account::{Account, Bell},
+    chunk::Chunk,
+    config::RecordFormat,
+};
+
+/// No offset is known.
+pub(super) const UNKNOWN: i64 = -1;
+
+/// One assignment of a partition, from claim to revocation. A partition that is claimed again gets a
+/// new one, so that nothing of the earlier claim can be taken for the later.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) id: PartitionId,
+    pub(super) format: RecordFormat,
+    /// How often it was taken away by others since it was assigned: the next claim waits longer.
+    pub(super) fenced: u32,
+    /// Cancelled when the partition is no longer ours to read.
+    pub(super) gone: CancellationToken,
+    pub(super) account: Arc<Account>,
+    pub(super) paused: AtomicBool,
+    queue: Mutex<VecDeque<Chunk>>,
+    arrived: Notify,
+    status: Mutex<Status>,
+    epoch: AtomicU64,
+    position: AtomicI64,
+    low: AtomicI64,
+    high: AtomicI64,
+}
+
+/// What is being done with a partition.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Status {
+    /// Its epoch is being raised, its position read.
+    #[default]
+    Claiming,
+    Reading,
+    /// Something that it needs is out of reach; it is tried again and again.
+    Waiting(Arc<str>),
+    Stopped(StopReason),
+}
+
+/// Why a partition is read no further until a person has looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StopReason {
+    OutOfRange { position: i64, low: i64, high: i64 },
+    MostlyBad { bad: usize, of: usize },
+    Refused { offset: i64, why: Arc<str> },
+    Failed,
+}
+
+impl StopReason {
+    /// The name in metrics.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::OutOfRange { .. } => "out_of_range",
+            Self::MostlyBad { .. } => "mostly_bad",
+            Self::Refused { .. } => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfRange { position, low, high } if position < low => write!(
+                f,
+                "position {position} is before the oldest record ({low}; the end is {high}): records \
+                 were deleted before they were read; go on with `tidings offsets set`"
+            ),
+            Self::OutOfRange { position, low, high } => write!(
+                f,
+                "position {position} is beyond the end of the log ({high}; the oldest record is \
+                 {low}): the topic was truncated or made anew; go on with `tidings offsets set`"
+            ),
+            Self::MostlyBad { bad, of } => write!(
+                f,
+                "{bad} of the last {of} records are no events: is it the right topic and format? It \
+                 is tried again after a restart or a reassignment"
+            ),
+            Self::Refused { offset, why } => write!(
+                f,
+                "the store refuses the record at offset {offset} even as a dead letter ({why}); pass \
+                 over it with `tidings offsets set`"
+            ),
+            Self::Failed => f.write_str("its worker failed; it is tried again after a restart"),
+        }
+    }
+}
+
+impl Partition {
+    pub(super) fn new(
+        id: PartitionId,
+        format: RecordFormat,
+        account: Arc<Account>,
+        fenced: u32,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            format,
+            fenced,
+            gone: CancellationToken::new(),
+            account,
+            paused: AtomicBool::new(false),
+            queue: Mutex::default(),
+            arrived: Notify::new(),
+            status: Mutex::default(),
+            epoch: AtomicU64::new(0),
+            position: AtomicI64::new(UNKNOWN),
+            low: AtomicI64::new(UNKNOWN),
+            high: AtomicI64::new(UNKNOWN),
+        })
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Chunk>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a record that `write` puts into the chunk it is given.
+    pub(super) fn push(&self, write: impl FnOnce(&mut Chunk)) {
+        let mut queue = self.queue();
+        let was_empty = queue.is_empty();
+        match queue.back_mut() {
+            Some(chunk) if !chunk.is_full() => write(chunk),
+            _ => {
+                let mut chunk = Chunk::new(Arc::clone(&self.account));
+                write(&mut chunk);
+                queue.push_back(chunk);
+            }
+        }
+        drop(queue);
+        if was_empty {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Takes the oldest records that wait.
+    pub(super) fn take(&self) -> Option<Chunk> {
+        self.queue().pop_front()
+    }
+
+    /// Waits until records wait. Cancel-safe.
+    pub(super) async fn arrived(&self) {
+        while self.queue().is_empty() {
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Ends it: what waits is dropped, and its worker stops.
+    pub(super) fn abandon(&self) {
+        self.gone.cancel();
+        self.queue().clear();
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_status(&self, status: Status) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self.status(), Status::Stopped(_))
+    }
+
+    pub(super) fn set_checkpoint(&self, checkpoint: &Checkpoint) {
+        self.epoch.store(checkpoint.epoch.0, Ordering::Release);
+        self.position.store(checkpoint.next_offset.unwrap_or(UNKNOWN), Ordering::Release);
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// The offset of the first record that has not been stored.
+    pub(super) fn position(&self) -> Option<i64> {
+        known(&self.position)
+    }
+
+    pub(super) fn set_position(&self, position: i64) {
+        self.position.store(position, Ordering::Release);
+    }
+
+    pub(super) fn watermarks(&self) -> (Option<i64>, Option<i64>) {
+        (known(&self.low), known(&self.high))
+    }
+
+    pub(super) fn set_watermarks(&self, low: i64, high: i64) {
+        self.low.store(low, Ordering::Relaxed);
+        self.high.store(high, Ordering::Relaxed);
+    }
+
+    /// Takes what the client saw at its last fetch. While it is paused it does not fetch, and the
+    /// broker was asked since.
+    pub(super) fn take_watermarks_seen(&self, low: i64, high: i64) {
+        let (known_low, known_high) = self.watermarks();
+        if self.paused.load(Ordering::Relaxed) {
+            self.set_watermarks(
+                low.max(known_low.unwrap_or(low)),
+                high.max(known_high.unwrap_or(high)),
+            );
+        } else {
+            self.set_watermarks(low, high);
+        }
+    }
+
+    /// Records between the position and the end of the log.
+    pub(super) fn lag(&self) -> Option<u64> {
+        let (low, high) = self.watermarks();
+        let position = self.position().or(low)?;
+        Some(u64::try_from(high? - position).unwrap_or(0))
+    }
+}
+
+fn known(offset: &AtomicI64) -> Option<i64> {
+    Some(offset.load(Ordering::Acquire)).filter(|offset| *offset >= 0)
+}
+
+/// What workers tell the thread that polls. At most one of each kind per assignment.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// The partition is ours. `begin` gets the position to store at once, if there is one, when
+    /// fetching has begun.
+    Claimed { partition: Arc<Partition>, begin: oneshot::Sender<Option<i64>> },
+    /// Somebody else has taken it or moved its position: claim it anew if it is still assigned to us.
+    Reclaim { partition: Arc<Partition> },
+    /// It is not to be fetched any more.
+    Stopped { partition: Arc<Partition> },
+}
+
+/// The way from the workers to the thread that polls.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    notices: Mutex<Vec<Notice>>,
+    draining: AtomicBool,
+    closing: AtomicBool,
+    pub(super) bell: Arc<Bell>,
+}
+
+impl Link {
+    pub(super) fn tell(&self, notice: Notice) {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+        self.bell.ring();
+    }
+
+    pub(super) fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Fetch no more.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Leave the group.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,293 @@
+//! Gathers the rows of all callers into batches and stores them.
+//!
+//! Each [lane](lane) stores one transaction at a time. Rows that arrive meanwhile gather in the next
+//! batch, so the batch size follows the load by itself: small and fast when quiet, large when busy.
+//! What moves a partition's position stays in that partition's lane, so its order holds.
+
+mod gathering;
+mod lane;
+mod measure;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tidings_core::{
+    batch::{BatchLimits, NotificationBatch},
+    clock::{Clock, Timestamp},
+    ports::{LiveNotifications, NotificationStore, StoreError},
+};
+use tokio::{
+    sync::{Notify, Semaphore, mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    gathering::{Counted, Job, Waiter},
+    lane::{Lane, Storing},
+    measure::Measure,
+};
+use crate::outcome::{Accepted, IntakeError};
+
+/// Bounds of the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PipelineConfig {
+    /// When a batch is closed.
+    pub batch: BatchLimits,
+    /// Jobs that may wait for the store, in each lane.
+    pub queue_jobs: usize,
+    /// Bytes that may wait for the store, the batches that are being stored included.
+    pub queue_bytes: usize,
+    /// How long a caller may wait for room in the queue before it is turned away.
+    pub queue_wait: Duration,
+    /// Transactions that may run at once. More than one gains something only where the store can.
+    pub lanes: usize,
+}
+
+/// What the pipeline answers for each event of a job, in its order.
+pub type JobResult = Result<Vec<Accepted>, IntakeError>;
+
+/// Bytes of one permit of the queue's budget: a semaphore counts to 2^32 at most on some platforms.
+const PERMIT_BYTES: usize = 256;
+
+/// Called after each commit that may have made pushes fall due.
+pub type AfterCommit = Arc<dyn Fn() + Send + Sync>;
+
+/// What a job is stored before or after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// Somebody waits for it.
+    Direct,
+    /// A page of a fan-out: goes when nothing direct waits, or when it has been passed over for long.
+    Page,
+}
+
+/// The store does not take batches at the moment.
+#[derive(Debug, Clone)]
+pub struct StoreFailing {
+    /// When the first of the appends failed that have failed since the last success.
+    pub since: Timestamp,
+    /// Why the last one failed.
+    pub error: Arc<StoreError>,
+}
+
+/// Whether appends succeed, as the last of them showed.
+#[derive(Debug, Default)]
+struct Health(Mutex<Option<StoreFailing>>);
+
+impl Health {
+    fn note_success(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn note_failure(&self, at: Timestamp, error: &Arc<StoreError>) {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = failing.as_ref().map_or(at, |it| it.since);
+        *failing = Some(StoreFailing { since, error: Arc::clone(error) });
+    }
+}
+
+/// The way into one lane.
+#[derive(Debug, Clone)]
+struct Entrance {
+    direct: mpsc::Sender<Job>,
+    pages: mpsc::Sender<Job>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Where callers leave their rows.
+#[derive(Debug, Clone)]
+pub struct PipelineHandle {
+    lanes: Arc<[Entrance]>,
+    room: Arc<Semaphore>,
+    room_permits: usize,
+    /// Pages that may be in the pipeline at once: not so many that nothing direct can start, and none
+    /// that waits for room where direct jobs do.
+    pages: Arc<Semaphore>,
+    queue_wait: Duration,
+    batch: BatchLimits,
+    health: Arc<Health>,
+    fan_out_began: Arc<Notify>,
+    hasher: RandomState,
+}
+
+impl PipelineHandle {
+    /// Jobs that wait for the store, or are being stored.
+    pub(crate) fn waiting_jobs(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.waiting.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What a job may hold at most.
+    pub(crate) fn limits(&self) -> BatchLimits {
+        self.batch
+    }
+
+    /// Rings when a fan-out has begun.
+    pub(crate) fn fan_out_began(&self) -> Arc<Notify> {
+        Arc::clone(&self.fan_out_began)
+    }
+
+    /// How the store fails, if the last append did.
+    #[must_use]
+    pub fn failing(&self) -> Option<StoreFailing> {
+        self.health.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Queues rows that fit an empty batch; the receiver tells when they are durable.
+    ///
+    /// Waits for room, at most `queue_wait`.
+    pub(crate) async fn submit(
+        &self,
+        batch: NotificationBatch,
+    ) -> Result<oneshot::Receiver<JobResult>, IntakeError> {
+        match timeout(self.queue_wait, self.enqueue(batch, Rank::Direct)).await {
+            Ok(queued) => queued,
+            Err(_) => Err(IntakeError::Busy { retry_after: self.queue_wait }),
+        }
+    }
+
+    /// Queues rows that fit an empty batch, waiting for room as long as it takes: for a source that can
+    /// be held up. The receiver tells when they are durable.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError::Stopping`].
+    pub async fn submit_patiently(
+        &self,
+        batch: NotificationBatch,
+    ) -> Result<oneshot::Receiver<JobResult>, IntakeError> {
+        self.enqueue(batch, Rank::Direct).await
+    }
+
+    /// Queues a page of a fan-out likewise. It gives way to direct jobs.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError::Stopping`].
+    pub async fn submit_page(
+        &self,
+        batch: NotificationBatch,
+    ) -> Result<oneshot::Receiver<JobResult>, IntakeError> {
+        self.enqueue(batch, Rank::Page).await
+    }
+
+    async fn enqueue(
+        &self,
+        batch: NotificationBatch,
+        rank: Rank,
+    ) -> Result<oneshot::Receiver<JobResult>, IntakeError> {
+        let permits = (batch.bytes() / PERMIT_BYTES + 1).min(self.room_permits);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+        let room = match rank {
+            Rank::Direct => Arc::clone(&self.room).acquire_many_owned(permits).await,
+            Rank::Page => Arc::clone(&self.pages).acquire_owned().await,
+        };
+        let room = room.map_err(|_| IntakeError::Stopping)?;
+        let lane = self.lane_of(&batch);
+        let (reply, answer) = oneshot::channel();
+        let waiter = Waiter {
+            events: batch.events().len(),
+            reply,
+            _room: room,
+            _counted: Counted::new(&lane.waiting),
+        };
+        let queue = match rank {
+            Rank::Direct => &lane.direct,
+            Rank::Page => &lane.pages,
+        };
+        let sent = queue.send(Job { batch, waiter }).await;
+        sent.map_err(|_| IntakeError::Stopping)?;
+        Ok(answer)
+    }
+
+    /// The lane of the partition that the batch moves on, else the emptiest.
+    fn lane_of(&self, batch: &NotificationBatch) -> &Entrance {
+        let place = match batch.advances().first() {
+            Some(advance) => {
+                // Partitions of a topic go round the lanes, so that each has as many.
+                let number = u64::from(advance.partition.partition.unsigned_abs());
+                let start = self.hasher.hash_one(&*advance.partition.topic);
+                let place = start.wrapping_add(number) % self.lanes.len() as u64;
+                usize::try_from(place).unwrap_or_default()
+            }
+            None => {
+                let load = |place: &usize| self.lanes[*place].waiting.load(Ordering::Relaxed);
+                (0..self.lanes.len()).min_by_key(load).unwrap_or_default()
+            }
+        };
+        &self.lanes[place]
+    }
+}
+
+/// The tasks that store what the intake accepts, one per lane.
+pub struct Pipeline {
+    lanes: Vec<Lane>,
+}
+
+impl Pipeline {
+    /// A pipeline in front of `store`, and the handle that feeds it.
+    pub fn new(
+        config: PipelineConfig,
+        store: Arc<dyn NotificationStore>,
+        live: Arc<dyn LiveNotifications>,
+        after_commit: AfterCommit,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, PipelineHandle) {
+        let health = Arc::new(Health::default());
+        let fan_out_began = Arc::new(Notify::new());
+        let storing = Storing {
+            store,
+            live,
+            after_commit,
+            clock,
+            health: Arc::clone(&health),
+            fan_out_began: Arc::clone(&fan_out_began),
+            measure: Measure::new(),
+        };
+        let storing = Arc::new(storing);
+        let queue = config.queue_jobs.max(1);
+        let (mut lanes, mut entrances) = (Vec::new(), Vec::new());
+        for _ in 0..config.lanes.max(1) {
+            let (direct, direct_jobs) = mpsc::channel(queue);
+            // A page waits here at most: its worker holds the others back.
+            let (pages, page_jobs) = mpsc::channel(1);
+            lanes.push(Lane::new(config.batch, direct_jobs, page_jobs, Arc::clone(&storing)));
+            entrances.push(Entrance { direct, pages, waiting: Arc::default() });
+        }
+        let room_permits = (config.queue_bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        let handle = PipelineHandle {
+            lanes: entrances.into(),
+            room: Arc::new(Semaphore::new(room_permits)),
+            room_permits,
+            pages: Arc::new(Semaphore::new(config.lanes.saturating_sub(1).max(1))),
+            queue_wait: config.queue_wait,
+            batch: config.batch,
+            health,
+            fan_out_began,
+            hasher: RandomState::new(),
+        };
+        (Self { lanes }, handle)
+    }
+
+    /// Stores batches until `stop`, then what is queued by then, and returns.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut running = JoinSet::new();
+        for lane in self.lanes {
+            running.spawn(lane.run(stop.clone()));
+        }
+        while let Some(ended) = running.join_next().await {
+            if let Err(error) = ended {
+                // A lane that panics takes its jobs' answers along; the supervisor sees us end.
+                tracing::error!(%error, "a lane of the intake failed");
+                stop.cancel();
+            }
+        }
+    }
+}

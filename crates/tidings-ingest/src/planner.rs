@@ -1,0 +1,115 @@
+//! From an event to the people who are told of it.
+
+use std::sync::Arc;
+
+use tidings_core::{
+    batch::PlannedEvent,
+    clock::Clock,
+    event::{Audience, Event, IncomingEvent},
+    fan_out::{FanOut, NewFanOut},
+    follow::Hidden,
+    ids::UserId,
+    plan::plan_event,
+    ports::{Cursor, Presence, SocialGraphStore},
+    route::RoutingPolicy,
+};
+
+use crate::outcome::IntakeError;
+
+/// How events are planned.
+#[derive(Debug, Clone)]
+pub struct PlannerConfig {
+    /// When pushes fall due.
+    pub routing: RoutingPolicy,
+    /// Followers that are read and stored at a time.
+    pub page: usize,
+}
+
+/// Works out who is told of an event. Cloning is cheap.
+#[derive(Clone)]
+pub struct Planner {
+    config: PlannerConfig,
+    graph: Arc<dyn SocialGraphStore>,
+    presence: Arc<dyn Presence>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Planner {
+    /// A planner that asks `graph` who follows, blocks and mutes.
+    pub fn new(
+        config: PlannerConfig,
+        graph: Arc<dyn SocialGraphStore>,
+        presence: Arc<dyn Presence>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { config, graph, presence, clock }
+    }
+
+    /// Plans an event for the users that it names, or for the first page of the followers; if there
+    /// are more, with a fan-out that tells the rest.
+    ///
+    /// Users who block the actor, are blocked by the actor, or mute the actor now are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError::Graph`].
+    pub async fn plan(&self, incoming: &IncomingEvent) -> Result<PlannedEvent, IntakeError> {
+        match &incoming.audience {
+            Audience::Users(users) => {
+                let actor = incoming.event.actor.as_ref();
+                self.plan_users(&incoming.event, actor, users).await
+            }
+            Audience::FollowersOf(followee) => {
+                let (mut planned, next) =
+                    self.plan_followers(&incoming.event, followee, None).await?;
+                planned.fan_out =
+                    next.map(|cursor| NewFanOut { followee: followee.clone(), cursor });
+                Ok(planned)
+            }
+        }
+    }
+
+    /// Plans the next page of a fan-out, and says where the one after it begins.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError::Graph`].
+    pub async fn plan_page(
+        &self,
+        fan_out: &FanOut,
+    ) -> Result<(PlannedEvent, Option<Cursor>), IntakeError> {
+        self.plan_followers(&fan_out.event, &fan_out.followee, Some(&fan_out.cursor)).await
+    }
+
+    async fn plan_followers(
+        &self,
+        event: &Arc<Event>,
+        followee: &UserId,
+        cursor: Option<&Cursor>,
+    ) -> Result<(PlannedEvent, Option<Cursor>), IntakeError> {
+        let page = self.graph.get_followers(followee, cursor, self.config.page).await;
+        let page = page.map_err(|error| IntakeError::Graph(Arc::new(error)))?;
+        let users: Vec<_> = page.items.into_iter().map(|follow| follow.follower).collect();
+        // An event for someone's followers is that person's doing unless it names another.
+        let actor = event.actor.as_ref().unwrap_or(followee);
+        Ok((self.plan_users(event, Some(actor), &users).await?, page.next))
+    }
+
+    async fn plan_users(
+        &self,
+        event: &Arc<Event>,
+        actor: Option<&UserId>,
+        users: &[UserId],
+    ) -> Result<PlannedEvent, IntakeError> {
+        let hidden = match actor {
+            Some(actor) => self.graph.hidden_from(actor, users).await,
+            None => Ok(Hidden::Nobody),
+        };
+        let hidden = hidden.map_err(|error| IntakeError::Graph(Arc::new(error)))?;
+        let told = users.iter().enumerate().filter(|(place, _)| !hidden.contains(*place));
+        let is_online = |user: &UserId| self.presence.is_online(user);
+        let now = self.clock.now();
+        let told = told.map(|(_, user)| user.clone());
+        Ok(plan_event(event, told, is_online, &self.config.routing, now))
+    }
+}

@@ -1,0 +1,123 @@
+//! Fan-outs: everyone is told once, whatever happens to workers.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde_json::json;
+use tidings_core::{clock::SystemClock, ids::UserId, retry::RetryPolicy};
+use tidings_ingest::{FanOutConfig, FanOutWorker};
+use tokio_util::sync::CancellationToken;
+
+use super::{CONFIG, Running, doubles::Fault, event, start, stored};
+
+const FAN_OUTS: FanOutConfig = FanOutConfig {
+    concurrent: 2,
+    lease: Duration::from_secs(30),
+    poll: Duration::from_millis(5),
+    retry: RetryPolicy { max_attempts: u32::MAX, base_ms: 1, cap_ms: 5 },
+};
+
+fn worker(running: &Running) -> FanOutWorker {
+    let (planner, handle) = (running.planner.clone(), running.handle.clone());
+    let store = Arc::clone(&running.recorder);
+    FanOutWorker::new(FAN_OUTS, store, planner, handle, Arc::new(SystemClock))
+}
+
+async fn wait_until_over(running: &Running) {
+    while running.recorder.unfinished() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// How often each follower was told of each event, if not once.
+fn told_otherwise_than_once(running: &Running, followers: usize, events: usize) -> usize {
+    let mut told: HashMap<UserId, usize> = HashMap::new();
+    for user in running.recorder.batches().concat() {
+        *told.entry(user).or_default() += 1;
+    }
+    assert_eq!(told.len(), followers);
+    told.values().filter(|times| **times != events).count()
+}
+
+#[tokio::test]
+async fn the_first_page_is_told_at_once_and_a_worker_tells_the_rest() {
+    let mut running = start(CONFIG);
+    running.recorder.set_followers(23);
+    let outcome = running.intake.accept(&[event("post", &json!({"followers_of": "star"}))]).await;
+    assert_eq!(stored(&outcome[0]), 7);
+    assert!(outcome[0].as_ref().unwrap().fans_out);
+    running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+    wait_until_over(&running).await;
+    assert_eq!(told_otherwise_than_once(&running, 23, 1), 0);
+    running.tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_audience_that_fits_a_page_begins_no_fan_out() {
+    let running = start(CONFIG);
+    running.recorder.set_followers(7);
+    let outcome = running.intake.accept(&[event("post", &json!({"followers_of": "star"}))]).await;
+    assert_eq!(stored(&outcome[0]), 7);
+    assert!(!outcome[0].as_ref().unwrap().fans_out);
+    assert_eq!(running.recorder.unfinished(), 0);
+}
+
+#[tokio::test]
+async fn workers_that_die_anywhere_leave_nobody_out_and_tell_nobody_twice() {
+    for turns in 0..40 {
+        let mut running = start(CONFIG);
+        running.recorder.set_followers(40);
+        for id in ["one", "two"] {
+            running.intake.accept(&[event(id, &json!({"followers_of": "star"}))]).await;
+        }
+        let mut doomed = tokio::task::JoinSet::new();
+        doomed.spawn(worker(&running).run(CancellationToken::new()));
+        // It dies after so many turns of the runtime, wherever that is.
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        doomed.shutdown().await;
+        running.recorder.end_leases();
+        running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+        wait_until_over(&running).await;
+        assert_eq!(told_otherwise_than_once(&running, 40, 2), 0, "after {turns} turns");
+        running.tasks.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn two_workers_on_the_same_fan_outs_tell_everyone_once() {
+    let mut running = start(CONFIG);
+    running.recorder.set_followers(200);
+    for id in ["one", "two", "three"] {
+        running.intake.accept(&[event(id, &json!({"followers_of": "star"}))]).await;
+    }
+    for _ in 0..2 {
+        running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+    }
+    while running.recorder.unfinished() > 0 {
+        // Nobody can rely on a lease.
+        running.recorder.end_leases();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(told_otherwise_than_once(&running, 200, 3), 0);
+    running.tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_fan_out_waits_for_a_store_or_a_graph_that_is_gone() {
+    for fault in [Fault::Store, Fault::Graph] {
+        let mut running = start(CONFIG);
+        running.recorder.set_followers(30);
+        running.intake.accept(&[event("post", &json!({"followers_of": "star"}))]).await;
+        running.recorder.fail(fault);
+        running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(running.recorder.unfinished(), 1);
+        running.recorder.fail(Fault::None);
+        wait_until_over(&running).await;
+        assert_eq!(told_otherwise_than_once(&running, 30, 1), 0);
+        running.tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,179 @@
+//! A store that is slow, hangs, fails, or loses its answers.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tidings_core::ports::CheckpointStore;
+use tidings_ingest::kafka::{KafkaHealth, PartitionHealth, PartitionState};
+use tidings_testkit::services::unique_name;
+use tokio::time::Instant;
+
+use super::{
+    broker::{Draft, create_topic, produce},
+    node::{Load, Node, config, event_json, until, until_done},
+    store::{Mood, TestStore},
+};
+use crate::doubles::Fault;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_hangs_partitions_are_paused_memory_is_bounded_and_the_node_stays() {
+    const QUEUE_BYTES: usize = 1 << 20;
+    // What a partition may have beyond its share: the record that filled it.
+    const RECORD_BYTES: usize = 4_096;
+    let topic = unique_name("events");
+    create_topic(&topic, 2).await;
+    let load = Load::new(30_000, 20, 2);
+    let mut config = config(&[&topic]);
+    config.queue_bytes = QUEUE_BYTES;
+    config.options.insert("max.poll.interval.ms".to_owned(), "6000".to_owned());
+    let store = TestStore::open();
+    let node = Node::start(&store, &config);
+    produce(&topic, &load.drafts[..2]).await;
+    until_done(&store, &config.group, 2).await;
+    store.be(Mood::Hangs);
+    produce(&topic, &load.drafts[2..]).await;
+    node.until("both partitions are paused", |health| {
+        health.partitions.len() == 2 && health.partitions.iter().all(|it| it.paused)
+    })
+    .await;
+    // Longer than a member may leave out its polls.
+    let end = Instant::now() + Duration::from_secs(7);
+    until("seven seconds have passed", async || {
+        let health = node.health.snapshot();
+        let held: usize = health.partitions.iter().map(|it| it.held_bytes).sum();
+        assert!(held <= QUEUE_BYTES + 2 * RECORD_BYTES, "{held} bytes are held");
+        assert!(health.partitions.len() == 2 && health.connected, "{health:?}");
+        Instant::now() >= end
+    })
+    .await;
+    store.be(Mood::Fine);
+    until_done(&store, &config.group, 30_000).await;
+    load.assert_stored_once_in_order(&store).await;
+    for (_, checkpoint) in store.list_checkpoints(&config.group).await.unwrap() {
+        assert_eq!(checkpoint.epoch.0, 1, "it never left the group");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_down_from_the_start_is_waited_for_and_the_health_says_so() {
+    let topic = unique_name("events");
+    create_topic(&topic, 2).await;
+    let load = Load::new(1_000, 20, 2);
+    produce(&topic, &load.drafts).await;
+    let (store, config) = (TestStore::open(), config(&[&topic]));
+    store.be(Mood::Down);
+    let node = Node::start(&store, &config);
+    let waits = |health: &KafkaHealth| {
+        let waits = |it: &PartitionHealth| match &it.state {
+            PartitionState::Waiting { why } => why.contains("told to be down"),
+            _ => false,
+        };
+        health.partitions.len() == 2 && health.partitions.iter().all(waits)
+    };
+    node.until("no claim succeeds", waits).await;
+    assert!(!node.health.snapshot().is_well());
+    store.be(Mood::Fine);
+    until_done(&store, &config.group, 1_000).await;
+    store.be(Mood::Down);
+    let more = Load::new(1_010, 20, 2);
+    produce(&topic, &more.drafts[1_000..]).await;
+    node.until("nothing is stored", waits).await;
+    store.be(Mood::Fine);
+    until_done(&store, &config.group, 1_010).await;
+    more.assert_stored_once_in_order(&store).await;
+    node.until("all is well", KafkaHealth::is_well).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_whose_answers_are_lost_are_not_made_twice() {
+    let topic = unique_name("events");
+    create_topic(&topic, 1).await;
+    let load = Load::new(2_000, 20, 1);
+    let (store, config) = (TestStore::open(), config(&[&topic]));
+    let node = Node::start(&store, &config);
+    produce(&topic, &load.drafts[..100]).await;
+    until_done(&store, &config.group, 100).await;
+    store.be(Mood::LosesAnswers);
+    produce(&topic, &load.drafts[100..]).await;
+    let before = store.appends.load(Ordering::SeqCst);
+    until("some tries", async || store.appends.load(Ordering::SeqCst) > before + 3).await;
+    store.be(Mood::Fine);
+    until_done(&store, &config.group, 2_000).await;
+    load.assert_stored_once_in_order(&store).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_can_be_stopped_while_the_store_is_down() {
+    let topic = unique_name("events");
+    create_topic(&topic, 1).await;
+    let load = Load::new(100, 2, 1);
+    let (store, config) = (TestStore::open(), config(&[&topic]));
+    let node = Node::start(&store, &config);
+    produce(&topic, &load.drafts[..1]).await;
+    until_done(&store, &config.group, 1).await;
+    store.be(Mood::Down);
+    produce(&topic, &load.drafts[1..]).await;
+    node.until("it waits", |health| !health.is_well()).await;
+    node.stop().await;
+    store.be(Mood::Fine);
+    let node = Node::start(&store, &config);
+    until_done(&store, &config.group, 100).await;
+    load.assert_stored_once_in_order(&store).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_leaves_while_it_is_paused_and_comes_back_is_read_on() {
+    let topic = unique_name("events");
+    create_topic(&topic, 2).await;
+    let load = Load::new(10_000, 20, 2);
+    let mut config = config(&[&topic]);
+    config.queue_bytes = 256 << 10;
+    let store = TestStore::open();
+    let first = Node::start(&store, &config);
+    produce(&topic, &load.drafts[..2]).await;
+    until_done(&store, &config.group, 2).await;
+    store.be(Mood::Hangs);
+    produce(&topic, &load.drafts[2..]).await;
+    let paused = |count| {
+        move |health: &KafkaHealth| {
+            health.partitions.len() == count && health.partitions.iter().all(|it| it.paused)
+        }
+    };
+    first.until("both partitions are paused", paused(2)).await;
+    let second = Node::start(&store, &config);
+    first.until("one partition has left", paused(1)).await;
+    second.kill().await;
+    first.until("it is back", |health| health.partitions.len() == 2).await;
+    store.be(Mood::Fine);
+    until_done(&store, &config.group, 10_000).await;
+    load.assert_stored_once_in_order(&store).await;
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graph_that_is_out_of_reach_holds_up_its_partition_and_drops_nothing() {
+    let topic = unique_name("events");
+    create_topic(&topic, 2).await;
+    let (store, config) = (TestStore::open(), config(&[&topic]));
+    let node = Node::start(&store, &config);
+    node.graph.set_followers(20);
+    node.graph.fail(Fault::Graph);
+    let to_followers =
+        r#"{"id":"post","source":"s","type":"t","audience":{"followers_of":"star"}}"#;
+    produce(&topic, &[Draft::of(event_json("e1", "ann"))]).await;
+    produce(&topic, &[Draft::of(to_followers), Draft::of(event_json("e2", "ann"))]).await;
+    produce(&topic, &[Draft { partition: 1, ..Draft::of(event_json("e3", "ben")) }]).await;
+    until_done(&store, &config.group, 2).await;
+    node.until("the partition waits", |health| !health.is_well()).await;
+    assert_eq!(store.events_of("ann").await, ["e1"], "in order");
+    assert_eq!(store.events_of("ben").await, ["e3"], "the other partition goes on");
+    node.graph.fail(Fault::None);
+    until_done(&store, &config.group, 4).await;
+    assert_eq!(store.events_of("ann").await, ["e1", "e2"]);
+    assert_eq!(store.events_of("f19").await, ["post"]);
+    assert!(store.dead_letters().await.is_empty());
+    node.stop().await;
+}

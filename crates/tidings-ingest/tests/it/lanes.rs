@@ -1,0 +1,90 @@
+//! Which job goes when, and with whom it fails.
+
+use tidings_core::{
+    batch::NotificationBatch,
+    checkpoint::{Advance, Epoch, PartitionId},
+    clock::Timestamp,
+    ports::Claim,
+};
+use tidings_ingest::IntakeError;
+
+use super::{CONFIG, Running, start, to_users};
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(0)
+}
+
+/// One event for one user of its own name.
+async fn batch(running: &Running, id: &str) -> NotificationBatch {
+    let audience = serde_json::json!({ "users": [id] });
+    let planned = running.planner.plan(&super::event(id, &audience)).await.unwrap();
+    let mut batch = NotificationBatch::new(CONFIG.batch);
+    batch.try_add(planned, now()).unwrap();
+    batch
+}
+
+fn partition(partition: i32) -> PartitionId {
+    PartitionId { group: "g".into(), topic: "t".into(), partition }
+}
+
+fn advance(number: i32) -> Advance {
+    Advance { partition: partition(number), epoch: Epoch(1), from: None, to: 9 }
+}
+
+#[tokio::test]
+async fn a_job_whose_partition_was_taken_over_fails_alone() {
+    let mut running = start(CONFIG);
+    running.recorder.take_over(Claim::Partition(partition(1)));
+    running.recorder.hold();
+    let mut answers = Vec::new();
+    for number in 0..3 {
+        let mut batch = batch(&running, &format!("e{number}")).await;
+        batch.advance(advance(number), now());
+        answers.push(running.handle.submit_patiently(batch).await.unwrap());
+    }
+    running.recorder.wait_until_holding().await;
+    running.recorder.release();
+    for (number, answer) in answers.into_iter().enumerate() {
+        match answer.await.unwrap() {
+            Ok(accepted) => assert_eq!((accepted[0].stored, number == 1), (1, false)),
+            Err(error) => {
+                assert_eq!(number, 1, "{error}");
+                assert!(matches!(error, IntakeError::Fenced(_)), "{error:?}");
+            }
+        }
+    }
+    running.tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_batch_of_nothing_but_a_position_is_stored() {
+    let running = start(CONFIG);
+    let mut batch = NotificationBatch::new(CONFIG.batch);
+    batch.advance(advance(0), now());
+    let answer = running.handle.submit_patiently(batch).await.unwrap();
+    assert_eq!(answer.await.unwrap().unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_page_gives_way_to_what_is_direct_but_not_for_ever() {
+    let mut running = start(CONFIG);
+    running.recorder.hold();
+    let first = running.handle.submit_patiently(batch(&running, "first").await).await.unwrap();
+    running.recorder.wait_until_holding().await;
+    let page = running.handle.submit_page(batch(&running, "page").await).await.unwrap();
+    // Each fills a transaction.
+    for number in 0..9 {
+        let (intake, id) = (running.intake.clone(), format!("direct{number}"));
+        running.tasks.spawn(async move {
+            intake.accept(&[to_users(&id, 10)]).await;
+        });
+    }
+    running.recorder.wait_for_queue(&running.intake, 11).await;
+    running.recorder.release();
+    first.await.unwrap().unwrap();
+    page.await.unwrap().unwrap();
+    let batches = running.recorder.batches();
+    let place = batches.iter().position(|users| users[0].as_str() == "page").unwrap();
+    assert!((2..=8).contains(&place), "after {place} transactions");
+    running.tasks.shutdown().await;
+}
