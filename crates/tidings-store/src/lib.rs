@@ -1,5 +1,8 @@
 //! Where notifications are kept: the adapters of the store ports.
 
+mod headers;
+pub mod postgres;
 pub mod sqlite;
 
+pub use postgres::{Migrate, PostgresConfig, PostgresOpenError, PostgresStore};
 pub use sqlite::{SqliteConfig, SqliteOpenError, SqliteStore};

@@ -1,9 +1,12 @@
-//! The embedded store against the contract of its ports, and against the world.
+//! The stores against the contract of its ports, and against the world.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
 
 mod contract;
 mod directory;
 mod kill;
 mod open;
+mod postgres;
+mod postgres_open;
+mod postgres_schema;
 mod retention;
 mod unreadable;

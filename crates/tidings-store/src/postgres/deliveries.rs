@@ -1,0 +1,432 @@
+//! `DeliveryStore`: pushes that fall due, and the log of all attempts.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tidings_core::{
+    clock::Timestamp,
+    delivery::{Channel, Delivery, Outcome},
+    device::Device,
+    ids::{DeviceId, NotificationId, UserId},
+    inbox::InboxState,
+    notification::Notification,
+    ports::{DeliveryStore, DuePush, PushJob, PushSettlement, StoreError},
+};
+use tokio::try_join;
+use tokio_postgres::Row;
+
+use super::{
+    devices,
+    error::Failure,
+    rows::{self, Columns, limit_to_sql, select_notifications, to_sql},
+    session::{Command, Session},
+    store::PostgresStore,
+    text,
+};
+
+pub(super) const LOG: &str = "INSERT INTO delivery (inbox, seq, channel, target, attempt, at_ms, \
+     latency_ms, outcome, reason, provider_id) \
+     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], \
+     $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[])";
+
+/// Appends to the log.
+pub(super) async fn log(session: &Session, deliveries: &[Delivery]) -> Result<(), Failure> {
+    let deliveries: Vec<_> = deliveries.iter().collect();
+    log_all(session, &deliveries).await
+}
+
+async fn log_all(session: &Session, deliveries: &[&Delivery]) -> Result<(), Failure> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    macro_rules! column {
+        ($delivery:ident => $value:expr) => {
+            deliveries.iter().map(|$delivery| $value).collect::<Vec<_>>()
+        };
+    }
+    let inboxes = column!(it => to_sql(it.notification.inbox.0));
+    let seqs = column!(it => to_sql(it.notification.seq.0));
+    let channels = column!(it => it.channel.as_str());
+    let targets = column!(it => text::to_sql(&it.target));
+    let attempts = column!(it => i64::from(it.attempt));
+    let times = column!(it => it.at.as_millis());
+    let latencies = column!(it => to_sql(it.latency_ms));
+    let outcomes = column!(it => it.outcome.as_str());
+    let reasons = column!(it => it.reason.as_deref().map(text::to_sql));
+    let provider_ids = column!(it => it.provider_id.as_deref().map(text::to_sql));
+    session
+        .execute(
+            LOG,
+            &[
+                &inboxes,
+                &seqs,
+                &channels,
+                &targets,
+                &attempts,
+                &times,
+                &latencies,
+                &outcomes,
+                &reasons,
+                &provider_ids,
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+struct ListDeliveries {
+    notification: NotificationId,
+    limit: usize,
+}
+
+impl Command for ListDeliveries {
+    type Output = Vec<Delivery>;
+    const OP: &'static str = "list_deliveries";
+
+    async fn run(&self, session: &Session) -> Result<Vec<Delivery>, Failure> {
+        const LIST: &str = "SELECT d.inbox, d.seq, i.user_id, d.channel, d.target, d.attempt, \
+             d.at_ms, d.latency_ms, d.outcome, d.reason, d.provider_id \
+             FROM inbox i JOIN delivery d ON d.inbox = i.inbox \
+             WHERE i.inbox = $1 AND d.seq = $2 ORDER BY d.delivery LIMIT $3";
+        let id = self.notification;
+        let (inbox, seq) = (to_sql(id.inbox.0), to_sql(id.seq.0));
+        let rows = session.query(LIST, &[&inbox, &seq, &limit_to_sql(self.limit)]).await?;
+        rows.iter().map(delivery).collect()
+    }
+}
+
+fn delivery(row: &Row) -> Result<Delivery, Failure> {
+    let mut columns = Columns::of(row);
+    Ok(Delivery {
+        notification: columns.notification_id()?,
+        user: columns.parse("user id", UserId::new)?,
+        channel: columns.parse("channel", |name| {
+            Channel::from_name(name).ok_or_else(|| format!("unknown channel {name}"))
+        })?,
+        target: columns.text()?,
+        attempt: u32::try_from(columns.count()?)
+            .map_err(|error| Failure::unreadable("attempt", error))?,
+        at: columns.time()?,
+        latency_ms: columns.count()?,
+        outcome: columns.parse("outcome", |name| {
+            Outcome::from_name(name).ok_or_else(|| format!("unknown outcome {name}"))
+        })?,
+        reason: columns.optional_text()?,
+        provider_id: columns.optional_text()?,
+    })
+}
+
+/// A push whose lease has just begun.
+struct Leased {
+    job: PushJob,
+    attempt: u32,
+    /// When it had fallen due.
+    due_ms: i64,
+}
+
+struct ClaimDue {
+    now: Timestamp,
+    lease: Duration,
+    limit: usize,
+}
+
+impl Command for ClaimDue {
+    type Output = Vec<Leased>;
+    const OP: &'static str = "claim_due";
+
+    async fn run(&self, session: &Session) -> Result<Vec<Leased>, Failure> {
+        // Each of many workers passes over what another is about to lease.
+        const CLAIM: &str = "WITH due AS (SELECT inbox, seq, device_id, due_ms FROM due_push \
+             WHERE due_ms <= $1 ORDER BY due_ms LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) \
+             UPDATE due_push p SET due_ms = $3 FROM due WHERE p.inbox = due.inbox \
+             AND p.seq = due.seq AND p.device_id = due.device_id \
+             RETURNING p.inbox, p.seq, p.device_id, p.attempt, due.due_ms";
+        let until = self.now.after(self.lease);
+        let limit = limit_to_sql(self.limit);
+        let rows =
+            session.query(CLAIM, &[&self.now.as_millis(), &limit, &until.as_millis()]).await?;
+        let mut leased = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match read_leased(row, until) {
+                Ok(it) => leased.push(it),
+                // It is leased, so it is out of the way of the others.
+                Err(error) => tracing::error!(%error, "a due push cannot be read"),
+            }
+        }
+        leased.sort_by(|a, b| {
+            let key = |it: &Leased| (it.due_ms, it.job.notification, it.job.device.clone());
+            key(a).cmp(&key(b))
+        });
+        Ok(leased)
+    }
+}
+
+fn read_leased(row: &Row, leased_until: Timestamp) -> Result<Leased, Failure> {
+    let mut columns = Columns::of(row);
+    let notification = columns.notification_id()?;
+    let device = columns.parse("device id", |id| match id {
+        "" => Ok(None),
+        id => DeviceId::new(id).map(Some),
+    })?;
+    let attempt: i32 = columns.get()?;
+    let attempt = u32::try_from(attempt).map_err(|it| Failure::unreadable("attempt", it))?;
+    let job = PushJob { notification, device, leased_until };
+    Ok(Leased { job, attempt, due_ms: columns.get()? })
+}
+
+static FIND_DUE: LazyLock<String> = LazyLock::new(|| {
+    select_notifications(
+        "FROM unnest($1::bigint[], $2::bigint[]) AS w (inbox, seq) \
+         JOIN inbox i ON i.inbox = w.inbox \
+         JOIN notification n ON n.inbox = w.inbox AND n.seq = w.seq \
+         JOIN event e ON e.event = n.event",
+    )
+});
+
+/// Reads what routing needs of the pushes that were leased.
+struct LoadDue {
+    leased: Vec<(PushJob, u32)>,
+}
+
+impl Command for LoadDue {
+    type Output = Vec<DuePush>;
+    const OP: &'static str = "claim_due";
+
+    async fn run(&self, session: &Session) -> Result<Vec<DuePush>, Failure> {
+        let ids: HashSet<_> = self.leased.iter().map(|(job, _)| job.notification).collect();
+        let inboxes: Vec<_> = ids.iter().map(|id| to_sql(id.inbox.0)).collect();
+        let seqs: Vec<_> = ids.iter().map(|id| to_sql(id.seq.0)).collect();
+        let owners: HashSet<_> = inboxes.iter().copied().collect();
+        let owners: Vec<_> = owners.into_iter().collect();
+        session.ready(&[&FIND_DUE, devices::OF_INBOXES]).await?;
+        // Read after the lease was committed, so it is at least as new.
+        let (found, devices) = try_join!(
+            biased;
+            async { session.query(&FIND_DUE, &[&inboxes, &seqs]).await },
+            async { session.query(devices::OF_INBOXES, &[&owners]).await },
+        )?;
+        let notifications = read_notifications(&found)?;
+        let devices = read_devices(&devices)?;
+        let mut due = Vec::with_capacity(self.leased.len());
+        for (job, attempt) in &self.leased {
+            let id = job.notification;
+            let (Some((notification, inbox)), Some(devices)) =
+                (notifications.get(&id), devices.of(id))
+            else {
+                // Forgotten since it was leased, and the push with it; or it cannot be read, which is
+                // said by now, and it comes again when its lease ends.
+                tracing::debug!(notification.id = %id, "a push has no notification");
+                continue;
+            };
+            let mut devices = devices.to_vec();
+            if let Some(device) = &job.device {
+                devices.retain(|it| it.id == *device);
+            }
+            due.push(DuePush {
+                job: job.clone(),
+                notification: Arc::clone(notification),
+                inbox: *inbox,
+                devices,
+                attempt: *attempt,
+            });
+        }
+        Ok(due)
+    }
+}
+
+type Found = HashMap<NotificationId, (Arc<Notification>, InboxState)>;
+
+/// One that cannot be read must not hold up the others.
+fn read_notifications(found: &[Row]) -> Result<Found, Failure> {
+    let mut notifications = HashMap::with_capacity(found.len());
+    for row in found {
+        match rows::notification(row) {
+            Ok((it, inbox)) => {
+                notifications.insert(it.id, (Arc::new(it), inbox));
+            }
+            Err(failure) => {
+                let id = Columns::of(row).notification_id()?;
+                tracing::error!(notification.id = %id, error = %failure, "a due push cannot be read");
+            }
+        }
+    }
+    Ok(notifications)
+}
+
+/// Devices by inbox; `None` for an inbox of which one cannot be read.
+struct DevicesByInbox(HashMap<i64, Option<Vec<Device>>>);
+
+impl DevicesByInbox {
+    fn of(&self, id: NotificationId) -> Option<&[Device]> {
+        self.0.get(&to_sql(id.inbox.0)).map_or(Some(&[]), Option::as_deref)
+    }
+}
+
+fn read_devices(found: &[Row]) -> Result<DevicesByInbox, Failure> {
+    let mut devices: HashMap<i64, Option<Vec<Device>>> = HashMap::new();
+    for row in found {
+        let inbox: i64 = row.try_get(6).map_err(|error| Failure::unreadable("inbox", error))?;
+        let of_inbox = devices.entry(inbox).or_insert_with(|| Some(Vec::new()));
+        match devices::read(row) {
+            Ok(device) => of_inbox.iter_mut().for_each(|it| it.push(device.clone())),
+            Err(failure) => {
+                tracing::error!(inbox, error = %failure, "a device cannot be read");
+                *of_inbox = None;
+            }
+        }
+    }
+    Ok(DevicesByInbox(devices))
+}
+
+/// A push by inbox, `seq` and device.
+type JobKey<'a> = (i64, i64, &'a str);
+
+fn job_key(job: &PushJob) -> JobKey<'_> {
+    (
+        to_sql(job.notification.inbox.0),
+        to_sql(job.notification.seq.0),
+        job.device.as_ref().map_or("", DeviceId::as_str),
+    )
+}
+
+struct Settle(Vec<PushSettlement>);
+
+const END: &str = "DELETE FROM due_push p \
+     USING unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) \
+     AS j (inbox, seq, device_id, leased_ms) \
+     WHERE p.inbox = j.inbox AND p.seq = j.seq AND p.device_id = j.device_id \
+     AND p.due_ms = j.leased_ms RETURNING p.inbox, p.seq, p.device_id";
+
+const RETRY: &str = "INSERT INTO due_push (inbox, seq, device_id, due_ms, attempt) \
+     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::integer[]) \
+     ON CONFLICT (inbox, seq, device_id) \
+     DO UPDATE SET due_ms = excluded.due_ms, attempt = excluded.attempt";
+
+impl Command for Settle {
+    type Output = ();
+    const OP: &'static str = "settle";
+
+    async fn run(&self, session: &Session) -> Result<(), Failure> {
+        session.ready(&[LOG, END, RETRY]).await?;
+        let logged: Vec<_> = self.0.iter().flat_map(|it| &it.deliveries).collect();
+        // A dead token is dead, whoever learned of it. Inboxes before pushes, as when forgetting.
+        let prunes = self.prunes();
+        let mut jobs: Vec<_> =
+            self.0.iter().map(|it| (job_key(&it.job), it.job.leased_until.as_millis())).collect();
+        jobs.sort_unstable();
+        jobs.dedup();
+        let inboxes: Vec<_> = jobs.iter().map(|((inbox, ..), _)| *inbox).collect();
+        let seqs: Vec<_> = jobs.iter().map(|((_, seq, _), _)| *seq).collect();
+        let ids: Vec<_> = jobs.iter().map(|((.., device), _)| *device).collect();
+        let leases: Vec<_> = jobs.iter().map(|(_, leased_ms)| *leased_ms).collect();
+        try_join!(biased; session.begin(), log_all(session, &logged))?;
+        devices::prune(session, &prunes).await?;
+        let ended = session.query(END, &[&inboxes, &seqs, &ids, &leases]).await?;
+        let mut open: HashSet<JobKey<'_>> = HashSet::with_capacity(ended.len());
+        for row in &ended {
+            let mut columns = Columns::of(row);
+            open.insert((columns.get()?, columns.get()?, columns.get()?));
+        }
+        let retries = self.retries(open);
+        try_join!(biased; retry(session, &retries), session.commit())?;
+        Ok(())
+    }
+}
+
+impl Settle {
+    fn prunes(&self) -> devices::Prunes {
+        let mut prunes = devices::Prunes::default();
+        for settlement in &self.0 {
+            for it in &settlement.prunes {
+                prunes.inboxes.push(to_sql(settlement.job.notification.inbox.0));
+                prunes.devices.push(it.device.as_str().to_owned());
+                prunes.registered.push(it.registered_at.as_millis());
+            }
+        }
+        prunes
+    }
+
+    /// The retries of the pushes that were open. One that was settled already, or claimed by another
+    /// when this lease had ended, is that one's.
+    fn retries<'a>(&'a self, mut open: HashSet<JobKey<'a>>) -> BTreeMap<JobKey<'a>, (i64, i32)> {
+        let mut retries = BTreeMap::new();
+        for settlement in &self.0 {
+            let key = job_key(&settlement.job);
+            if !open.remove(&key) {
+                continue;
+            }
+            for it in &settlement.retries {
+                let attempt = i32::try_from(it.attempt).unwrap_or(i32::MAX);
+                let due = (it.at.as_millis(), attempt);
+                retries.insert((key.0, key.1, it.device.as_str()), due);
+            }
+        }
+        retries
+    }
+}
+
+async fn retry(
+    session: &Session,
+    retries: &BTreeMap<JobKey<'_>, (i64, i32)>,
+) -> Result<(), Failure> {
+    if retries.is_empty() {
+        return Ok(());
+    }
+    let inboxes: Vec<_> = retries.keys().map(|(inbox, ..)| *inbox).collect();
+    let seqs: Vec<_> = retries.keys().map(|(_, seq, _)| *seq).collect();
+    let devices: Vec<_> = retries.keys().map(|(.., device)| *device).collect();
+    let times: Vec<_> = retries.values().map(|(due_ms, _)| *due_ms).collect();
+    let attempts: Vec<_> = retries.values().map(|(_, attempt)| *attempt).collect();
+    session.execute(RETRY, &[&inboxes, &seqs, &devices, &times, &attempts]).await?;
+    Ok(())
+}
+
+struct NextDue;
+
+impl Command for NextDue {
+    type Output = Option<Timestamp>;
+    const OP: &'static str = "next_due";
+
+    async fn run(&self, session: &Session) -> Result<Option<Timestamp>, Failure> {
+        const NEXT: &str = "SELECT due_ms FROM due_push ORDER BY due_ms LIMIT 1";
+        let next = session.query_opt(NEXT, &[]).await?;
+        next.map(|row| Columns::of(&row).time()).transpose()
+    }
+}
+
+#[async_trait]
+impl DeliveryStore for PostgresStore {
+    async fn claim_due(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<DuePush>, StoreError> {
+        let leased = self.writers.run(ClaimDue { now, lease, limit }).await?;
+        if leased.is_empty() {
+            return Ok(Vec::new());
+        }
+        let leased = leased.into_iter().map(|it| (it.job, it.attempt)).collect();
+        self.readers.run(LoadDue { leased }).await
+    }
+
+    async fn settle(&self, settlements: Vec<PushSettlement>) -> Result<(), StoreError> {
+        self.writers.run(Settle(settlements)).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.run(NextDue).await
+    }
+
+    async fn list_deliveries(
+        &self,
+        notification: NotificationId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        self.readers.run(ListDeliveries { notification, limit }).await
+    }
+}

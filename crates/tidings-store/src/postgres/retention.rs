@@ -1,0 +1,433 @@
+//! `RetentionStore`: forgetting what is too old, a bounded piece at a time.
+//!
+//! A sweep goes through inboxes, events, deliveries and answers, and remembers where it is. What may
+//! go is looked for without a lock; whether an event is still told to nobody is looked at again under
+//! the lock on its identity. Several nodes may sweep at once: each removes what the other has not.
+//! The room that becomes free is used again once vacuum has been there, for which the tables have
+//! settings of their own.
+
+use std::sync::PoisonError;
+
+use async_trait::async_trait;
+use tidings_core::{
+    clock::Timestamp,
+    ids::{EventId, SourceId},
+    ports::{Cutoffs, Forgotten, RetentionStore, StoreError},
+};
+use tokio::try_join;
+use uuid::Uuid;
+
+use super::{
+    devices,
+    error::Failure,
+    events,
+    rows::{Columns, from_sql, limit_to_sql},
+    session::{Command, Session},
+    store::PostgresStore,
+};
+
+/// Inboxes and events that one call may look at, at least: most have nothing to be forgotten.
+const LOOKS_MIN: usize = 1_000;
+
+/// Where a sweep is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sweep {
+    /// The inboxes up to this number are done.
+    Inboxes(i64),
+    /// The events up to this number are done, as far as they are too old.
+    OldEvents(i64),
+    /// The events up to this end and number are done, as far as they have expired.
+    ExpiredEvents(i64, i64),
+    Deliveries,
+    Answers,
+    Done,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self::Inboxes(0)
+    }
+}
+
+/// A part of a sweep: what goes, and what it took to find it.
+struct Found<T> {
+    pieces: Vec<T>,
+    /// Rows that go, at most.
+    rows: usize,
+    looks: usize,
+    next: Sweep,
+}
+
+/// How much one call may still do.
+#[derive(Clone, Copy)]
+struct Left {
+    rows: usize,
+    looks: usize,
+}
+
+fn millis(cutoff: Option<Timestamp>) -> i64 {
+    // Nothing is before that.
+    cutoff.map_or(i64::MIN, Timestamp::as_millis)
+}
+
+/// Of an inbox, all after one `seq` up to another.
+#[derive(Debug, Clone, Copy)]
+struct Prefix {
+    inbox: i64,
+    after: i64,
+    upto: i64,
+}
+
+struct FindNotifications {
+    cutoffs: Cutoffs,
+    after: i64,
+    left: Left,
+}
+
+impl Command for FindNotifications {
+    type Output = Found<Prefix>;
+    const OP: &'static str = "forget";
+
+    async fn run(&self, session: &Session) -> Result<Found<Prefix>, Failure> {
+        // Up to the first that stays. The event is looked at only if the notification is young.
+        const FIND: &str = "SELECT i.inbox, i.forgotten_seq, coalesce( \
+             (SELECT n.seq - 1 FROM notification n WHERE n.inbox = i.inbox \
+             AND n.seq > i.forgotten_seq AND n.seq <= i.forgotten_seq + $3 \
+             AND n.created_ms >= $4 AND NOT EXISTS (SELECT 1 FROM event e \
+             WHERE e.event = n.event AND e.time_ms + e.ttl_ms < $5) ORDER BY n.seq LIMIT 1), \
+             least(i.last_seq, i.forgotten_seq + $3)) \
+             FROM inbox i WHERE i.inbox > $1 ORDER BY i.inbox LIMIT $2";
+        let mut found = Found { pieces: Vec::new(), rows: 0, looks: 0, next: Sweep::OldEvents(0) };
+        let Cutoffs { notifications, expired, .. } = self.cutoffs;
+        if notifications.is_none() && expired.is_none() {
+            found.next = Sweep::Deliveries;
+            return Ok(found);
+        }
+        let (rows, looks) = (limit_to_sql(self.left.rows), limit_to_sql(self.left.looks));
+        let params = (millis(notifications), millis(expired));
+        let inboxes =
+            session.query(FIND, &[&self.after, &looks, &rows, &params.0, &params.1]).await?;
+        for row in &inboxes {
+            let mut columns = Columns::of(row);
+            let (inbox, after): (i64, i64) = (columns.get()?, columns.get()?);
+            let room = limit_to_sql(self.left.rows - found.rows);
+            let upto = columns.get::<i64>()?.min(after.saturating_add(room));
+            found.looks += 1;
+            if upto > after {
+                found.pieces.push(Prefix { inbox, after, upto });
+                found.rows += usize::try_from(upto - after).unwrap_or(self.left.rows);
+            }
+            if found.rows >= self.left.rows {
+                // There may be more in this one.
+                found.next = Sweep::Inboxes(inbox - 1);
+                break;
+            }
+            if found.looks >= self.left.looks {
+                found.next = Sweep::Inboxes(inbox);
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+struct ForgetNotifications(Vec<Prefix>);
+
+impl Command for ForgetNotifications {
+    type Output = u64;
+    const OP: &'static str = "forget";
+
+    async fn run(&self, session: &Session) -> Result<u64, Failure> {
+        const REMOVE: &str = "DELETE FROM notification n \
+             USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS p (inbox, after, upto) \
+             WHERE n.inbox = p.inbox AND n.seq > p.after AND n.seq <= p.upto \
+             RETURNING n.inbox, n.read_ms IS NULL AND n.archived_ms IS NULL";
+        const REMOVE_DUE: &str = "DELETE FROM due_push d \
+             USING unnest($1::bigint[], $2::bigint[]) AS p (inbox, upto) \
+             WHERE d.inbox = p.inbox AND d.seq <= p.upto";
+        const COUNT: &str = "UPDATE inbox i SET unread = i.unread - p.unread, \
+             forgotten_seq = greatest(i.forgotten_seq, p.upto) \
+             FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS p (inbox, upto, unread) \
+             WHERE i.inbox = p.inbox";
+        let inboxes: Vec<_> = self.0.iter().map(|it| it.inbox).collect();
+        let after: Vec<_> = self.0.iter().map(|it| it.after).collect();
+        let upto: Vec<_> = self.0.iter().map(|it| it.upto).collect();
+        session.ready(&[devices::LOCK, REMOVE, REMOVE_DUE, COUNT]).await?;
+        let ((), _, removed, _) = try_join!(
+            biased;
+            session.begin(),
+            async { session.query(devices::LOCK, &[&inboxes]).await },
+            async { session.query(REMOVE, &[&inboxes, &after, &upto]).await },
+            async { session.execute(REMOVE_DUE, &[&inboxes, &upto]).await },
+        )?;
+        let mut unread = vec![0_i64; inboxes.len()];
+        for row in &removed {
+            let mut columns = Columns::of(row);
+            let (inbox, was_unread): (i64, bool) = (columns.get()?, columns.get()?);
+            if let Ok(place) = inboxes.binary_search(&inbox) {
+                unread[place] += i64::from(was_unread);
+            }
+        }
+        try_join!(
+            biased;
+            async { session.execute(COUNT, &[&inboxes, &upto, &unread]).await },
+            session.commit(),
+        )?;
+        Ok(from_sql(limit_to_sql(removed.len())))
+    }
+}
+
+/// Of an event `e`: nobody's notification refers to it, and no fan-out is under way with it.
+macro_rules! is_told {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM notification n WHERE n.event = e.event) \
+         AND NOT EXISTS (SELECT 1 FROM fan_out f WHERE f.event = e.event AND NOT f.done)"
+    };
+}
+
+struct FindOldEvents {
+    cutoff: Option<Timestamp>,
+    after: i64,
+    left: Left,
+}
+
+impl Command for FindOldEvents {
+    type Output = Found<Uuid>;
+    const OP: &'static str = "forget";
+
+    async fn run(&self, session: &Session) -> Result<Found<Uuid>, Failure> {
+        const FIND: &str = concat!(
+            "SELECT CASE WHEN e.stored_ms < $2 THEN ",
+            is_told!(),
+            " ELSE false END, e.source, e.event_id, e.event, e.stored_ms < $2 \
+             FROM event e WHERE e.event > $1 ORDER BY e.event LIMIT $3"
+        );
+        let mut found = Found {
+            pieces: Vec::new(),
+            rows: 0,
+            looks: 0,
+            next: Sweep::ExpiredEvents(i64::MIN, 0),
+        };
+        if self.cutoff.is_none() {
+            return Ok(found);
+        }
+        let looks = limit_to_sql(self.left.looks);
+        let mut last = None;
+        for row in &session.query(FIND, &[&self.after, &millis(self.cutoff), &looks]).await? {
+            let mut columns = Columns::of(row);
+            found.look(&mut columns)?;
+            last = Some((columns.get::<i64>()?, columns.get::<bool>()?));
+            if found.rows >= self.left.rows {
+                break;
+            }
+        }
+        let full = found.rows >= self.left.rows || found.looks >= self.left.looks;
+        // Events have their numbers about in the order in which they were stored: behind a page that
+        // ends with a young one, all are young. (Nearly all: some clock may be behind. Those wait.)
+        if let Some((event, true)) = last.filter(|_| full) {
+            found.next = Sweep::OldEvents(event);
+        }
+        Ok(found)
+    }
+}
+
+impl Found<Uuid> {
+    /// Reads whether the event goes, and its identity.
+    fn look(&mut self, columns: &mut Columns<'_>) -> Result<(), Failure> {
+        let goes: bool = columns.get()?;
+        let source = columns.parse("source", SourceId::new)?;
+        let id = columns.parse("event id", EventId::new)?;
+        self.looks += 1;
+        if goes {
+            self.pieces.push(events::key(&source, &id));
+            self.rows += 1;
+        }
+        Ok(())
+    }
+}
+
+struct FindExpiredEvents {
+    cutoff: Option<Timestamp>,
+    after: (i64, i64),
+    left: Left,
+}
+
+impl Command for FindExpiredEvents {
+    type Output = Found<Uuid>;
+    const OP: &'static str = "forget";
+
+    async fn run(&self, session: &Session) -> Result<Found<Uuid>, Failure> {
+        const FIND: &str = concat!(
+            "SELECT ",
+            is_told!(),
+            ", e.source, e.event_id, e.time_ms + e.ttl_ms, e.event FROM event e \
+             WHERE e.ttl_ms IS NOT NULL AND (e.time_ms + e.ttl_ms, e.event) > ($1, $2) \
+             AND e.time_ms + e.ttl_ms < $3 ORDER BY e.time_ms + e.ttl_ms, e.event LIMIT $4"
+        );
+        let mut found = Found { pieces: Vec::new(), rows: 0, looks: 0, next: Sweep::Deliveries };
+        if self.cutoff.is_none() {
+            return Ok(found);
+        }
+        let (end, event) = self.after;
+        let looks = limit_to_sql(self.left.looks);
+        for row in &session.query(FIND, &[&end, &event, &millis(self.cutoff), &looks]).await? {
+            let mut columns = Columns::of(row);
+            found.look(&mut columns)?;
+            if found.rows >= self.left.rows || found.looks >= self.left.looks {
+                found.next = Sweep::ExpiredEvents(columns.get()?, columns.get()?);
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+struct ForgetEvents(Vec<Uuid>);
+
+impl Command for ForgetEvents {
+    type Output = u64;
+    const OP: &'static str = "forget";
+
+    async fn run(&self, session: &Session) -> Result<u64, Failure> {
+        // One that is being told to somebody right now is passed over.
+        const LOCK: &str = "SELECT event, key FROM event_key WHERE key = ANY($1::uuid[]) \
+             ORDER BY key FOR UPDATE SKIP LOCKED";
+        // A later statement than the lock: it sees who was told by those who had it before.
+        const REMOVE: &str = concat!(
+            "DELETE FROM event e WHERE e.event = ANY($1::bigint[]) AND ",
+            is_told!(),
+            " RETURNING e.event"
+        );
+        const REMOVE_KEYS: &str = "DELETE FROM event_key WHERE key = ANY($1::uuid[])";
+        const REMOVE_FAN_OUTS: &str = "DELETE FROM fan_out WHERE event = ANY($1::bigint[])";
+        session.ready(&[LOCK, REMOVE, REMOVE_KEYS, REMOVE_FAN_OUTS]).await?;
+        let ((), locked) =
+            try_join!(biased; session.begin(), async { session.query(LOCK, &[&self.0]).await })?;
+        let mut keys = std::collections::HashMap::with_capacity(locked.len());
+        for row in &locked {
+            let mut columns = Columns::of(row);
+            keys.insert(columns.get::<i64>()?, columns.get::<Uuid>()?);
+        }
+        let numbers: Vec<_> = keys.keys().copied().collect();
+        let removed = session.query(REMOVE, &[&numbers]).await?;
+        let removed: Vec<i64> =
+            removed.iter().map(|row| Columns::of(row).get()).collect::<Result<_, _>>()?;
+        let keys: Vec<_> = removed.iter().filter_map(|number| keys.get(number)).collect();
+        try_join!(
+            biased;
+            async { session.execute(REMOVE_KEYS, &[&keys]).await },
+            async { session.execute(REMOVE_FAN_OUTS, &[&removed]).await },
+            session.commit(),
+        )?;
+        Ok(from_sql(limit_to_sql(removed.len())))
+    }
+}
+
+/// Removes rows of a log that are older than a cut-off, up to a limit.
+struct ForgetLog {
+    sql: &'static str,
+    cutoff: Option<Timestamp>,
+    limit: usize,
+}
+
+const FORGET_DELIVERIES: &str = "WITH old AS (SELECT inbox, seq, delivery FROM delivery \
+     WHERE at_ms < $1 ORDER BY at_ms LIMIT $2 FOR UPDATE SKIP LOCKED) DELETE FROM delivery d \
+     USING old WHERE d.inbox = old.inbox AND d.seq = old.seq AND d.delivery = old.delivery";
+
+const FORGET_ANSWERS: &str = "WITH old AS (SELECT sender, request_key FROM answer \
+     WHERE at_ms < $1 ORDER BY at_ms LIMIT $2 FOR UPDATE SKIP LOCKED) DELETE FROM answer a \
+     USING old WHERE a.sender = old.sender AND a.request_key = old.request_key";
+
+impl Command for ForgetLog {
+    type Output = usize;
+    const OP: &'static str = "forget";
+
+    async fn run(&self, session: &Session) -> Result<usize, Failure> {
+        if self.cutoff.is_none() {
+            return Ok(0);
+        }
+        let params = (millis(self.cutoff), limit_to_sql(self.limit));
+        let removed = session.execute(self.sql, &[&params.0, &params.1]).await?;
+        Ok(usize::try_from(removed).unwrap_or(self.limit))
+    }
+}
+
+/// What a part of a sweep did.
+struct Step {
+    forgotten: Forgotten,
+    rows: usize,
+    looks: usize,
+    next: Sweep,
+}
+
+impl PostgresStore {
+    async fn step(&self, cutoffs: Cutoffs, sweep: Sweep, left: Left) -> Result<Step, StoreError> {
+        match sweep {
+            Sweep::Inboxes(after) => {
+                let found = self.readers.run(FindNotifications { cutoffs, after, left }).await?;
+                let mut forgotten = Forgotten::default();
+                if !found.pieces.is_empty() {
+                    let forget = ForgetNotifications(found.pieces);
+                    forgotten.notifications = self.writers.run(forget).await?;
+                }
+                Ok(Step { forgotten, rows: found.rows, looks: found.looks, next: found.next })
+            }
+            Sweep::OldEvents(after) => {
+                let cutoff = cutoffs.notifications;
+                let found = self.readers.run(FindOldEvents { cutoff, after, left }).await?;
+                self.forget_events(found).await
+            }
+            Sweep::ExpiredEvents(end, event) => {
+                let (cutoff, after) = (cutoffs.expired, (end, event));
+                let found = self.readers.run(FindExpiredEvents { cutoff, after, left }).await?;
+                self.forget_events(found).await
+            }
+            Sweep::Deliveries => {
+                let (sql, cutoff) = (FORGET_DELIVERIES, cutoffs.deliveries);
+                let rows = self.writers.run(ForgetLog { sql, cutoff, limit: left.rows }).await?;
+                let next = if rows < left.rows { Sweep::Answers } else { sweep };
+                let deliveries = from_sql(limit_to_sql(rows));
+                let forgotten = Forgotten { deliveries, ..Forgotten::default() };
+                Ok(Step { forgotten, rows, looks: 1, next })
+            }
+            Sweep::Answers | Sweep::Done => {
+                let (sql, cutoff) = (FORGET_ANSWERS, cutoffs.answers);
+                let rows = self.writers.run(ForgetLog { sql, cutoff, limit: left.rows }).await?;
+                let next = if rows < left.rows { Sweep::Done } else { sweep };
+                Ok(Step { forgotten: Forgotten::default(), rows, looks: 1, next })
+            }
+        }
+    }
+
+    async fn forget_events(&self, found: Found<Uuid>) -> Result<Step, StoreError> {
+        let mut forgotten = Forgotten::default();
+        if !found.pieces.is_empty() {
+            forgotten.events = self.writers.run(ForgetEvents(found.pieces)).await?;
+        }
+        Ok(Step { forgotten, rows: found.rows, looks: found.looks, next: found.next })
+    }
+}
+
+#[async_trait]
+impl RetentionStore for PostgresStore {
+    async fn forget(&self, cutoffs: Cutoffs, limit: usize) -> Result<Forgotten, StoreError> {
+        let mut sweep = *self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = Left { rows: limit, looks: limit.max(LOOKS_MIN) };
+        let mut forgotten = Forgotten::default();
+        while left.rows > 0 && left.looks > 0 && sweep != Sweep::Done {
+            let step = self.step(cutoffs, sweep, left).await?;
+            forgotten.notifications += step.forgotten.notifications;
+            forgotten.events += step.forgotten.events;
+            forgotten.deliveries += step.forgotten.deliveries;
+            left.rows = left.rows.saturating_sub(step.rows);
+            left.looks = left.looks.saturating_sub(step.looks);
+            sweep = step.next;
+        }
+        if sweep == Sweep::Done {
+            forgotten.complete = true;
+            sweep = Sweep::default();
+        }
+        *self.sweep.lock().unwrap_or_else(PoisonError::into_inner) = sweep;
+        Ok(forgotten)
+    }
+}
