@@ -29,6 +29,44 @@ impl Usage {
 /// The clock ticks of `/proc/PID/stat`: 100 a second on every Linux that Rust supports.
 const TICKS_PER_SEC: u64 = 100;
 
+/// The usage of one process; `None` once it has ended.
+#[must_use]
+pub fn usage(pid: u32) -> Option<Usage> {
+    stat(pid).map(|(_, _, usage)| usage)
+}
+
+/// The parent of a process.
+#[must_use]
+pub fn parent(pid: u32) -> Option<u32> {
+    stat(pid).map(|(parent, _, _)| parent)
+}
+
+/// The CPU time of `root`, of all its descendants that live, and of its children that have ended.
+#[must_use]
+pub fn cpu_of_tree(root: u32) -> Duration {
+    let living: Duration = tree(root).values().map(|usage| usage.cpu).sum();
+    living + ended_children(root).unwrap_or_default()
+}
+
+/// The CPU time of the children of a process that have ended and were waited for.
+fn ended_children(pid: u32) -> Option<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(13);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(Duration::from_millis((user + system) * 1000 / TICKS_PER_SEC))
+}
+
+/// The most resident memory that a process ever had, in bytes.
+#[must_use]
+pub fn peak_rss_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
 /// The usage of `root` and all its descendants that live now, by process id and name.
 #[must_use]
 pub fn tree(root: u32) -> BTreeMap<(u32, String), Usage> {

@@ -45,6 +45,11 @@ impl Report {
         }
     }
 
+    /// Notes a value.
+    pub fn put(&mut self, name: &str, value: f64) {
+        self.values.insert(name.to_owned(), value);
+    }
+
     /// Prints it as a table.
     pub fn print(&self) {
         println!("{} at {} on {}, {}", self.bench, self.commit, self.date, self.machine);
