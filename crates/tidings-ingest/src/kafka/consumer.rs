@@ -13,15 +13,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     account::Shares,
+    claim,
     config::KafkaConfig,
     context::Context,
     health::{Board, KafkaHealthHandle},
     letter::DeadLetterTopics,
+    measure,
     options::{self, KafkaSetupError},
     partition::{Link, Notice, Partition},
     poll::{Poller, PollerParts},
     storing::Deps,
-    worker,
 };
 use crate::{pipeline::PipelineHandle, planner::Planner};
 
@@ -57,6 +58,7 @@ impl KafkaNotificationConsumer {
         checkpoints: Arc<dyn CheckpointStore>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KafkaSetupError> {
+        measure::describe();
         let board = Arc::new(Board::default());
         let client = options::consumer(&config)?;
         let context = Context::new(Arc::clone(&board));
@@ -115,7 +117,7 @@ impl KafkaNotificationConsumer {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(partition) = new_partitions.recv() => {
-                    tasks.spawn(worker::serve(Arc::clone(&deps), Arc::clone(&link), partition));
+                    tasks.spawn(claim::serve(Arc::clone(&deps), Arc::clone(&link), partition));
                 }
                 Some(done) = tasks.join_next() => log_panic(done),
                 _ = &mut closed => {

@@ -13,7 +13,7 @@ use rdkafka::{
     types::RDKafkaRespErr,
 };
 
-use super::health::Board;
+use super::{health::Board, measure};
 
 /// A change of what is assigned to this member of the group.
 #[derive(Debug)]
@@ -92,13 +92,13 @@ impl ConsumerContext for Context {
     ) {
         let names = names(partitions);
         let answered = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            metrics::counter!("tidings_kafka_rebalances_total", "kind" => "assigned").increment(1);
+            metrics::counter!(measure::REBALANCES, "kind" => "assigned").increment(1);
             tracing::info!(partitions = ?names, "partitions are assigned to this node");
             self.note(Rebalanced::Assigned(names));
             consumer.incremental_assign(&TopicPartitionList::new())
         } else {
             let kind = if consumer.assignment_lost() { "lost" } else { "revoked" };
-            metrics::counter!("tidings_kafka_rebalances_total", "kind" => kind).increment(1);
+            metrics::counter!(measure::REBALANCES, "kind" => kind).increment(1);
             tracing::info!(partitions = ?names, kind, "partitions are taken from this node");
             let answered = unassign_held(consumer, &names);
             self.note(Rebalanced::Revoked(names));

@@ -10,6 +10,7 @@ use rdkafka::{
 
 use super::{
     context::Context,
+    measure,
     partition::{Partition, UNKNOWN},
     poll::ASK_TIMEOUT,
 };
@@ -82,7 +83,7 @@ impl Entry {
         }
         match consumer.pause(&self.list()) {
             Ok(()) => {
-                metrics::counter!("tidings_kafka_pauses_total").increment(1);
+                metrics::counter!(measure::PAUSES).increment(1);
                 self.fetching = Fetching::Paused;
                 self.partition.paused.store(true, Ordering::Relaxed);
             }

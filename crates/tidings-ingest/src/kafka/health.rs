@@ -10,7 +10,10 @@ use std::{
 
 use rdkafka::Statistics;
 
-use super::partition::{Partition, Status};
+use super::{
+    measure,
+    partition::{Partition, Status},
+};
 
 /// How a consumer is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,7 +118,7 @@ impl Board {
 
     pub(super) fn remove(&self, partition: &Partition) {
         self.partitions().remove(&(Arc::clone(&partition.id.topic), partition.id.partition));
-        lag_gauge(partition).set(0.0);
+        measure::lag(partition).set(0.0);
     }
 
     /// The partitions that are stopped.
@@ -169,15 +172,15 @@ impl Board {
                 partition.take_watermarks_seen(seen.lo_offset, seen.hi_offset);
             }
             if let Some(lag) = partition.lag() {
-                lag_gauge(partition).set(as_f64(lag));
+                measure::lag(partition).set(as_f64(lag));
             }
             paused += u32::from(partition.paused.load(Ordering::Relaxed));
             stopped += u32::from(partition.is_stopped());
             held += partition.account.held();
         }
-        metrics::gauge!("tidings_kafka_partitions_paused").set(paused);
-        metrics::gauge!("tidings_kafka_partitions_stopped").set(stopped);
-        metrics::gauge!("tidings_kafka_held_bytes").set(as_f64(held as u64));
+        metrics::gauge!(measure::PAUSED).set(paused);
+        metrics::gauge!(measure::STOPPED).set(stopped);
+        metrics::gauge!(measure::HELD).set(as_f64(held as u64));
     }
 
     fn snapshot(&self) -> KafkaHealth {
@@ -209,14 +212,6 @@ fn partition_health(partition: &Partition) -> PartitionHealth {
             Status::Stopped(reason) => PartitionState::Stopped { why: reason.to_string() },
         },
     }
-}
-
-fn lag_gauge(partition: &Partition) -> metrics::Gauge {
-    metrics::gauge!(
-        "tidings_kafka_lag_records",
-        "topic" => partition.id.topic.to_string(),
-        "partition" => partition.id.partition.to_string(),
-    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^53")]

@@ -19,6 +19,7 @@ use tidings_core::{
 use super::{
     chunk::{Chunk, Record},
     config::KafkaConfig,
+    measure,
     options::{self, KafkaSetupError},
 };
 
@@ -136,7 +137,7 @@ impl DeadLetterTopics {
 }
 
 fn count_not_produced(letters: usize) {
-    metrics::counter!("tidings_kafka_dead_letters_not_produced_total").increment(letters as u64);
+    metrics::counter!(measure::NOT_PRODUCED).increment(letters as u64);
 }
 
 fn headers(id: &PartitionId, dead: &DeadRecord) -> OwnedHeaders {

@@ -52,12 +52,15 @@
 mod account;
 mod breaker;
 mod chunk;
+mod claim;
 mod config;
 mod consumer;
 mod context;
 mod entries;
+mod hand_over;
 mod health;
 mod letter;
+mod measure;
 mod options;
 mod partition;
 mod poll;
@@ -70,3 +73,4 @@ pub use config::{BreakerConfig, KafkaConfig, KafkaStart, KafkaTopic, RecordForma
 pub use consumer::KafkaNotificationConsumer;
 pub use health::{KafkaHealth, KafkaHealthHandle, PartitionHealth, PartitionState};
 pub use options::KafkaSetupError;
+pub use record::{RecordError, decode_letter};

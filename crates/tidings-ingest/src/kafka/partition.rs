@@ -17,6 +17,7 @@ use super::{
     account::{Account, Bell},
     chunk::Chunk,
     config::RecordFormat,
+    measure,
 };
 
 /// No offset is known.
@@ -174,6 +175,17 @@ impl Partition {
 
     pub(super) fn set_status(&self, status: Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// Notes why it is read no further, for whoever looks.
+    pub(super) fn stop(&self, reason: StopReason) {
+        metrics::counter!(measure::STOPS, "reason" => reason.as_str()).increment(1);
+        tracing::error!(
+            partition = %self.id,
+            position = self.position(),
+            "a partition is read no further: {reason}"
+        );
+        self.set_status(Status::Stopped(reason));
     }
 
     pub(super) fn is_stopped(&self) -> bool {

@@ -2,7 +2,6 @@
 //! store and for no commit, and for room in memory only shortly, so that the group never misses it.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,17 +10,17 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Headers},
+    message::BorrowedMessage,
 };
 use tidings_core::checkpoint::PartitionId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     account::{Account, Shares},
-    chunk::Chunk,
     config::{KafkaConfig, KafkaStart},
     context::{Context, Rebalanced},
     entries::{Entries, Entry, Fetching},
+    hand_over::{wait_for_room, write},
     health::Board,
     partition::{Link, Notice, Partition, Status, StopReason, UNKNOWN},
 };
@@ -30,9 +29,6 @@ use super::{
 const POLL_IDLE: Duration = Duration::from_millis(100);
 /// … and while a partition is paused, or a claim is awaited.
 const POLL_BUSY: Duration = Duration::from_millis(10);
-/// How long a full partition is waited for before it is paused. Pausing throws away what the client
-/// has read ahead: not worth it when the store is merely slower than the broker.
-const ROOM_WAIT: Duration = Duration::from_millis(100);
 /// How often positions are committed to Kafka and suspicions are looked into.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the end of a paused partition's log is asked for: statistics do not say it then.
@@ -145,13 +141,13 @@ impl Poller {
     }
 
     fn give_up(&mut self, code: RDKafkaErrorCode, reason: String) {
-        let reason = if code == RDKafkaErrorCode::FencedInstanceId {
-            format!(
-                "another node has the same kafka.instance_id and has taken the place of this one, \
-                 which reads no more until it is restarted with one of its own ({reason})"
-            )
-        } else {
-            reason
+        // The older group protocol ends the member that was there first, the newer one the other.
+        let reason = match code {
+            RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::UnreleasedInstanceId => format!(
+                "another node has the same kafka.instance_id: this one reads no more until it is \
+                 restarted with one of its own ({reason})"
+            ),
+            _ => reason,
         };
         tracing::error!(%code, "the Kafka consumer has ended: {reason}");
         self.parts.board.set_fatal(reason);
@@ -325,41 +321,6 @@ impl Poller {
     }
 }
 
-/// Copies a record out of the client's memory.
-fn write(chunk: &mut Chunk, message: &BorrowedMessage<'_>) {
-    chunk.push(message.offset(), message.key(), message.payload());
-    let Some(headers) = message.headers() else { return };
-    // The binding panics on a name that is not UTF-8, which any producer can write.
-    let copied = catch_unwind(AssertUnwindSafe(|| {
-        for header in headers.iter() {
-            chunk.push_header(header.key, header.value);
-        }
-    }));
-    if copied.is_err() {
-        chunk.mark_headers_unreadable();
-    }
-}
-
-/// Waits shortly until a full partition has room again; says whether it has.
-fn wait_for_room(partition: &Partition, link: &Link) -> bool {
-    let deadline = Instant::now() + ROOM_WAIT;
-    loop {
-        if partition.account.has_room_or_rings() {
-            return true;
-        }
-        let patience = deadline.saturating_duration_since(Instant::now());
-        if patience.is_zero() {
-            return false;
-        }
-        link.bell.wait(patience);
-        if link.bell.answer() && !partition.account.has_room_or_rings() {
-            // It rang for something else, which is looked after now.
-            link.bell.ring();
-            return false;
-        }
-    }
-}
-
 /// Asks the broker where a log begins and ends.
 fn ask(consumer: &BaseConsumer<Context>, partition: &Partition) -> Option<(i64, i64)> {
     let id = &partition.id;
@@ -372,18 +333,5 @@ fn ask(consumer: &BaseConsumer<Context>, partition: &Partition) -> Option<(i64, 
             tracing::warn!(%error, partition = %id, "the broker did not say where the log ends");
             None
         }
-    }
-}
-
-impl Partition {
-    /// Notes why it is read no further, for whoever looks.
-    pub(super) fn stop(&self, reason: StopReason) {
-        metrics::counter!("tidings_kafka_stops_total", "reason" => reason.as_str()).increment(1);
-        tracing::error!(
-            partition = %self.id,
-            position = self.position(),
-            "a partition is read no further: {reason}"
-        );
-        self.set_status(Status::Stopped(reason));
     }
 }

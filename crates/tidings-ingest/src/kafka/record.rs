@@ -1,23 +1,72 @@
 //! From a record to an event, by the format of its topic and its headers.
 
+use std::sync::Arc;
+
 use tidings_core::{
     clock::Timestamp,
+    dead_letter::{NewDeadLetter, Origin},
     event::{EventError, IncomingEvent, MAX_EVENT_BYTES},
 };
 
-use super::{chunk::Record, config::RecordFormat};
+use super::{
+    account::{Account, Shares},
+    chunk::{Chunk, Record},
+    config::RecordFormat,
+};
 
 /// Why a record is not an event.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RecordError {
+#[non_exhaustive]
+pub enum RecordError {
+    /// It has no value: a tombstone, or a mistake.
     #[error("the record has no value")]
     NoValue,
+    /// Its value is longer than any event.
     #[error("the value has {got} bytes, the limit is {MAX_EVENT_BYTES}")]
-    TooLong { got: usize },
+    TooLong {
+        /// Bytes it has.
+        got: usize,
+    },
+    /// A header cannot be read.
     #[error("the name of a header is not UTF-8")]
     HeaderName,
+    /// Its value is not an event.
     #[error(transparent)]
     Event(#[from] EventError),
+}
+
+impl RecordError {
+    /// Path of the field that is at fault; empty for the record as a whole.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        match self {
+            Self::Event(error) => error.field(),
+            Self::NoValue | Self::TooLong { .. } | Self::HeaderName => "",
+        }
+    }
+}
+
+/// Reads a dead letter as the event that it may be by now: the decoder, or the topic's format, may have
+/// changed since.
+///
+/// # Errors
+///
+/// [`RecordError`] when it is still none.
+pub fn decode_letter(
+    letter: &NewDeadLetter,
+    format: RecordFormat,
+    now: Timestamp,
+) -> Result<IncomingEvent, RecordError> {
+    let Origin::Kafka(origin) = &letter.origin else {
+        return Ok(IncomingEvent::from_json(&letter.payload, now)?);
+    };
+    let account = Account::new(Shares::new(usize::MAX, usize::MAX), Arc::default());
+    let mut chunk = Chunk::new(account);
+    chunk.push(origin.offset, origin.key.as_deref(), Some(&letter.payload));
+    for (name, value) in &origin.headers {
+        chunk.push_header(name, value.as_deref());
+    }
+    decode(chunk.record(0), format, now)
 }
 
 /// How one record is read.
@@ -82,10 +131,7 @@ fn attributes<'a>(record: Record<'a>) -> impl Iterator<Item = (&'a str, &'a [u8]
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::kafka::{account::Account, chunk::Chunk};
 
     fn mode_of(format: RecordFormat, headers: &[(&str, &str)]) -> Mode {
         let mut chunk = Chunk::new(Arc::clone(&Account::for_tests()));

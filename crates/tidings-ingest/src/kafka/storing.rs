@@ -15,6 +15,7 @@ use super::{
     chunk::Record,
     config::KafkaConfig,
     letter::DeadLetterTopics,
+    measure,
     partition::{Partition, Status, StopReason},
     record,
     unit::{Built, Planned, Unit},
@@ -80,7 +81,7 @@ impl Deps {
         error: &(dyn std::error::Error + Send + Sync + 'static),
         wait: Duration,
     ) {
-        metrics::counter!("tidings_kafka_retries_total", "what" => what).increment(1);
+        metrics::counter!(measure::RETRIES, "what" => what).increment(1);
         let why = ErrorChain(error).to_string();
         tracing::warn!(
             error = why,
@@ -153,7 +154,7 @@ pub(super) async fn store(
             Ok(accepted) => {
                 attempt = 0;
                 note_stored(&partition, &unit, &accepted);
-                dead.iter().for_each(|it| count_dead(it.stage));
+                dead.iter().for_each(|it| measure::count_dead(it.stage));
                 continue;
             }
             Err(error) => error,
@@ -261,8 +262,4 @@ fn note_stored(partition: &Partition, unit: &Unit, accepted: &[Accepted]) {
         stored = accepted.iter().map(|it| it.stored).sum::<usize>(),
         "stored up to {}", unit.to
     );
-}
-
-fn count_dead(stage: Stage) {
-    metrics::counter!("tidings_kafka_dead_letters_total", "stage" => stage.as_str()).increment(1);
 }

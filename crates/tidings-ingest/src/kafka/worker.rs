@@ -10,12 +10,13 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, join_all},
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     breaker::Breaker,
     chunk::Segment,
-    partition::{Link, Notice, Partition, Status, StopReason},
+    measure,
+    partition::{Partition, StopReason},
     storing::{Deps, Ended, Unplanned, store},
     unit::{Built, Planned},
 };
@@ -24,83 +25,8 @@ use super::{
 /// may ask the graph, which may be far away.
 const PLANNED_AT_ONCE: usize = 30;
 
-/// Claims a partition and stores its records until it is gone, fenced or stopped.
-pub(super) async fn serve(deps: Arc<Deps>, link: Arc<Link>, partition: Arc<Partition>) {
-    let mut failing = StopOnPanic { partition: &partition, link: &link, armed: true };
-    let ended = match claim(&deps, &link, &partition).await {
-        Ok(begin) => Worker::new(deps, Arc::clone(&partition), begin).run().await,
-        Err(ended) => ended,
-    };
-    failing.armed = false;
-    match ended {
-        Ended::Gone | Ended::Stopping => {}
-        Ended::Fenced => {
-            metrics::counter!("tidings_kafka_fenced_total").increment(1);
-            tracing::warn!(
-                partition = %partition.id,
-                "somebody else has claimed the partition or moved its position: nothing of the last \
-                 batch was stored, and it is claimed anew if it is still assigned to this node"
-            );
-            partition.set_status(Status::Claiming);
-            link.tell(Notice::Reclaim { partition: Arc::clone(&partition) });
-        }
-        Ended::Stopped(reason) => {
-            partition.stop(reason);
-            link.tell(Notice::Stopped { partition: Arc::clone(&partition) });
-        }
-    }
-}
-
-/// A partition without a worker would be fetched until its share is full, and nobody would know why.
-struct StopOnPanic<'a> {
-    partition: &'a Arc<Partition>,
-    link: &'a Link,
-    armed: bool,
-}
-
-impl Drop for StopOnPanic<'_> {
-    fn drop(&mut self) {
-        if self.armed && std::thread::panicking() {
-            self.partition.stop(StopReason::Failed);
-            self.link.tell(Notice::Stopped { partition: Arc::clone(self.partition) });
-        }
-    }
-}
-
-/// Raises the epoch and reads the position, however long the store takes, and lets fetching begin.
-/// Returns the position that has to be stored at once, if there is one.
-async fn claim(deps: &Deps, link: &Link, partition: &Arc<Partition>) -> Result<Option<i64>, Ended> {
-    if partition.fenced > 0 {
-        // Who else believes to own it gets time to learn that it does not.
-        deps.sleep(partition, deps.backoff(partition.fenced.saturating_add(3))).await?;
-    }
-    let mut attempt = 0;
-    let checkpoint = loop {
-        let claimed = tokio::select! {
-            () = partition.gone.cancelled() => return Err(Ended::Gone),
-            () = deps.stop.cancelled() => return Err(Ended::Stopping),
-            claimed = deps.checkpoints.claim_partition(&partition.id) => claimed,
-        };
-        match claimed {
-            Ok(checkpoint) => break checkpoint,
-            Err(error) => {
-                attempt += 1;
-                deps.wait(partition, attempt, "the partition was not claimed", &error).await?;
-            }
-        }
-    };
-    partition.set_checkpoint(&checkpoint);
-    partition.set_status(Status::Claiming);
-    let (begin, begun) = oneshot::channel();
-    link.tell(Notice::Claimed { partition: Arc::clone(partition), begin });
-    tokio::select! {
-        () = partition.gone.cancelled() => Err(Ended::Gone),
-        () = deps.stop.cancelled() => Err(Ended::Stopping),
-        begin = begun => begin.map_err(|_| Ended::Gone),
-    }
-}
-
-struct Worker {
+/// Works at one assignment of a partition, once it is claimed.
+pub(super) struct Worker {
     deps: Arc<Deps>,
     partition: Arc<Partition>,
     breaker: Breaker,
@@ -123,7 +49,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(deps: Arc<Deps>, partition: Arc<Partition>, begin: Option<i64>) -> Self {
+    /// `begin` is a position to be stored before anything else.
+    pub(super) fn new(deps: Arc<Deps>, partition: Arc<Partition>, begin: Option<i64>) -> Self {
         let topic = partition.id.topic.to_string();
         let mut worker = Self {
             breaker: Breaker::new(deps.config.breaker),
@@ -135,8 +62,8 @@ impl Worker {
             plan_again: None,
             plan_attempt: 0,
             ending: None,
-            records: metrics::counter!("tidings_kafka_records_total", "topic" => topic.clone()),
-            bytes: metrics::counter!("tidings_kafka_record_bytes_total", "topic" => topic),
+            records: metrics::counter!(measure::RECORDS, "topic" => topic.clone()),
+            bytes: metrics::counter!(measure::RECORD_BYTES, "topic" => topic),
             deps,
             partition,
         };
@@ -147,7 +74,8 @@ impl Worker {
         worker
     }
 
-    async fn run(mut self) -> Ended {
+    /// Stores records until the partition is gone, fenced or stopped, or the node stops.
+    pub(super) async fn run(mut self) -> Ended {
         loop {
             // A look without waiting: what the store was given is done or not.
             let done = self.storing.as_mut().and_then(|storing| storing.now_or_never());

@@ -148,7 +148,9 @@ impl State {
         let steps = batch.fan_out_steps().iter();
         lost.extend(
             steps
-                .filter(|step| self.fan_outs[step.id.0 as usize].0.steps != step.steps)
+                .filter(|step| {
+                    self.fan_outs[usize::try_from(step.id.0).unwrap()].0.steps != step.steps
+                })
                 .map(|step| Claim::FanOut(step.id)),
         );
         lost
@@ -238,7 +240,8 @@ impl NotificationStore for Recorder {
             appended.push(AppendedEvent { event, created_at: now, stored, duplicates, fans_out });
         }
         for step in batch.fan_out_steps() {
-            let (fan_out, leased_until, done) = &mut state.fan_outs[step.id.0 as usize];
+            let (fan_out, leased_until, done) =
+                &mut state.fan_outs[usize::try_from(step.id.0).unwrap()];
             fan_out.steps += 1;
             *leased_until = step.leased_until;
             match &step.next {

@@ -8,10 +8,11 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaResult,
     message::{Header, Headers, OwnedHeaders, OwnedMessage},
-    producer::{FutureProducer, FutureRecord},
+    producer::{FutureProducer, FutureRecord, Producer},
 };
-use tidings_testkit::services::kafka_bootstrap;
+use tidings_testkit::services::{kafka_bootstrap, unique_name};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -70,6 +71,35 @@ impl Draft {
 pub(super) async fn produce(topic: &str, drafts: &[Draft]) {
     let producer: FutureProducer =
         client().set("linger.ms", "5").set("enable.idempotence", "true").create().unwrap();
+    send(&producer, topic, drafts).await;
+}
+
+/// Produces records in a transaction, which it then commits or aborts.
+pub(super) async fn produce_in_transaction(topic: &str, drafts: &[Draft], commits: bool) {
+    let producer: FutureProducer =
+        client().set("transactional.id", unique_name("transaction")).create().unwrap();
+    let producer = in_background(producer, |it| it.init_transactions(DEADLINE)).await;
+    producer.begin_transaction().unwrap();
+    send(&producer, topic, drafts).await;
+    let end = move |it: &FutureProducer| match commits {
+        true => it.commit_transaction(DEADLINE),
+        false => it.abort_transaction(DEADLINE),
+    };
+    drop(in_background(producer, end).await);
+}
+
+async fn in_background(
+    producer: FutureProducer,
+    act: impl FnOnce(&FutureProducer) -> KafkaResult<()> + Send + 'static,
+) -> FutureProducer {
+    let acting = move || {
+        act(&producer).unwrap();
+        producer
+    };
+    tokio::task::spawn_blocking(acting).await.unwrap()
+}
+
+async fn send(producer: &FutureProducer, topic: &str, drafts: &[Draft]) {
     let sent = drafts.iter().map(|draft| {
         let mut headers = OwnedHeaders::new();
         for (key, value) in &draft.headers {

@@ -8,7 +8,7 @@ use tidings_ingest::kafka::KafkaStart;
 use tidings_testkit::services::unique_name;
 
 use super::{
-    broker::{Draft, create_topic, grow_topic, produce},
+    broker::{Draft, create_topic, grow_topic, produce, produce_in_transaction},
     node::{Load, Node, config, event_json, until, until_done},
     store::TestStore,
 };
@@ -176,4 +176,61 @@ async fn a_group_that_begins_with_the_latest_keeps_its_place_from_then_on() {
     until_done(&store, &config.group, 2).await;
     assert_eq!(store.events_of("ann").await, ["meanwhile"]);
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_for_more_people_than_a_batch_holds_is_stored_among_the_others() {
+    let topic = unique_name("events");
+    create_topic(&topic, 1).await;
+    let users: Vec<_> = (0..5_000).map(|n| format!("u{n}")).collect();
+    let wide = serde_json::json!({
+        "id": "wide", "source": "s", "type": "t", "audience": {"users": users},
+    });
+    let drafts = [event_json("before", "u0"), wide.to_string(), event_json("after", "u0")];
+    produce(&topic, &drafts.map(Draft::of)).await;
+    let (store, config) = (TestStore::open(), config(&[&topic]));
+    let node = Node::start(&store, &config);
+    until_done(&store, &config.group, 3).await;
+    assert_eq!(store.events_of("u0").await, ["before", "wide", "after"]);
+    assert_eq!(store.events_of("u4999").await, ["wide"]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_producer_has_aborted_is_told_to_nobody_and_its_offsets_are_passed_over() {
+    let topic = unique_name("events");
+    create_topic(&topic, 1).await;
+    for (round, commits) in [(0, true), (1, false), (2, true)] {
+        let events = (0..10).map(|n| Draft::of(event_json(&format!("e{round}-{n}"), "ann")));
+        produce_in_transaction(&topic, &events.collect::<Vec<_>>(), commits).await;
+    }
+    let (store, config) = (TestStore::open(), config(&[&topic]));
+    let node = Node::start(&store, &config);
+    // 30 records and the marks of the first two transactions; that of the last has no record after it.
+    until_done(&store, &config.group, 32).await;
+    let events = store.events_of("ann").await;
+    assert_eq!((events.len(), &*events[0], &*events[10]), (20, "e0-0", "e2-0"));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newer_group_protocol_of_the_broker_does_as_well() {
+    let topic = unique_name("events");
+    create_topic(&topic, 4).await;
+    let load = Load::new(8_000, 40, 4);
+    let (store, mut config) = (TestStore::open(), config(&[&topic]));
+    for option in ["session.timeout.ms", "heartbeat.interval.ms"] {
+        config.options.remove(option);
+    }
+    config.options.insert("group.protocol".to_owned(), "consumer".to_owned());
+    let first = Node::start(&store, &config);
+    produce(&topic, &load.drafts[..4_000]).await;
+    first.until("all partitions", |health| health.partitions.len() == 4).await;
+    let second = Node::start(&store, &config);
+    second.until("half of the partitions", |health| health.partitions.len() == 2).await;
+    produce(&topic, &load.drafts[4_000..]).await;
+    first.stop().await;
+    until_done(&store, &config.group, 8_000).await;
+    second.stop().await;
+    load.assert_stored_once_in_order(&store).await;
 }
