@@ -1,7 +1,9 @@
 -- What a batch moves on besides inboxes: positions in logs, fan-outs, and dead letters with all that is
 -- known of their records. And what forgetting needs.
 
--- Everything up to here is forgotten.
+-- An append does not write to an inbox: each row that it dirties is another page to be written.
+-- `last_seq` and `unread` are as of the last time that the row was written; every notification beyond
+-- that `last_seq` is unread, and counts on top. The new column: everything up to there is forgotten.
 ALTER TABLE inbox ADD COLUMN forgotten_seq INTEGER NOT NULL DEFAULT 0;
 
 -- When the event was stored, which its own time does not say: a log may be replayed years later.

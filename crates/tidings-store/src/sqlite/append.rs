@@ -1,6 +1,6 @@
 //! Appending batches: the path that has to be fast.
 
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::{collections::HashSet, sync::Arc};
 
 use rusqlite::{CachedStatement, Connection};
 use tidings_core::{
@@ -8,7 +8,7 @@ use tidings_core::{
     checkpoint::PartitionId,
     clock::Timestamp,
     dead_letter::{NewDeadLetter, Origin},
-    ids::{InboxNumber, NotificationId, Seq, UserId},
+    ids::{InboxNumber, NotificationId, Seq},
     ports::Claim,
 };
 
@@ -18,13 +18,12 @@ use super::{
     error::Failure,
     events::{self, Put},
     fan_outs,
-    inbox::KnownInbox,
     rows::from_sql,
     writer::{Command, WriteTx},
 };
 
 pub(super) struct Append {
-    pub(super) batch: NotificationBatch,
+    pub(super) batch: Arc<NotificationBatch>,
     pub(super) now: Timestamp,
 }
 
@@ -46,7 +45,6 @@ impl Command for Append {
         for planned in self.batch.events() {
             appended.push(rows.append_event(tx, planned)?);
         }
-        rows.count(tx)?;
         Ok(appended)
     }
 }
@@ -89,21 +87,13 @@ fn is_of(letter: &NewDeadLetter, repeated: &[&PartitionId]) -> bool {
     }
 }
 
-/// An inbox that the batch adds to.
-struct Grown<'a> {
-    user: &'a UserId,
-    known: KnownInbox,
-    added: i64,
-}
-
-/// The rows of one batch. Counters are kept here and written once per inbox at the end, not once per
-/// row: a batch often has many notifications for the same people.
+/// The rows of one batch.
 struct Rows<'a> {
     conn: &'a Connection,
     now: Timestamp,
+    insert_event: CachedStatement<'a>,
     insert: CachedStatement<'a>,
     insert_due: CachedStatement<'a>,
-    grown: HashMap<i64, Grown<'a>>,
 }
 
 impl<'a> Rows<'a> {
@@ -111,6 +101,7 @@ impl<'a> Rows<'a> {
         Ok(Self {
             conn,
             now,
+            insert_event: conn.prepare_cached(events::INSERT)?,
             // Only "once per person" is a reason to do nothing; a `seq` that is taken is an error.
             insert: conn.prepare_cached(
                 "INSERT INTO notification (inbox, seq, event, created_ms) VALUES (?1, ?2, ?3, ?4) \
@@ -120,16 +111,16 @@ impl<'a> Rows<'a> {
                 "INSERT INTO due_push (inbox, seq, device_id, due_ms, attempt) \
                  VALUES (?1, ?2, '', ?3, 1)",
             )?,
-            grown: HashMap::new(),
         })
     }
 
     fn append_event(
         &mut self,
         tx: &mut WriteTx<'_>,
-        planned: &'a PlannedEvent,
+        planned: &PlannedEvent,
     ) -> Result<AppendedEvent, Failure> {
-        let Put { number, event, is_new } = events::put(self.conn, &planned.event, self.now)?;
+        let Put { number, event, is_new } =
+            events::put(self.conn, &mut self.insert_event, &planned.event, self.now)?;
         let fans_out = match &planned.fan_out {
             Some(new) => {
                 fan_outs::begin(self.conn, number, new, self.now)?;
@@ -140,46 +131,21 @@ impl<'a> Rows<'a> {
         let mut stored = Vec::with_capacity(planned.recipients.len());
         let mut duplicates = 0;
         for recipient in &planned.recipients {
-            let user = &recipient.user;
-            let known = tx.inboxes.load_or_create(self.conn, user)?;
-            let grown = match self.grown.entry(known.inbox) {
-                // Knows better than the cache, which has the state before this batch.
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => entry.insert(Grown { user, known, added: 0 }),
-            };
-            let seq = grown.known.last_seq + 1;
+            let known = tx.inboxes.load_or_create(self.conn, &recipient.user)?;
+            let seq = known.last_seq + 1;
             let row = (known.inbox, seq, number, self.now.as_millis());
             if self.insert.execute(row)? == 0 {
                 duplicates += 1;
                 continue;
             }
-            grown.known.last_seq = seq;
-            grown.added += 1;
+            known.last_seq = seq;
             if let Some(push_at) = recipient.push_at.filter(|_| known.has_devices) {
-                let row = (known.inbox, seq, push_at.as_millis());
-                self.insert_due.execute(row)?;
+                self.insert_due.execute((known.inbox, seq, push_at.as_millis()))?;
             }
-            let id = NotificationId {
-                inbox: InboxNumber(from_sql(known.inbox)),
-                seq: Seq(from_sql(seq)),
-            };
-            stored.push(StoredNotification { user: user.clone(), id });
+            let inbox = InboxNumber(from_sql(known.inbox));
+            let id = NotificationId { inbox, seq: Seq(from_sql(seq)) };
+            stored.push(StoredNotification { user: recipient.user.clone(), id });
         }
         Ok(AppendedEvent { event, created_at: self.now, stored, duplicates, fans_out })
-    }
-
-    /// Writes the counters of the inboxes that have grown.
-    fn count(self, tx: &mut WriteTx<'_>) -> Result<(), Failure> {
-        let mut grown: Vec<_> = self.grown.into_values().filter(|it| it.added > 0).collect();
-        // Neighbours share a page.
-        grown.sort_unstable_by_key(|it| it.known.inbox);
-        let mut update = self.conn.prepare_cached(
-            "UPDATE inbox SET last_seq = ?2, unread = unread + ?3 WHERE inbox = ?1",
-        )?;
-        for Grown { user, known, added } in grown {
-            update.execute((known.inbox, known.last_seq, added))?;
-            tx.inboxes.remember(user, known);
-        }
-        Ok(())
     }
 }

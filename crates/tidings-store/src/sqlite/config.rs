@@ -22,7 +22,7 @@ pub struct SqliteConfig {
     /// Bytes that the write-ahead log may have. It is folded into the database long before that
     /// unless reads overlap all the time; above it, commits wait up to 100 ms for the reads to end.
     pub wal_bytes_max: u64,
-    /// Inboxes whose counters the writer remembers: about 200 bytes each.
+    /// Inboxes whose counters the writer remembers: about 120 bytes each.
     pub inbox_cache: usize,
 }
 
@@ -38,7 +38,7 @@ impl SqliteConfig {
             commit_commands: 1_024,
             commit_rows: 20_000,
             wal_bytes_max: 256 * 1024 * 1024,
-            inbox_cache: 65_536,
+            inbox_cache: 200_000,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Statement};
 use serde_json::value::RawValue;
 use tidings_core::{
     clock::Timestamp,
@@ -20,7 +20,7 @@ pub(super) const COLUMNS: &str = "e.source, e.event_id, e.type, e.time_ms, e.act
      e.object_type, e.object_id, e.object_url, e.title, e.body, e.data, e.priority, e.ttl_ms, \
      e.group_id";
 
-const INSERT: &str = "INSERT INTO event (source, event_id, type, time_ms, actor_id, object_type, \
+pub(super) const INSERT: &str = "INSERT INTO event (source, event_id, type, time_ms, actor_id, object_type, \
      object_id, object_url, title, body, data, priority, ttl_ms, group_id, stored_ms) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
      ON CONFLICT (source, event_id) DO NOTHING";
@@ -36,11 +36,17 @@ pub(super) struct Put {
     pub(super) is_new: bool,
 }
 
-/// Stores the event, or finds the one that came first under its identity.
-pub(super) fn put(conn: &Connection, event: &Arc<Event>, now: Timestamp) -> Result<Put, Failure> {
+/// Stores the event with the statement [`INSERT`], or finds the one that came first under its
+/// identity.
+pub(super) fn put(
+    conn: &Connection,
+    insert: &mut Statement<'_>,
+    event: &Arc<Event>,
+    now: Timestamp,
+) -> Result<Put, Failure> {
     let object = event.object.as_ref();
     let ttl_ms = event.ttl.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
-    let new = conn.prepare_cached(INSERT)?.execute((
+    let new = insert.execute((
         event.source.as_str(),
         event.id.as_str(),
         &event.event_type,

@@ -1,7 +1,9 @@
 //! Inboxes: their numbers and counters, and marking what is in them.
 
-use hashlink::LruCache;
-use rusqlite::{Connection, OptionalExtension};
+use std::sync::LazyLock;
+
+use hashlink::{LruCache, linked_hash_map::RawEntryMut};
+use rusqlite::{Connection, ToSql};
 use tidings_core::{
     clock::Timestamp,
     delivery::Delivery,
@@ -12,7 +14,7 @@ use tidings_core::{
 use super::{
     deliveries,
     error::Failure,
-    rows::{Columns, to_sql},
+    rows::{Columns, STATE, from_sql, limit_to_sql, to_sql},
     writer::{Command, WriteTx},
 };
 
@@ -40,10 +42,6 @@ impl InboxCache {
         self.0.clear();
     }
 
-    pub(super) fn remember(&mut self, user: &UserId, known: KnownInbox) {
-        self.0.insert(user.clone(), known);
-    }
-
     pub(super) fn forget(&mut self, user: &str) {
         self.0.remove(user);
     }
@@ -53,45 +51,88 @@ impl InboxCache {
         &mut self,
         conn: &Connection,
         user: &UserId,
-    ) -> Result<KnownInbox, Failure> {
-        if let Some(known) = self.0.get(user) {
-            return Ok(*known);
+    ) -> Result<&mut KnownInbox, Failure> {
+        match self.0.raw_entry_mut().from_key(user) {
+            RawEntryMut::Occupied(mut known) => {
+                known.to_back();
+                Ok(known.into_mut())
+            }
+            RawEntryMut::Vacant(unknown) => {
+                let known = load_or_create(conn, user)?;
+                Ok(unknown.insert(user.clone(), known).1)
+            }
         }
-        let found = conn
-            .prepare_cached("SELECT inbox, last_seq, devices > 0 FROM inbox WHERE user_id = ?1")?
-            .query_row([user.as_str()], |row| {
-                Ok(KnownInbox {
-                    inbox: row.get(0)?,
-                    last_seq: row.get(1)?,
-                    has_devices: row.get(2)?,
-                })
-            })
-            .optional()?;
-        let known = match found {
-            Some(known) => known,
-            None => KnownInbox {
-                inbox: conn
-                    .prepare_cached("INSERT INTO inbox (user_id) VALUES (?1)")?
-                    .insert([user.as_str()])?,
-                last_seq: 0,
-                has_devices: false,
-            },
-        };
-        self.remember(user, known);
-        Ok(known)
     }
+}
+
+static LOAD: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT i.inbox, i.devices > 0, {STATE} FROM inbox i WHERE i.user_id = ?1")
+});
+
+fn load_or_create(conn: &Connection, user: &UserId) -> Result<KnownInbox, Failure> {
+    let mut load = conn.prepare_cached(&LOAD)?;
+    let mut rows = load.query([user.as_str()])?;
+    if let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        let (inbox, has_devices) = (columns.get()?, columns.get()?);
+        let last_seq = to_sql(columns.inbox_state()?.last_seq.0);
+        return Ok(KnownInbox { inbox, last_seq, has_devices });
+    }
+    let inbox =
+        conn.prepare_cached("INSERT INTO inbox (user_id) VALUES (?1)")?.insert([user.as_str()])?;
+    Ok(KnownInbox { inbox, last_seq: 0, has_devices: false })
+}
+
+/// The counters as they are now, for those who count from here on.
+static LOAD_STATE: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT i.inbox, {STATE} FROM inbox i WHERE i.user_id = ?1"));
+static LOAD_STATE_OF: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT i.inbox, {STATE} FROM inbox i WHERE i.inbox = ?1"));
+
+fn find_state(
+    conn: &Connection,
+    sql: &str,
+    key: impl ToSql,
+) -> Result<Option<(i64, InboxState)>, Failure> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([key])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let mut columns = Columns::of(row);
+    Ok(Some((columns.get()?, columns.inbox_state()?)))
 }
 
 /// Reads the counters; all zero for a user without an inbox.
 pub(super) fn state(conn: &Connection, user: &UserId) -> Result<InboxState, Failure> {
-    let mut statement = conn.prepare_cached(
-        "SELECT last_seq, acked_seq, unread, forgotten_seq FROM inbox WHERE user_id = ?1",
-    )?;
-    let mut rows = statement.query([user.as_str()])?;
-    match rows.next()? {
-        Some(row) => Columns::of(row).inbox_state(),
-        None => Ok(InboxState::default()),
-    }
+    let found = find_state(conn, &LOAD_STATE, user.as_str())?;
+    Ok(found.map(|(_, state)| state).unwrap_or_default())
+}
+
+/// Reads the counters of the inbox with this number.
+pub(super) fn state_of(conn: &Connection, inbox: i64) -> Result<InboxState, Failure> {
+    let found = find_state(conn, &LOAD_STATE_OF, inbox)?;
+    Ok(found.map(|(_, state)| state).unwrap_or_default())
+}
+
+/// Writes the counters, all of them: each is as of the same moment.
+pub(super) fn write_state(
+    conn: &Connection,
+    inbox: i64,
+    state: &InboxState,
+) -> Result<(), Failure> {
+    conn.prepare_cached(
+        "UPDATE inbox SET last_seq = ?2, acked_seq = ?3, unread = ?4, forgotten_seq = ?5 \
+         WHERE inbox = ?1",
+    )?
+    .execute((
+        inbox,
+        to_sql(state.last_seq.0),
+        to_sql(state.acked_seq.0),
+        to_sql(state.unread),
+        to_sql(state.forgotten_seq.0),
+    ))?;
+    Ok(())
 }
 
 pub(super) struct MarkInbox {
@@ -119,8 +160,7 @@ fn mark_sql(mark: Mark) -> MarkSql {
             unread: None,
             others: "UPDATE notification SET seen_ms = ?4 \
                      WHERE inbox = ?1 AND seq BETWEEN ?2 AND ?3 AND seen_ms IS NULL",
-            floor: "SELECT inbox, last_seq, acked_seq, unread, forgotten_seq, seen_upto FROM inbox \
-                    WHERE user_id = ?1",
+            floor: "SELECT seen_upto FROM inbox WHERE inbox = ?1",
             raise_floor: "UPDATE inbox SET seen_upto = ?2 WHERE inbox = ?1",
         },
         Mark::Read => MarkSql {
@@ -131,8 +171,7 @@ fn mark_sql(mark: Mark) -> MarkSql {
             ),
             others: "UPDATE notification SET read_ms = ?4, seen_ms = coalesce(seen_ms, ?4) \
                      WHERE inbox = ?1 AND seq BETWEEN ?2 AND ?3 AND read_ms IS NULL",
-            floor: "SELECT inbox, last_seq, acked_seq, unread, forgotten_seq, read_upto FROM inbox \
-                    WHERE user_id = ?1",
+            floor: "SELECT read_upto FROM inbox WHERE inbox = ?1",
             raise_floor: "UPDATE inbox SET read_upto = ?2, seen_upto = max(seen_upto, ?2) \
                           WHERE inbox = ?1",
         },
@@ -144,8 +183,7 @@ fn mark_sql(mark: Mark) -> MarkSql {
             ),
             others: "UPDATE notification SET archived_ms = ?4 \
                      WHERE inbox = ?1 AND seq BETWEEN ?2 AND ?3 AND archived_ms IS NULL",
-            floor: "SELECT inbox, last_seq, acked_seq, unread, forgotten_seq, archived_upto FROM inbox \
-                    WHERE user_id = ?1",
+            floor: "SELECT archived_upto FROM inbox WHERE inbox = ?1",
             raise_floor: "UPDATE inbox SET archived_upto = ?2 WHERE inbox = ?1",
         },
     }
@@ -165,9 +203,10 @@ impl Command for MarkInbox {
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<InboxState, Failure> {
         let conn = tx.conn;
         let sql = mark_sql(self.mark);
-        let Some((inbox, mut state, floor)) = load_marked(conn, &self.user, &sql)? else {
+        let Some((inbox, mut state)) = find_state(conn, &LOAD_STATE, self.user.as_str())? else {
             return Ok(InboxState::default());
         };
+        let floor: i64 = conn.prepare_cached(sql.floor)?.query_row([inbox], |row| row.get(0))?;
         let last = to_sql(state.last_seq.0);
         let mut ended_unread = 0;
         match &self.selection {
@@ -189,12 +228,8 @@ impl Command for MarkInbox {
             }
         }
         if ended_unread > 0 {
-            state.unread = conn
-                .prepare_cached(
-                    "UPDATE inbox SET unread = unread - ?2 WHERE inbox = ?1 RETURNING unread",
-                )?
-                .query_row((inbox, ended_unread), |row| row.get(0))
-                .map(super::rows::from_sql)?;
+            state.unread = state.unread.saturating_sub(ended_unread);
+            write_state(conn, inbox, &state)?;
         }
         Ok(state)
     }
@@ -207,29 +242,15 @@ impl MarkInbox {
         conn: &Connection,
         sql: &MarkSql,
         (inbox, first, last): (i64, i64, i64),
-    ) -> Result<i64, Failure> {
+    ) -> Result<u64, Failure> {
         let params = (inbox, first, last, self.now.as_millis());
         let ended = match sql.unread {
             Some(unread) => conn.prepare_cached(unread)?.execute(params)?,
             None => 0,
         };
         conn.prepare_cached(sql.others)?.execute(params)?;
-        Ok(super::rows::limit_to_sql(ended))
+        Ok(from_sql(limit_to_sql(ended)))
     }
-}
-
-fn load_marked(
-    conn: &Connection,
-    user: &UserId,
-    sql: &MarkSql,
-) -> Result<Option<(i64, InboxState, i64)>, Failure> {
-    let mut statement = conn.prepare_cached(sql.floor)?;
-    let mut rows = statement.query([user.as_str()])?;
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
-    let mut columns = Columns::of(row);
-    Ok(Some((columns.get()?, columns.inbox_state()?, columns.get()?)))
 }
 
 pub(super) struct Acknowledge {
@@ -247,12 +268,13 @@ impl Command for Acknowledge {
     }
 
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<(), Failure> {
-        tx.conn
-            .prepare_cached(
-                "UPDATE inbox SET acked_seq = min(?2, last_seq) \
-                 WHERE user_id = ?1 AND acked_seq < min(?2, last_seq)",
-            )?
-            .execute((self.user.as_str(), to_sql(self.seq.0)))?;
+        if let Some((inbox, mut state)) = find_state(tx.conn, &LOAD_STATE, self.user.as_str())? {
+            let acked = self.seq.min(state.last_seq);
+            if acked > state.acked_seq {
+                state.acked_seq = acked;
+                write_state(tx.conn, inbox, &state)?;
+            }
+        }
         deliveries::log(tx.conn, &self.deliveries)
     }
 }

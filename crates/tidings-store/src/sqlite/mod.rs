@@ -1,8 +1,8 @@
 //! The embedded store: SQLite in a data directory of one process.
 //!
 //! One thread owns the only connection that writes. Callers queue commands; the thread takes what is
-//! queued, runs each command under a savepoint of its own in one transaction, commits once, and then
-//! answers all. So many small appends share one `fsync`, and what was answered is on the disk. Reads
+//! queued, runs the commands in one transaction, commits once, and then answers all; if one fails, they
+//! run again, each under a savepoint of its own. So many small appends share one `fsync`, and what was answered is on the disk. Reads
 //! go to threads with read-only connections beside it and see every commit that was answered.
 
 mod answers;

@@ -1,6 +1,6 @@
 //! `NotificationStore`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Params};
@@ -18,7 +18,7 @@ use super::{
     append::Append,
     error::Failure,
     inbox::{self, Acknowledge, MarkInbox},
-    rows::{self, limit_to_sql, select_notifications, to_sql},
+    rows::{self, STATE, limit_to_sql, select_notifications, select_notifications_and, to_sql},
     store::SqliteStore,
     writer::{Command, WriteTx},
 };
@@ -35,8 +35,9 @@ static LIST_NEWEST: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-static FIND: LazyLock<String> =
-    LazyLock::new(|| select_notifications("WHERE i.inbox = ?1 AND n.seq = ?2"));
+static FIND: LazyLock<String> = LazyLock::new(|| {
+    select_notifications_and(&format!(", {STATE}"), "WHERE i.inbox = ?1 AND n.seq = ?2")
+});
 
 #[cfg(test)]
 pub(super) static QUERIES: [&LazyLock<String>; 3] = [&LIST_AFTER, &LIST_NEWEST, &FIND];
@@ -48,7 +49,7 @@ pub(super) fn find(
 ) -> Result<Option<(Notification, InboxState)>, Failure> {
     let mut statement = conn.prepare_cached(&FIND)?;
     let mut found = statement.query((to_sql(id.inbox.0), to_sql(id.seq.0)))?;
-    found.next()?.map(rows::notification).transpose()
+    found.next()?.map(rows::notification_and_state).transpose()
 }
 
 fn list(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Notification>, Failure> {
@@ -56,7 +57,7 @@ fn list(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Notific
     let mut found = statement.query(params)?;
     let mut page = Vec::new();
     while let Some(row) = found.next()? {
-        page.push(rows::notification(row)?.0);
+        page.push(rows::notification(row)?);
     }
     Ok(page)
 }
@@ -78,7 +79,7 @@ impl Command for Check {
 impl NotificationStore for SqliteStore {
     async fn append(
         &self,
-        batch: NotificationBatch,
+        batch: Arc<NotificationBatch>,
         now: Timestamp,
     ) -> Result<Vec<AppendedEvent>, StoreError> {
         if batch.rows() > MAX_BATCH_ROWS {

@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tidings_core::{
     clock::Timestamp,
+    ids::Seq,
     ports::{Cutoffs, Forgotten, RetentionStore, StoreError},
 };
 
 use super::{
     error::Failure,
+    inbox,
     rows::{from_sql, limit_to_sql},
     store::SqliteStore,
     writer::{Command, WriteTx},
@@ -303,7 +305,8 @@ fn remove_rows(conn: &Connection, sql: &str, rows: &[i64]) -> Result<u64, Failur
 }
 
 fn forget_notifications(conn: &Connection, inbox: i64, upto: i64) -> Result<u64, Failure> {
-    let (mut removed, mut unread) = (0, 0);
+    let mut state = inbox::state_of(conn, inbox)?;
+    let mut removed = 0;
     {
         let mut remove = conn.prepare_cached(
             "DELETE FROM notification WHERE inbox = ?1 AND seq <= ?2 \
@@ -312,14 +315,12 @@ fn forget_notifications(conn: &Connection, inbox: i64, upto: i64) -> Result<u64,
         let mut rows = remove.query((inbox, upto))?;
         while let Some(row) = rows.next()? {
             removed += 1;
-            unread += row.get::<_, i64>(0)?;
+            let was_unread: bool = row.get(0)?;
+            state.unread = state.unread.saturating_sub(u64::from(was_unread));
         }
     }
-    conn.prepare_cached(
-        "UPDATE inbox SET forgotten_seq = max(forgotten_seq, ?2), unread = unread - ?3 \
-         WHERE inbox = ?1",
-    )?
-    .execute((inbox, upto, unread))?;
+    state.forgotten_seq = state.forgotten_seq.max(Seq(from_sql(upto)));
+    inbox::write_state(conn, inbox, &state)?;
     conn.prepare_cached("DELETE FROM due_push WHERE inbox = ?1 AND seq <= ?2")?
         .execute((inbox, upto))?;
     Ok(removed)

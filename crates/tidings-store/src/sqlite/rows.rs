@@ -66,13 +66,17 @@ impl<'a, 'stmt> Columns<'a, 'stmt> {
         Ok(NotificationId { inbox: InboxNumber(self.count()?), seq: Seq(self.count()?) })
     }
 
+    /// The columns of [`STATE`].
     pub(super) fn inbox_state(&mut self) -> Result<InboxState, Failure> {
-        Ok(InboxState {
-            last_seq: Seq(self.count()?),
-            acked_seq: Seq(self.count()?),
-            unread: self.count()?,
-            forgotten_seq: Seq(self.count()?),
-        })
+        let counted = self.count()?;
+        let acked_seq = Seq(self.count()?);
+        let unread = self.count()?;
+        let forgotten_seq = Seq(self.count()?);
+        // None if all are forgotten.
+        let newest: Option<i64> = self.get()?;
+        let last = newest.map_or(counted, |newest| counted.max(from_sql(newest)));
+        let since = last - counted;
+        Ok(InboxState { last_seq: Seq(last), acked_seq, unread: unread + since, forgotten_seq })
     }
 
     pub(super) fn user(&mut self) -> Result<UserId, Failure> {
@@ -80,12 +84,21 @@ impl<'a, 'stmt> Columns<'a, 'stmt> {
     }
 }
 
+/// The counters of an inbox `i`. Appends leave them alone: what was appended since they were last
+/// written is unread, and comes on top.
+pub(super) const STATE: &str = "i.last_seq, i.acked_seq, i.unread, i.forgotten_seq, \
+     (SELECT max(s.seq) FROM notification s WHERE s.inbox = i.inbox)";
+
 /// A query for notifications, to be completed with `FROM`'s conditions, order and limit. `i` is the
 /// inbox, `n` the notification, `e` the event; the joins run in this order.
 pub(super) fn select_notifications(rest: &str) -> String {
+    select_notifications_and("", rest)
+}
+
+/// As [`select_notifications`], with more columns at the end.
+pub(super) fn select_notifications_and(more: &str, rest: &str) -> String {
     format!(
-        "SELECT n.inbox, n.seq, i.user_id, n.created_ms, n.seen_ms, n.read_ms, n.archived_ms, {}, \
-         i.last_seq, i.acked_seq, i.unread, i.forgotten_seq \
+        "SELECT n.inbox, n.seq, i.user_id, n.created_ms, n.seen_ms, n.read_ms, n.archived_ms, {}{more} \
          FROM inbox i CROSS JOIN notification n ON n.inbox = i.inbox \
          CROSS JOIN event e ON e.event = n.event {rest}",
         events::COLUMNS
@@ -93,9 +106,19 @@ pub(super) fn select_notifications(rest: &str) -> String {
 }
 
 /// Reads a row of [`select_notifications`].
-pub(super) fn notification(row: &Row<'_>) -> Result<(Notification, InboxState), Failure> {
+pub(super) fn notification(row: &Row<'_>) -> Result<Notification, Failure> {
+    read_notification(&mut Columns::of(row))
+}
+
+/// Reads a row of [`select_notifications_and`] the columns of [`STATE`].
+pub(super) fn notification_and_state(row: &Row<'_>) -> Result<(Notification, InboxState), Failure> {
     let mut columns = Columns::of(row);
-    let notification = Notification {
+    let notification = read_notification(&mut columns)?;
+    Ok((notification, columns.inbox_state()?))
+}
+
+fn read_notification(columns: &mut Columns<'_, '_>) -> Result<Notification, Failure> {
+    Ok(Notification {
         id: columns.notification_id()?,
         user: columns.user()?,
         created_at: columns.time()?,
@@ -104,9 +127,8 @@ pub(super) fn notification(row: &Row<'_>) -> Result<(Notification, InboxState), 
             read_at: columns.optional_time()?,
             archived_at: columns.optional_time()?,
         },
-        event: Arc::new(events::read(&mut columns)?),
-    };
-    Ok((notification, columns.inbox_state()?))
+        event: Arc::new(events::read(columns)?),
+    })
 }
 
 /// The number as SQLite holds it; what is beyond stands for its highest.

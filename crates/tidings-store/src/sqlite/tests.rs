@@ -115,8 +115,8 @@ async fn a_full_writer_queue_makes_the_caller_wait() {
     let steps = async {
         // The writer is busy and one command waits: the queue is full.
         is_held.recv().unwrap();
-        let mut second = Box::pin(store.append(batch("e2", 0), now()));
-        let mut third = Box::pin(store.append(batch("e3", 0), now()));
+        let mut second = Box::pin(store.append(batch("e2", 0).into(), now()));
+        let mut third = Box::pin(store.append(batch("e3", 0).into(), now()));
         assert!(poll_once(&mut second).await.is_none());
         assert!(poll_once(&mut third).await.is_none());
         assert_eq!(store.writer.places(), 0);
@@ -158,13 +158,13 @@ async fn in_one_commit<F: Future>(store: &SqliteStore, commands: F) -> F::Output
 #[tokio::test]
 async fn commands_share_a_commit_and_fail_alone() {
     let (store, _dir) = open(|_| {});
-    let failing = FailAfter(Append { batch: batch("bad", 0), now: now() });
+    let failing = FailAfter(Append { batch: batch("bad", 0).into(), now: now() });
     let commands = async {
         tokio::join!(
             biased;
-            store.append(batch("e1", 0), now()),
+            store.append(batch("e1", 0).into(), now()),
             store.writer.run(failing),
-            store.append(batch("e2", 0), now()),
+            store.append(batch("e2", 0).into(), now()),
         )
     };
     let (first, failed, second) = in_one_commit(&store, commands).await;
@@ -178,13 +178,13 @@ async fn commands_share_a_commit_and_fail_alone() {
 #[tokio::test]
 async fn a_full_disk_costs_what_does_not_fit_and_ends_when_there_is_room() {
     let (store, _dir) = open(|_| {});
-    store.append(batch("before", 0), now()).await.unwrap();
+    store.append(batch("before", 0).into(), now()).await.unwrap();
     let pages = store.writer.run(LimitPages(1)).await.unwrap();
     let mut stored = vec!["before".to_owned()];
     let mut refused = 0;
     for number in 0..40 {
         let id = format!("e{number}");
-        match store.append(batch(&id, 3_000), now()).await {
+        match store.append(batch(&id, 3_000).into(), now()).await {
             Ok(_) => stored.push(id),
             Err(error) => {
                 assert!(error.is_transient(), "{error}");
@@ -197,7 +197,7 @@ async fn a_full_disk_costs_what_does_not_fit_and_ends_when_there_is_room() {
 
     store.writer.run(LimitPages(u32::MAX - 1)).await.unwrap();
     store.check().await.unwrap();
-    store.append(batch("after", 3_000), now()).await.unwrap();
+    store.append(batch("after", 3_000).into(), now()).await.unwrap();
     stored.push("after".to_owned());
     assert_eq!(ids(&store).await, stored);
 }
@@ -205,11 +205,11 @@ async fn a_full_disk_costs_what_does_not_fit_and_ends_when_there_is_room() {
 #[tokio::test]
 async fn a_transaction_that_sqlite_gives_up_fails_all_its_commands() {
     let (store, _dir) = open(|_| {});
-    store.append(batch("before", 0), now()).await.unwrap();
+    store.append(batch("before", 0).into(), now()).await.unwrap();
     let commands = async {
         tokio::join!(
             biased;
-            store.append(batch("lost", 0), now()),
+            store.append(batch("lost", 0).into(), now()),
             store.writer.run(GiveUp),
         )
     };
@@ -218,25 +218,25 @@ async fn a_transaction_that_sqlite_gives_up_fails_all_its_commands() {
     assert!(gave_up.is_err());
     assert_eq!(ids(&store).await, ["before"]);
     // The cache of inboxes forgot what was rolled back.
-    store.append(batch("after", 0), now()).await.unwrap();
+    store.append(batch("after", 0).into(), now()).await.unwrap();
     assert_eq!(ids(&store).await, ["before", "after"]);
 }
 
 #[tokio::test]
 async fn a_commit_that_fails_fails_all_its_commands() {
     let (store, _dir) = open(|_| {});
-    store.append(batch("before", 0), now()).await.unwrap();
+    store.append(batch("before", 0).into(), now()).await.unwrap();
     let commands = async {
         tokio::join!(
             biased;
-            store.append(batch("lost", 0), now()),
+            store.append(batch("lost", 0).into(), now()),
             store.writer.run(SpoilCommit),
         )
     };
     let (lost, spoiled) = in_one_commit(&store, commands).await;
     assert!(lost.unwrap_err().is_transient());
     assert!(spoiled.unwrap_err().is_transient());
-    store.append(batch("after", 0), now()).await.unwrap();
+    store.append(batch("after", 0).into(), now()).await.unwrap();
     assert_eq!(ids(&store).await, ["before", "after"]);
 }
 
@@ -272,7 +272,7 @@ impl Command for BreakConstraint {
 #[tokio::test]
 async fn what_the_schema_does_not_allow_is_refused_and_not_tried_again() {
     let (store, _dir) = open(|_| {});
-    store.append(batch("before", 0), now()).await.unwrap();
+    store.append(batch("before", 0).into(), now()).await.unwrap();
     let error = store.writer.run(BreakConstraint).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused { op: "break_constraint", .. }), "{error}");
     assert!(!error.is_transient());

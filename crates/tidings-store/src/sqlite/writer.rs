@@ -25,7 +25,7 @@ pub(super) trait Command: Send + 'static {
         1
     }
 
-    /// Does it, inside a transaction and under a savepoint that is rolled back on failure.
+    /// Does it, inside a transaction that is rolled back on failure. May be run again after that.
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<Self::Output, Failure>;
 }
 
@@ -63,13 +63,16 @@ impl<C: Command> Job for Queued<C> {
     }
 
     fn answer(self: Box<Self>, committed: Result<(), &SharedCause>) {
-        let answer = match (committed, self.result) {
+        let Self { command, result, reply } = *self;
+        // First, so that whoever shares what it held is the one to free it, and not the writer.
+        drop(command);
+        let answer = match (committed, result) {
             (Ok(()), Some(result)) | (Err(_), Some(result @ Err(_))) => result,
             (Err(cause), _) => Err(unavailable(C::OP, Arc::clone(cause))),
             (Ok(()), None) => Err(unavailable(C::OP, Closed)),
         };
         // The caller may have given up; what is written stays.
-        let _gone = self.reply.send(answer);
+        let _gone = reply.send(answer);
     }
 }
 
@@ -196,15 +199,39 @@ impl Committer {
             self.statement("ROLLBACK")?;
         }
         self.statement("BEGIN IMMEDIATE")?;
+        if self.run_all(group) {
+            return self.statement("COMMIT");
+        }
+        self.inboxes.clear();
+        if !self.conn.is_autocommit() {
+            self.statement("ROLLBACK")?;
+        }
+        if group.len() == 1 {
+            return Ok(());
+        }
+        self.statement("BEGIN IMMEDIATE")?;
+        self.run_each(group)?;
+        self.statement("COMMIT")
+    }
+
+    /// Runs the jobs until one fails. Says whether none did.
+    ///
+    /// Without savepoints: under one, SQLite keeps a copy of every page that is changed, for a failure
+    /// that hardly ever comes.
+    fn run_all(&mut self, group: &mut [Box<dyn Job>]) -> bool {
+        let mut tx = WriteTx {
+            conn: &self.conn,
+            inboxes: &mut self.inboxes,
+            dead_letters_max: self.dead_letters_max,
+        };
+        group.iter_mut().all(|job| job.run(&mut tx))
+    }
+
+    /// Runs the jobs anew, each under a savepoint, so that those that fail do so alone.
+    fn run_each(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), SharedCause> {
         for job in group {
             self.statement("SAVEPOINT command")?;
-            let mut tx = WriteTx {
-                conn: &self.conn,
-                inboxes: &mut self.inboxes,
-                dead_letters_max: self.dead_letters_max,
-            };
-            let done = job.run(&mut tx);
-            if !done {
+            if !self.run_all(std::slice::from_mut(job)) {
                 self.inboxes.clear();
                 // Some errors (disk full, I/O) end the transaction, and with it what the jobs before
                 // this one had written.
@@ -215,7 +242,7 @@ impl Committer {
             }
             self.statement("RELEASE command")?;
         }
-        self.statement("COMMIT")
+        Ok(())
     }
 
     fn statement(&self, sql: &str) -> Result<(), SharedCause> {

@@ -58,8 +58,8 @@ async fn write_everything(store: &SqliteStore) {
         registered_at: now(),
     };
     store.put_device(device).await.unwrap();
-    store.append(batch("e1", std::slice::from_ref(&ann)), now()).await.unwrap();
-    store.append(batch("e2", std::slice::from_ref(&ann)), now()).await.unwrap();
+    store.append(batch("e1", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
+    store.append(batch("e2", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
     store.mark(&ann, Mark::Read, Selection::UpTo(Seq(1)), now()).await.unwrap();
     store.acknowledge(&ann, Seq(1), vec![]).await.unwrap();
     let letter = NewDeadLetter {
@@ -82,7 +82,7 @@ async fn assert_everything_is_there(store: &SqliteStore) {
     assert_eq!(store.next_due().await.unwrap(), Some(now()));
     assert_eq!(store.list_dead_letters(None, 9).await.unwrap().len(), 1);
     // The next number is the next, not the first.
-    let appended = store.append(batch("e3", &[ann]), now()).await.unwrap();
+    let appended = store.append(batch("e3", &[ann]).into(), now()).await.unwrap();
     assert_eq!(appended[0].stored[0].id.seq, Seq(3));
 }
 
@@ -102,7 +102,7 @@ async fn a_closed_store_refuses_and_lets_another_open() {
     write_everything(&store).await;
     store.close().await;
     store.close().await;
-    let error = store.append(batch("e9", &[user("ann")]), now()).await.unwrap_err();
+    let error = store.append(batch("e9", &[user("ann")]).into(), now()).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     assert!(store.inbox(&user("ann")).await.unwrap_err().is_transient());
     assert!(store.check().await.unwrap_err().is_transient());
@@ -118,7 +118,7 @@ async fn what_is_queued_is_committed_by_close() {
     let ann = user("ann");
     let append = async |number: usize| {
         let batch = batch(&format!("e{number}"), std::slice::from_ref(&ann));
-        store.append(batch, now()).await
+        store.append(batch.into(), now()).await
     };
     // Polled in this order: the appends are in the queue when the store is told to close.
     let (first, second, ()) = tokio::join!(biased; append(1), append(2), store.close());

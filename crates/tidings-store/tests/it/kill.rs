@@ -43,7 +43,7 @@ async fn child_that_appends_until_it_is_killed() {
         // Ids go on where the rounds before ended, and some come twice.
         for number in first.. {
             let id = format!("a{appender}-{}", number - number % 5 / 4);
-            store.append(batch(&id, &users()), now()).await.unwrap();
+            store.append(batch(&id, &users()).into(), now()).await.unwrap();
             let mut out = std::io::stdout().lock();
             writeln!(out, "answered {id}").unwrap();
             out.flush().unwrap();

@@ -27,7 +27,7 @@ async fn churn(dir: &Path, rounds: std::ops::Range<u32>) -> u64 {
     for round in rounds {
         for event in 0..40 {
             let it = batch(&format!("r{round}-e{event}"), &users);
-            store.append(it, start_of(round)).await.unwrap();
+            store.append(it.into(), start_of(round)).await.unwrap();
         }
         let cutoff = Some(start_of(round.saturating_sub(KEPT_ROUNDS)));
         let cutoffs = Cutoffs { notifications: cutoff, ..Cutoffs::default() };

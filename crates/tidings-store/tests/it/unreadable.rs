@@ -39,7 +39,7 @@ async fn a_push_that_cannot_be_read_is_left_out() {
     };
     store.put_device(device).await.unwrap();
     for id in ["e1", "e2", "e3", "e4"] {
-        store.append(batch(id, std::slice::from_ref(&ann)), now()).await.unwrap();
+        store.append(batch(id, std::slice::from_ref(&ann)).into(), now()).await.unwrap();
     }
     let conn = Connection::open(dir.path().join("store.db")).unwrap();
     conn.execute_batch(
@@ -75,7 +75,7 @@ async fn a_fan_out_that_cannot_be_read_is_left_out() {
         let planned = PlannedEvent { event: event(id), recipients: vec![], fan_out };
         let mut batch = NotificationBatch::new(batch("unused", &[]).limits());
         batch.try_add(planned, now()).unwrap();
-        store.append(batch, now()).await.unwrap();
+        store.append(batch.into(), now()).await.unwrap();
     }
     let conn = Connection::open(dir.path().join("store.db")).unwrap();
     conn.execute_batch("UPDATE fan_out SET cursor = 'no cursor' WHERE fan_out = 1").unwrap();
