@@ -122,8 +122,9 @@ mod tests {
             step_rows: 7,
             pause_ms: 50,
         };
-        let clock = Arc::new(ManualClock::new(now));
-        let retention = Retention::new(Arc::clone(&store) as _, clock, section);
+        let clock = ManualClock::new(now);
+        let shared: Arc<dyn RetentionStore> = Arc::<Steps>::clone(&store);
+        let retention = Retention::new(shared, clock, section);
         let stop = CancellationToken::new();
         let all_but_the_last_rest = REST + Duration::from_millis(230);
         tokio::select! {

@@ -1,8 +1,9 @@
 //! Logs and metrics.
 
-use std::{io::IsTerminal, sync::OnceLock};
+use std::{io::IsTerminal, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, LogSection};
@@ -49,6 +50,14 @@ const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Bounds of the row-count histograms.
 const ROWS: [f64; 9] = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0];
+
+/// Folds what histograms have taken in, so that they stay small also when nobody asks for them.
+pub async fn keep_metrics(metrics: PrometheusHandle, stop: CancellationToken) {
+    const EVERY: Duration = Duration::from_secs(5);
+    while tokio::time::timeout(EVERY, stop.cancelled()).await.is_err() {
+        metrics.run_upkeep();
+    }
+}
 
 /// Starts to collect metrics, once per process, and returns what renders them.
 ///

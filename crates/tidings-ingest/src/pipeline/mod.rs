@@ -149,7 +149,11 @@ impl PipelineHandle {
     ) -> Result<oneshot::Receiver<JobResult>, IntakeError> {
         match timeout(self.queue_wait, self.enqueue(batch, Rank::Direct)).await {
             Ok(queued) => queued,
-            Err(_) => Err(IntakeError::Busy { retry_after: self.queue_wait }),
+            // The queue is full because nothing leaves it, or because too much comes in.
+            Err(_) => Err(match self.failing() {
+                Some(failing) => IntakeError::Store(failing.error),
+                None => IntakeError::Busy { retry_after: self.queue_wait },
+            }),
         }
     }
 

@@ -47,6 +47,7 @@ pub struct StoreSection {
 #[serde(deny_unknown_fields)]
 pub struct PostgresSection {
     pub url: Secret,
+    pub schema: String,
     pub connections: usize,
     pub ca_file: PathBuf,
     pub connect_timeout_ms: u64,

@@ -239,9 +239,10 @@ async fn start_node(
     phones: &Phones,
 ) -> anyhow::Result<DemoNode> {
     let config = dir.join("tidings.toml");
+    // An answer counts who was told with the event: nearly everyone's followers fit its transaction.
     let toml = format!(
-        "[server]\nlisten = \"{listen}\"\n\n[store]\ndata_dir = {:?}\n\n[log]\nformat = \
-         \"human\"\n\n{}",
+        "[server]\nlisten = \"{listen}\"\n\n[store]\ndata_dir = {:?}\n\n[fan_out]\npage = 10000\n\n\
+         [log]\nformat = \"human\"\n\n{}",
         dir.join("data"),
         phones.config()
     );

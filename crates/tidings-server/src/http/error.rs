@@ -98,6 +98,14 @@ impl Problem {
         problem
     }
 
+    /// More comes in than the node takes.
+    pub fn too_busy(detail: impl Into<String>, retry_after: Duration) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let mut problem = Self::new(status, "busy", "Too busy", detail);
+        problem.0.retry_after = Some(retry_after);
+        problem
+    }
+
     /// Our own fault; the log has the details.
     pub fn internal() -> Self {
         let detail = "the node failed; its log says why, under this request's x-request-id";
@@ -202,7 +210,8 @@ impl From<GraphError> for Problem {
 impl From<IntakeError> for Problem {
     fn from(error: IntakeError) -> Self {
         match &error {
-            IntakeError::Busy { retry_after } => Self::unavailable(error.to_string(), *retry_after),
+            IntakeError::Busy { retry_after } => Self::too_busy(error.to_string(), *retry_after),
+            IntakeError::Store(cause) if !cause.is_transient() => Self::internal(),
             // The pipeline and the graph have logged the cause.
             _ => Self::unavailable(error.to_string(), USUAL_RETRY),
         }

@@ -12,14 +12,17 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tidings_core::{
     clock::Clock,
     dead_letter::NewDeadLetter,
-    event::{EventError, IncomingEvent},
+    event::IncomingEvent,
     ports::{
         AnswerStore, CheckpointStore, DeadLetterStore, DeliveryStore, DeviceStore,
         NotificationStore, SocialGraphStore,
     },
 };
 use tidings_delivery::realtime::{ConnectionPool, WebSocketHandler};
-use tidings_ingest::Intake;
+use tidings_ingest::{
+    Intake,
+    kafka::{KafkaHealthHandle, RecordError},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::idempotency::RequestsUnderWay;
@@ -46,12 +49,14 @@ impl Readiness {
 
 /// Reads a dead letter in the format that its source has.
 pub type LetterDecoder =
-    Arc<dyn Fn(&NewDeadLetter) -> Result<IncomingEvent, EventError> + Send + Sync>;
+    Arc<dyn Fn(&NewDeadLetter) -> Result<IncomingEvent, RecordError> + Send + Sync>;
 
 /// What the routes work with.
 pub struct App {
     /// Takes events.
     pub intake: Intake,
+    /// How the Kafka consumer is doing, if there is one.
+    pub kafka: Option<KafkaHealthHandle>,
     /// Inboxes.
     pub notifications: Arc<dyn NotificationStore>,
     /// Devices.

@@ -1,35 +1,37 @@
 //! Builds a node out of its parts, as the configuration says. No rule of the business is in here.
 
+mod ingest;
 mod push;
 mod stores;
+
+pub(crate) use self::stores::migrate_postgres;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use async_trait::async_trait;
 use tidings_core::{
-    batch::BatchLimits,
     clock::{Clock, SystemClock},
-    event::IncomingEvent,
-    ports::{LiveNotifications, NotificationStore, Presence},
-    route::RoutingPolicy,
+    ports::NotificationStore,
 };
 use tidings_delivery::realtime::{
     AckFlusher, AckLog, ConnectionPool, RealtimeConfig, SessionAuthenticator, SessionIdentity,
     SessionRefused, WebSocketHandler,
 };
-use tidings_ingest::{
-    Intake, IntakeConfig,
-    pipeline::{Pipeline, PipelineConfig},
-};
+use tidings_ingest::kafka::KafkaNotificationConsumer;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{push::Push, stores::Stores};
+use self::{
+    ingest::{Ingest, letter_decoder},
+    push::Push,
+    stores::Stores,
+};
 use crate::{
     auth::Authenticator,
-    config::{Config, IntakeSection, KafkaSection, RealtimeSection, RoutingSection},
-    http::{self, App, LetterDecoder, Readiness, RequestsUnderWay},
+    config::{Config, RealtimeSection},
+    http::{self, App, Readiness, RequestsUnderWay},
+    retention::Retention,
     supervisor::{Supervisor, SupervisorError},
     telemetry,
 };
@@ -70,13 +72,18 @@ impl Node {
         let (acks, ack_log) = AckFlusher::new(Arc::clone(&store) as _);
         let sessions = session_handler(realtime, &pool, &stores, ack_log, &auth, &clock);
         let push = Push::new(&config.push, &stores, &clock)?;
-        let (pipeline, intake) = intake(&config, &stores, &pool, &push, &clock);
+        let ingest = Ingest::new(&config, &stores, &pool, &push, &clock)?;
+        let kafka = ingest.kafka.as_ref().map(KafkaNotificationConsumer::health);
+        let retention =
+            Retention::new(stores.store(), Arc::clone(&clock), config.retention.clone());
+        let upkeep = metrics.clone();
 
         let readiness = Arc::new(Readiness::default());
         let session_tasks = TaskTracker::new();
         let stop_sessions = CancellationToken::new();
         let app = Arc::new(App {
-            intake,
+            intake: ingest.intake,
+            kafka,
             notifications: Arc::clone(&store) as _,
             devices: Arc::clone(&store) as _,
             deliveries: Arc::clone(&store) as _,
@@ -102,7 +109,11 @@ impl Node {
         // In the order in which they are stopped.
         let mut supervisor = Supervisor::default();
         supervisor.add("http", |stop| serve(listener, app, stop));
-        supervisor.add("intake", |stop| pipeline.run(stop));
+        if let Some(consumer) = ingest.kafka {
+            supervisor.add("kafka", |stop| consumer.run(stop));
+        }
+        supervisor.add("fan-outs", |stop| ingest.fan_outs.run(stop));
+        supervisor.add("intake", |stop| ingest.pipeline.run(stop));
         supervisor.add("push", |stop| push.run(stop));
         supervisor.add("sessions", |stop| async move {
             stop.cancelled().await;
@@ -111,6 +122,8 @@ impl Node {
             session_tasks.wait().await;
         });
         supervisor.add("acknowledgements", |stop| acks.run(stop));
+        supervisor.add("retention", |stop| retention.run(stop));
+        supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));
         if let Some(jwks) = jwks {
             supervisor.add("key set", |stop| jwks.run(stop));
         }
@@ -163,50 +176,6 @@ fn session_handler(
     let clock = Arc::clone(clock);
     let pool = Arc::clone(pool);
     Arc::new(WebSocketHandler::new(config, pool, store, acks, authenticator, clock))
-}
-
-fn intake(
-    config: &Config,
-    stores: &Stores,
-    pool: &Arc<ConnectionPool>,
-    push: &Push,
-    clock: &Arc<dyn Clock>,
-) -> (Pipeline, Intake) {
-    let live: Arc<dyn LiveNotifications> = Arc::clone(pool) as _;
-    let presence: Arc<dyn Presence> = Arc::clone(pool) as _;
-    let (pipeline, handle) = Pipeline::new(
-        pipeline_config(&config.intake),
-        stores.store(),
-        live,
-        push.waker(),
-        Arc::clone(clock),
-    );
-    let planning =
-        IntakeConfig { routing: routing_policy(&config.routing), fanout_page: config.fan_out.page };
-    (pipeline, Intake::new(planning, handle, stores.graph(), presence, Arc::clone(clock)))
-}
-
-fn letter_decoder(section: &KafkaSection, clock: &Arc<dyn Clock>) -> LetterDecoder {
-    let clock = Arc::clone(clock);
-    Arc::new(move |letter| IncomingEvent::from_json(&letter.payload, clock.now()))
-}
-
-fn pipeline_config(section: &IntakeSection) -> PipelineConfig {
-    PipelineConfig {
-        batch: BatchLimits {
-            max_rows: section.batch_rows,
-            max_bytes: section.batch_bytes,
-            max_age: Duration::from_millis(section.batch_linger_ms),
-        },
-        queue_jobs: section.queue_jobs,
-        queue_bytes: section.queue_bytes,
-        queue_wait: Duration::from_millis(section.queue_wait_ms),
-    }
-}
-
-fn routing_policy(section: &RoutingSection) -> RoutingPolicy {
-    let RoutingSection { ack_wait_ms, push_from } = *section;
-    RoutingPolicy { ack_wait: Duration::from_millis(ack_wait_ms), push_from }
 }
 
 /// Sessions show the same tokens as requests.

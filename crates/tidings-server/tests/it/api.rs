@@ -192,9 +192,20 @@ async fn followers_are_told_and_the_graph_can_be_read_and_changed() {
 
     let post = json!({"id": "p1", "source": "posts", "type": "post", "audience": {"followers_of": "star"}});
     let answer = node.post("/v1/events", post.to_string()).await.expect(200);
-    assert_eq!(answer["results"][0]["notifications"], 2_499);
+    // The newest thousand are told at once, a job tells the others.
+    assert_eq!(answer["results"][0]["notifications"], 1_000);
+    assert_eq!(answer["results"][0]["fans_out"], true);
     let told = node.get("/v1/users/f2499/notifications").await.expect(200);
     assert_eq!(ids(&told), ["p1"]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let told = node.get("/v1/users/f0/notifications").await.expect(200);
+        if ids(&told) == ["p1"] {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "the first follower is not told");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     let not_told = node.get("/v1/users/f9/notifications").await.expect(200);
     assert_eq!(ids(&not_told), [""; 0]);
 

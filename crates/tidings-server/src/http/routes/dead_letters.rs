@@ -14,7 +14,7 @@ use serde::Serialize;
 use tidings_core::{
     clock::Timestamp,
     dead_letter::{DeadLetter, DeadLetterId, NewDeadLetter, Origin},
-    event::{EventError, IncomingEvent},
+    event::IncomingEvent,
 };
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -213,7 +213,7 @@ fn decode_letter(app: &App, letter: &NewDeadLetter) -> Result<IncomingEvent, Pro
         let detail = "the letter keeps only the beginning of its input; send the event in the body";
         return Err(Problem::new(StatusCode::CONFLICT, "letter-cut", "Letter cut", detail));
     }
-    (app.letter_decoder)(letter).map_err(|error: EventError| {
+    (app.letter_decoder)(letter).map_err(|error| {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         let detail = error.to_string();
         Problem::new(status, "invalid-event", "The event is not valid", detail).at(error.field())

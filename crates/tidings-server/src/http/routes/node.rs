@@ -10,6 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 use tidings_core::error_chain::ErrorChain;
+use tidings_ingest::kafka::{KafkaHealth, PartitionState};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -50,6 +51,9 @@ struct Part {
     /// What does not work while it is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     costs: Option<&'static str>,
+    /// What exactly is wrong, and what to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<String>,
 }
 
 /// Whether the node takes work: which part is down, and what that costs.
@@ -65,16 +69,46 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
     let store_up = is_up("store", &store);
     let graph_up = is_up("graph", &graph);
     let running = !app.readiness.is_stopping();
-    let part = |name, up, costs| Part { name, up, costs: Some(costs).filter(|_| !up) };
-    let parts = vec![
+    let part = |name, up: bool, costs| {
+        let costs = Some(costs).filter(|_| !up);
+        Part { name, up, costs, details: Vec::new() }
+    };
+    let mut parts = vec![
         part("node", running, "the node is stopping and takes no new work"),
         part("store", store_up, "events are answered 503, inboxes cannot be read, pushes wait"),
         part("graph", graph_up, "events for someone's followers are answered 503"),
     ];
+    if let Some(kafka) = &app.kafka {
+        let details = kafka_details(&kafka.snapshot());
+        let costs = "records wait in Kafka; nothing is lost";
+        parts.push(Part { details: details.clone(), ..part("kafka", details.is_empty(), costs) });
+    }
     // Without the graph the node still serves everything that names its users.
     let ready = running && store_up;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready, parts })).into_response()
+}
+
+/// Says what is wrong with the consumer, if anything is.
+fn kafka_details(health: &KafkaHealth) -> Vec<String> {
+    let mut details: Vec<String> = health.fatal.iter().cloned().collect();
+    if !health.connected {
+        let cause = health.last_error.as_deref().unwrap_or("no broker has answered yet");
+        details.push(format!("not connected: {cause}"));
+    }
+    for it in &health.partitions {
+        let (topic, partition) = (&it.topic, it.partition);
+        match &it.state {
+            PartitionState::Waiting { why } => {
+                details.push(format!("{topic}/{partition} waits: {why}"));
+            }
+            PartitionState::Stopped { why } => {
+                details.push(format!("{topic}/{partition} is stopped: {why}"));
+            }
+            _ => {}
+        }
+    }
+    details
 }
 
 fn is_up<E: std::error::Error + 'static>(part: &'static str, result: &Result<(), E>) -> bool {
