@@ -83,12 +83,16 @@ impl Deps {
     ) {
         metrics::counter!(measure::RETRIES, "what" => what).increment(1);
         let why = ErrorChain(error).to_string();
-        tracing::warn!(
-            error = why,
-            partition = %partition.id,
-            attempt,
-            "{what}; trying again in {} ms", wait.as_millis()
-        );
+        let wait_ms = wait.as_millis();
+        // Every partition waits while a store is gone, for minutes maybe: said less and less often.
+        if attempt.is_power_of_two() {
+            tracing::warn!(
+                error = why,
+                partition = %partition.id,
+                attempt,
+                "{what}; trying again in {wait_ms} ms, and for as long as it takes"
+            );
+        }
         partition.set_status(Status::Waiting(why.into()));
     }
 
@@ -254,6 +258,7 @@ fn is_refusal(error: &StoreError) -> bool {
 fn note_stored(partition: &Partition, unit: &Unit, accepted: &[Accepted]) {
     partition.set_position(unit.to);
     if matches!(partition.status(), Status::Waiting(_)) {
+        tracing::info!(partition = %partition.id, "what had to wait is stored: reading on");
         partition.set_status(Status::Reading);
     }
     tracing::trace!(

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     None,
     Store,
     Graph,
+    /// What the graph holds cannot be read, now or later.
+    CorruptGraph,
 }
 
 #[derive(Default)]
@@ -313,6 +315,10 @@ impl SocialGraphStore for Recorder {
         let state = self.state();
         if state.fault == Fault::Graph {
             return no_graph();
+        }
+        if state.fault == Fault::CorruptGraph {
+            let source = "told to be corrupt".into();
+            return Err(GraphError::Corrupt { backend: "double", what: "follow", source });
         }
         let from: usize = cursor.map_or(0, |cursor| cursor.as_str().parse().unwrap());
         let to = (from + limit).min(state.followers);

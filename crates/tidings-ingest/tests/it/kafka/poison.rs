@@ -10,6 +10,7 @@ use super::{
     node::{Node, config, event_json, until_done},
     store::TestStore,
 };
+use crate::doubles::Fault;
 
 fn record_of(letter: &DeadLetter) -> &RecordOrigin {
     let record = match &letter.letter.origin {
@@ -189,5 +190,23 @@ async fn a_missing_topic_for_dead_letters_holds_nothing_up() {
     until_done(&store, &config.group, 2).await;
     assert_eq!(store.dead_letters().await.len(), 1);
     assert_eq!(store.events_of("ann").await, ["e0"]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_audience_can_never_be_worked_out_is_put_away() {
+    let topic = unique_name("events");
+    create_topic(&topic, 1).await;
+    let (store, config) = (TestStore::open(), config(&[&topic]));
+    let node = Node::start(&store, &config);
+    node.graph.fail(Fault::CorruptGraph);
+    let to_followers =
+        r#"{"id":"post","source":"s","type":"t","audience":{"followers_of":"star"}}"#;
+    produce(&topic, &[Draft::of(to_followers), Draft::of(event_json("e1", "ann"))]).await;
+    until_done(&store, &config.group, 2).await;
+    let letters = store.dead_letters().await;
+    assert_eq!((letters.len(), letters[0].letter.stage), (1, Stage::Plan));
+    assert!(letters[0].letter.reason.contains("told to be corrupt"), "{letters:?}");
+    assert_eq!(store.events_of("ann").await, ["e1"]);
     node.stop().await;
 }

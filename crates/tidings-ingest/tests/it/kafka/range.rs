@@ -83,3 +83,29 @@ async fn of_two_nodes_with_one_static_id_the_first_ends_and_says_why() {
     first.stop().await;
     second.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_newer_group_protocol_it_is_the_second_that_ends() {
+    let topic = unique_name("events");
+    create_topic(&topic, 1).await;
+    let load = Load::new(200, 2, 1);
+    let mut config = config(&[&topic]);
+    for option in ["session.timeout.ms", "heartbeat.interval.ms"] {
+        config.options.remove(option);
+    }
+    config.options.insert("group.protocol".to_owned(), "consumer".to_owned());
+    config.instance_id = Some("node-1".to_owned());
+    let store = TestStore::open();
+    let first = Node::start(&store, &config);
+    produce(&topic, &load.drafts[..100]).await;
+    until_done(&store, &config.group, 100).await;
+    let second = Node::start(&store, &config);
+    second.until("it has ended", |health| health.fatal.is_some()).await;
+    let why = second.health.snapshot().fatal.unwrap();
+    assert!(why.contains("same kafka.instance_id"), "{why}");
+    produce(&topic, &load.drafts[100..]).await;
+    until_done(&store, &config.group, 200).await;
+    load.assert_stored_once_in_order(&store).await;
+    first.stop().await;
+    second.stop().await;
+}
