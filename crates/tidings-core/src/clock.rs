@@ -13,8 +13,9 @@ pub struct Timestamp(i64);
 #[error("not an RFC 3339 date and time with an offset, such as 2026-11-23T09:00:00Z")]
 pub struct TimestampError;
 
-/// 9999-12-31T00:00:00Z: the last day that RFC 3339 can write, in milliseconds.
-const MAX_MILLIS: i64 = 253_402_214_400_000;
+/// 9999-12-30T22:00:00Z, in milliseconds: the last instant that has a year of four digits at every
+/// offset, and the last that is written as RFC 3339 here.
+const MAX_MILLIS: i64 = 253_402_207_200_000;
 
 impl Timestamp {
     /// The instant `millis` after the epoch, held to the years 1970 to 9999.
@@ -68,9 +69,19 @@ impl fmt::Display for Timestamp {
 impl std::str::FromStr for Timestamp {
     type Err = TimestampError;
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        let instant: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
-        Ok(Self::from_millis(instant.as_millisecond()))
+        match text.parse::<jiff::Timestamp>() {
+            Ok(instant) => Ok(Self::from_millis(instant.as_millisecond())),
+            Err(_) if is_beyond_the_last(text) => Ok(Self(MAX_MILLIS)),
+            Err(_) => Err(TimestampError),
+        }
     }
+}
+
+/// Whether this is a time of the last days of the year 9999, which stand for "never" in many a
+/// database: held to the range, as what is before 1970 is.
+fn is_beyond_the_last(text: &str) -> bool {
+    let Ok(pieces) = jiff::fmt::temporal::Pieces::parse(text) else { return false };
+    pieces.date().year() == 9999 && pieces.time().is_some() && pieces.offset().is_some()
 }
 
 impl Serialize for Timestamp {
@@ -140,7 +151,28 @@ mod tests {
     }
 
     #[test]
+    fn every_time_can_be_written_and_read_again() {
+        let last = Timestamp::from_millis(i64::MAX);
+        assert_eq!(last.after(Duration::from_secs(9)), last);
+        for time in [Timestamp::from_millis(0), last] {
+            assert_eq!(time.to_string().parse(), Ok(time), "{time}");
+        }
+    }
+
+    #[test]
+    fn times_outside_the_range_are_held_to_it() {
+        for (text, held) in [
+            ("0001-01-01T00:00:00Z", 0),
+            ("9999-12-31T23:59:59Z", MAX_MILLIS),
+            ("9999-12-31T23:59:59.999+14:00", MAX_MILLIS),
+        ] {
+            assert_eq!(text.parse(), Ok(Timestamp(held)), "{text}");
+        }
+    }
+
+    #[test]
     fn a_time_without_an_offset_is_refused() {
         assert_eq!("2026-11-23T10:00:00".parse::<Timestamp>(), Err(TimestampError));
+        assert_eq!("9999-12-31T10:00:00".parse::<Timestamp>(), Err(TimestampError));
     }
 }
