@@ -1,6 +1,6 @@
 //! Gathers the rows of all callers into batches and stores them.
 //!
-//! Each [lane](lane) stores one transaction at a time. Rows that arrive meanwhile gather in the next
+//! Each lane stores one transaction at a time. Rows that arrive meanwhile gather in the next
 //! batch, so the batch size follows the load by itself: small and fast when quiet, large when busy.
 //! What moves a partition's position stays in that partition's lane, so its order holds.
 
