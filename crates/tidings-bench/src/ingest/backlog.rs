@@ -16,7 +16,6 @@ use super::{
     measure::{Run, Watched, measure, median_of, offsets_of},
     node::{Node, Setup, Source, Store},
     peer_connect,
-    postgres::HOLES,
 };
 use crate::report::Report;
 
@@ -218,7 +217,12 @@ async fn measure_node(
     run.await.map_err(|error| error.context(node.log()))
 }
 
-/// Checks a file of the embedded store as [`Database::check`](super::postgres::Database::check) does.
+/// Inboxes whose numbers are not 1 to the count of their rows. The file keeps no other last number that
+/// has to be as large.
+const HOLES: &str = "SELECT count(*) FROM (
+    SELECT inbox FROM notification GROUP BY inbox HAVING count(*) <> max(seq))";
+
+/// Checks that the inboxes in a file hold exactly `notifications`, each 1, 2, 3 … without holes.
 pub(super) fn check_file(file: &std::path::Path, notifications: u64) -> anyhow::Result<()> {
     let db = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let number = |query: &str| -> anyhow::Result<u64> {

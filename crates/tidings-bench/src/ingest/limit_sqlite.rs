@@ -1,8 +1,8 @@
 //! The bare limit of SQLite: Kafka to the same rows, and nothing else.
 //!
 //! A consumer of all partitions on one thread, a writer with prepared statements on another, 5,000
-//! events per durable transaction, the settings of the store. Counters are written once per inbox and
-//! transaction.
+//! events per durable transaction, the settings of the store. Like the store it writes nothing to an
+//! inbox that is there already.
 //!
 //! It reads the columns from the JSON with borrowed text. It checks nothing: no limits of the fields,
 //! no identity that may be there already, no epoch of the partition, no devices, blocks or pushes.
@@ -33,7 +33,6 @@ const EVENT: &str = "INSERT INTO event (source, event_id, type, time_ms, actor_i
 const NOTIFICATION: &str =
     "INSERT INTO notification (inbox, seq, event, created_ms) VALUES (?1, ?2, ?3, ?4)";
 const INBOX: &str = "INSERT INTO inbox (user_id) VALUES (?1)";
-const COUNTERS: &str = "UPDATE inbox SET last_seq = ?2, unread = unread + ?3 WHERE inbox = ?1";
 const CHECKPOINT: &str = "INSERT INTO checkpoint (group_name, topic, part, epoch, next_offset) \
     VALUES ('limit', 'limit', ?1, 1, ?2) \
     ON CONFLICT (group_name, topic, part) DO UPDATE SET next_offset = excluded.next_offset";
@@ -83,8 +82,6 @@ fn open(dir: &Path) -> anyhow::Result<Connection> {
 struct Inbox {
     inbox: i64,
     last_seq: i64,
-    /// Since the counters were written.
-    added: i64,
 }
 
 struct Writer {
@@ -101,31 +98,17 @@ impl Writer {
             let mut insert_event = transaction.prepare_cached(EVENT)?;
             let mut insert_row = transaction.prepare_cached(NOTIFICATION)?;
             let mut insert_inbox = transaction.prepare_cached(INBOX)?;
-            let mut grown = Vec::with_capacity(rows.len());
             for row in &rows {
                 insert_event.execute(event_columns(row, &now))?;
                 let event = transaction.last_insert_rowid();
                 if !self.inboxes.contains_key(row.user) {
                     insert_inbox.execute([row.user])?;
                     let inbox = transaction.last_insert_rowid();
-                    let inbox = Inbox { inbox, last_seq: 0, added: 0 };
-                    self.inboxes.insert(row.user.into(), inbox);
+                    self.inboxes.insert(row.user.into(), Inbox { inbox, last_seq: 0 });
                 }
                 let Some(inbox) = self.inboxes.get_mut(row.user) else { continue };
                 inbox.last_seq += 1;
-                inbox.added += 1;
-                if inbox.added == 1 {
-                    grown.push((inbox.inbox, row.user));
-                }
                 insert_row.execute(params![inbox.inbox, inbox.last_seq, event, now])?;
-            }
-            // Neighbours share a page.
-            grown.sort_unstable();
-            let mut update = transaction.prepare_cached(COUNTERS)?;
-            for (_, user) in grown {
-                let Some(inbox) = self.inboxes.get_mut(user) else { continue };
-                update.execute((inbox.inbox, inbox.last_seq, inbox.added))?;
-                inbox.added = 0;
             }
             let mut checkpoint = transaction.prepare_cached(CHECKPOINT)?;
             for (partition, next) in (0..).zip(&batch.next_offsets).filter(|(_, next)| **next > 0) {

@@ -97,7 +97,7 @@ impl Database {
 }
 
 /// Inboxes whose numbers are not 1 to the count of their rows, or that say another last number.
-pub(super) const HOLES: &str = "SELECT count(*) FROM inbox i LEFT JOIN (
+const HOLES: &str = "SELECT count(*) FROM inbox i LEFT JOIN (
         SELECT inbox, count(*) AS rows, max(seq) AS last FROM notification GROUP BY inbox) n
     ON n.inbox = i.inbox
     WHERE i.last_seq <> coalesce(n.rows, 0) OR i.last_seq <> coalesce(n.last, 0)";
