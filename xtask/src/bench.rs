@@ -1,12 +1,40 @@
 //! `cargo xtask bench`: builds what is measured, then hands over to `tidings-bench`.
 
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::process::{cargo, cargo_target_dir, run};
+use crate::services::{Guard, Service, Wipe, answering, down, up};
+use crate::test::lock_machine;
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bench {
+    /// The whole embedded path, HTTP to screens.
+    Demo,
+    /// Kafka and HTTP to durable notifications.
+    Ingest,
+}
+
+impl Bench {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Demo => "demo",
+            Self::Ingest => "ingest",
+        }
+    }
+
+    /// The servers that it runs against.
+    fn services(self) -> &'static [Service] {
+        match self {
+            Self::Demo => &[],
+            Self::Ingest => &[Service::Postgres, Service::Kafka],
+        }
+    }
+}
 
 /// Whether figures are wanted or only a proof that the bench runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,17 +43,38 @@ pub(crate) enum Length {
     Quick,
 }
 
-/// Runs the bench `name`; returns only if that fails.
-pub(crate) fn bench(name: &str, length: Length, json: Option<&Path>) -> Result<()> {
+/// Runs `bench`, with its servers; those that were not up before are stopped again.
+pub(crate) fn bench(
+    bench: Bench,
+    length: Length,
+    only: Option<&str>,
+    json: Option<&Path>,
+) -> Result<()> {
     let packages = ["--package", "tidings-server", "--package", "tidings-bench"];
     run(cargo(["build", "--release", "--bins"]).args(packages))?;
     let mut command = Command::new(cargo_target_dir()?.join("release/tidings-bench"));
-    command.arg(name);
+    command.arg(bench.name());
     if length == Length::Quick {
         command.arg("--quick");
+    }
+    if let Some(parts) = only {
+        command.arg("--only").arg(parts);
     }
     if let Some(file) = json {
         command.arg("--json").arg(file);
     }
-    Err(anyhow!(command.exec()).context("could not start tidings-bench"))
+    let services = bench.services();
+    if services.is_empty() {
+        return run(&mut command);
+    }
+    let _one_at_a_time = lock_machine()?;
+    let running = answering(services);
+    let ours: Vec<Service> =
+        services.iter().copied().filter(|service| !running.contains(service)).collect();
+    let guard = Guard::start(&ours)?;
+    let measured = up(services).and_then(|()| run(&mut command));
+    let stopped = down(&ours, Wipe::Keep);
+    guard.dismiss()?;
+    // What failed first is what the reader needs to know.
+    measured.and(stopped)
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use crate::bench::{Length, bench};
+use crate::bench::{Bench, Length, bench};
 use crate::generate::{Mode, generate};
 use crate::install::install;
 use crate::peers::{Peer, install_peers};
@@ -57,7 +57,8 @@ enum Command {
     /// Builds Tidings for release and runs one of its benchmarks.
     ///
     /// `cargo xtask bench demo --quick` shows that it works; leave `--quick` out for figures, and leave
-    /// the machine alone meanwhile.
+    /// the machine alone meanwhile. `ingest` runs against the real Kafka and PostgreSQL, and beside the
+    /// programs of `cargo xtask peers` if they are there.
     Bench(BenchArgs),
     /// Installs the programs that Tidings is measured beside; deploy/peers/README.md tells of them.
     ///
@@ -89,11 +90,15 @@ struct TestArgs {
 
 #[derive(Debug, Args)]
 struct BenchArgs {
-    /// The benchmark's name, `demo` for one.
-    name: String,
+    /// Which benchmark.
+    #[arg(value_enum, value_name = "NAME")]
+    bench: Bench,
     /// A short run that proves the benchmark works; its figures mean little.
     #[arg(long)]
     quick: bool,
+    /// Only these parts of `ingest`: backlog, steady, http, fanout, memory, faults.
+    #[arg(long, value_name = "PARTS")]
+    only: Option<String>,
     /// Also write the result to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -155,7 +160,7 @@ pub(crate) fn run(xtask: Xtask) -> Result<ExitCode> {
         }
         Command::Bench(args) => {
             let length = if args.quick { Length::Quick } else { Length::Full };
-            bench(&args.name, length, args.json.as_deref())?;
+            bench(args.bench, length, args.only.as_deref(), args.json.as_deref())?;
         }
         Command::Peers { peers } => {
             install_peers(if peers.is_empty() { &Peer::ALL } else { &peers })?;

@@ -70,7 +70,7 @@ fn all_steps(report: &mut Report, services: Services, filters: &[String]) -> Res
 
 /// Waits until no other run on this machine uses the servers: their ports are the same for every
 /// clone, and the run that stops them must not take them from another. The lock ends with the process.
-fn lock_machine() -> Result<File> {
+pub(crate) fn lock_machine() -> Result<File> {
     let path = std::env::temp_dir().join("tidings-test-services.lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("could not open {}", path.display()))?;
