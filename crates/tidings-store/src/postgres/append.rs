@@ -15,6 +15,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, StoredNotification},
     checkpoint::PartitionId,
@@ -29,6 +30,7 @@ use uuid::Uuid;
 
 use super::{
     checkpoints::{self, Advanced},
+    copy::CopyRows,
     dead_letters,
     error::Failure,
     events, fan_outs,
@@ -41,8 +43,7 @@ const GROW: &str = "UPDATE inbox i SET last_seq = i.last_seq + g.added, \
      unread = i.unread + g.added FROM unnest($1::bigint[], $2::bigint[]) AS g (inbox, added) \
      WHERE i.inbox = g.inbox RETURNING i.inbox, i.last_seq - g.added, i.devices > 0";
 
-const INSERT: &str = "INSERT INTO notification (inbox, seq, event, created_ms) \
-     SELECT *, $4 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])";
+const COPY: &str = "COPY notification (inbox, seq, event, created_ms) FROM STDIN WITH BINARY";
 
 const INSERT_DUE: &str = "INSERT INTO due_push (inbox, seq, device_id, due_ms, attempt) \
      SELECT inbox, seq, '', due_ms, 1 \
@@ -119,9 +120,10 @@ impl Command for Append {
             grown.grow(session),
         )?;
         grown.number(&seqs, &mut rows)?;
+        let copied = self.copied(&events, &rows);
         try_join!(
             biased;
-            self.insert_rows(session, &events, &rows),
+            insert(session, copied),
             insert_due(session, &rows),
             session.commit(),
         )?;
@@ -160,7 +162,7 @@ struct Row {
 impl Append {
     /// Prepares what is sent together with other statements.
     async fn prepare(&self, session: &Session) -> Result<(), Failure> {
-        session.ready(&[events::CLAIM_KEYS, events::INSERT, GROW, INSERT, INSERT_DUE]).await?;
+        session.ready(&[events::CLAIM_KEYS, events::COPY, GROW, COPY, INSERT_DUE]).await?;
         if !self.batch.advances().is_empty() {
             session.ready(&[checkpoints::LOCK, checkpoints::MOVE]).await?;
         }
@@ -296,21 +298,19 @@ impl Append {
         letters.filter(|it| !is_of(it, &advanced.repeated)).collect()
     }
 
-    async fn insert_rows(
-        &self,
-        session: &Session,
-        events: &[StoredEvent],
-        rows: &[Row],
-    ) -> Result<(), Failure> {
-        let new = || rows.iter().filter(|row| !row.duplicate);
-        let inboxes: Vec<_> = new().map(|row| row.inbox).collect();
-        if inboxes.is_empty() {
-            return Ok(());
+    /// The new rows for `COPY`; `None` if there are none.
+    fn copied(&self, events: &[StoredEvent], rows: &[Row]) -> Option<Bytes> {
+        let mut copied = CopyRows::with_capacity(rows.len() * 50);
+        let mut any = false;
+        for row in rows.iter().filter(|row| !row.duplicate) {
+            any = true;
+            copied.row(4);
+            copied.int8(row.inbox);
+            copied.int8(row.seq);
+            copied.int8(events[row.stored].number);
+            copied.int8(self.now.as_millis());
         }
-        let seqs: Vec<_> = new().map(|row| row.seq).collect();
-        let numbers: Vec<_> = new().map(|row| events[row.stored].number).collect();
-        session.execute(INSERT, &[&inboxes, &seqs, &numbers, &self.now.as_millis()]).await?;
-        Ok(())
+        any.then(|| copied.finish())
     }
 
     fn answer(&self, events: &[StoredEvent], rows: &[Row]) -> Vec<AppendedEvent> {
@@ -423,6 +423,13 @@ impl Grown {
             }
         }
         Ok(())
+    }
+}
+
+async fn insert(session: &Session, copied: Option<Bytes>) -> Result<(), Failure> {
+    match copied {
+        Some(rows) => session.copy(COPY, rows).await,
+        None => Ok(()),
     }
 }
 

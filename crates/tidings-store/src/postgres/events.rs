@@ -11,7 +11,7 @@ use tidings_core::{
 };
 use uuid::Uuid;
 
-use super::{error::Failure, rows::Columns, session::Session, text};
+use super::{copy::CopyRows, error::Failure, rows::Columns, session::Session, text};
 
 /// What [`read`] reads, of an event `e`.
 pub(super) const COLUMNS: &str = "e.source, e.event_id, e.type, e.time_ms, e.actor_id, \
@@ -79,11 +79,9 @@ pub(super) async fn lock(
     Ok(known)
 }
 
-pub(super) const INSERT: &str = "INSERT INTO event (event, time_ms, ttl_ms, source, event_id, type, \
-     actor_id, object_type, object_id, object_url, title, body, data, priority, group_id, stored_ms) \
-     SELECT *, $16 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], \
-     $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], \
-     $13::text[], $14::text[], $15::text[])";
+pub(super) const COPY: &str = "COPY event (event, time_ms, stored_ms, ttl_ms, source, event_id, \
+     type, actor_id, object_type, object_id, object_url, title, body, data, priority, group_id) \
+     FROM STDIN WITH BINARY";
 
 /// Stores the content of new events, by their numbers.
 pub(super) async fn insert(
@@ -94,53 +92,34 @@ pub(super) async fn insert(
     if events.is_empty() {
         return Ok(());
     }
-    macro_rules! column {
-        ($event:ident => $value:expr) => {
-            events.iter().map(|(_, $event)| $value).collect::<Vec<_>>()
+    let bytes = events.iter().map(|(_, event)| event.size_bytes()).sum();
+    let mut rows = CopyRows::with_capacity(bytes);
+    for (number, event) in events {
+        rows.row(16);
+        rows.int8(*number);
+        rows.int8(event.time.as_millis());
+        rows.int8(now.as_millis());
+        rows.optional_int8(event.ttl.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)));
+        rows.text(event.source.as_str())?;
+        rows.text(event.id.as_str())?;
+        rows.text(&text::to_sql(&event.event_type))?;
+        rows.optional_text(event.actor.as_ref().map(UserId::as_str))?;
+        let object = event.object.as_ref();
+        let any = |text: Option<&str>, rows: &mut CopyRows| match text {
+            Some(it) => rows.text(&text::to_sql(it)),
+            None => rows.optional_text(None),
         };
+        any(object.map(|it| it.object_type.as_str()), &mut rows)?;
+        any(object.map(|it| it.id.as_str()), &mut rows)?;
+        any(object.and_then(|it| it.url.as_deref()), &mut rows)?;
+        rows.text(&text::to_sql(&event.title))?;
+        rows.text(&text::to_sql(&event.body))?;
+        // JSON has no raw zero byte, but may have what stands for one.
+        any(event.data.as_ref().map(|data| data.get()), &mut rows)?;
+        rows.text(event.priority.as_str())?;
+        any(event.group.as_deref(), &mut rows)?;
     }
-    let numbers: Vec<_> = events.iter().map(|(number, _)| *number).collect();
-    let times = column!(it => it.time.as_millis());
-    let ttls = column!(it => it.ttl.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)));
-    let sources = column!(it => it.source.as_str());
-    let ids = column!(it => it.id.as_str());
-    let types = column!(it => text::to_sql(&it.event_type));
-    let actors = column!(it => it.actor.as_ref().map(UserId::as_str));
-    let object_types = column!(it => it.object.as_ref().map(|it| text::to_sql(&it.object_type)));
-    let object_ids = column!(it => it.object.as_ref().map(|it| text::to_sql(&it.id)));
-    let urls = column!(it => {
-        it.object.as_ref().and_then(|it| it.url.as_deref()).map(text::to_sql)
-    });
-    let titles = column!(it => text::to_sql(&it.title));
-    let bodies = column!(it => text::to_sql(&it.body));
-    // JSON has no raw zero byte, but may have the mark.
-    let data = column!(it => it.data.as_ref().map(|data| text::to_sql(data.get())));
-    let priorities = column!(it => it.priority.as_str());
-    let groups = column!(it => it.group.as_deref().map(text::to_sql));
-    session
-        .execute(
-            INSERT,
-            &[
-                &numbers,
-                &times,
-                &ttls,
-                &sources,
-                &ids,
-                &types,
-                &actors,
-                &object_types,
-                &object_ids,
-                &urls,
-                &titles,
-                &bodies,
-                &data,
-                &priorities,
-                &groups,
-                &now.as_millis(),
-            ],
-        )
-        .await?;
-    Ok(())
+    session.copy(COPY, rows.finish()).await
 }
 
 /// Reads the columns of [`COLUMNS`].

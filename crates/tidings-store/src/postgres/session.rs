@@ -2,11 +2,14 @@
 
 use std::{
     future::Future,
+    pin::pin,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
+use bytes::Bytes;
 use deadpool_postgres::{Object, Pool};
+use futures_util::SinkExt;
 use tidings_core::ports::StoreError;
 use tokio_postgres::{Client, Row, Statement, types::ToSql};
 
@@ -147,6 +150,16 @@ impl Session {
     pub(super) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Failure> {
         let statement = self.prepare(sql).await?;
         Ok(self.client().execute(&statement, params).await?)
+    }
+
+    /// Sends rows by a `COPY … FROM STDIN`. What is sent after it waits for its end.
+    pub(super) async fn copy(&self, sql: &str, rows: Bytes) -> Result<(), Failure> {
+        let statement = self.prepare(sql).await?;
+        let sink = self.client().copy_in(&statement).await?;
+        let mut sink = pin!(sink);
+        sink.send(rows).await?;
+        sink.finish().await?;
+        Ok(())
     }
 
     /// Begins a transaction. Sent when it is first polled, like every statement that is prepared.

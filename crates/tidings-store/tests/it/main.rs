@@ -8,6 +8,7 @@ mod open;
 mod postgres;
 mod postgres_faults;
 mod postgres_open;
+mod postgres_retention;
 mod postgres_schema;
 mod postgres_server;
 mod retention;

