@@ -91,10 +91,11 @@ pub(super) fn open_writer(config: &SqliteConfig) -> rusqlite::Result<Connection>
     // costs no more than NORMAL, which may lose the last commits when the power fails.
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
-    // 64 MiB. A commit of 20,000 rows touches at most as many pages; what does not fit spills early.
-    conn.pragma_update(None, "cache_size", -65_536)?;
+    // 32 MiB: twice as much made a row no cheaper (the kernel has the pages too), half as much neither.
+    // What a commit changes beyond it spills early.
+    conn.pragma_update(None, "cache_size", -32_768)?;
     // A checkpoint every 32 MiB: pages of busy inboxes are written back once per checkpoint, so the
-    // default of 4 MiB would write them eight times as often.
+    // default of 4 MiB would write them eight times as often (30.7 us a row against 22; 64 MiB: 21.7).
     conn.pragma_update(None, "wal_autocheckpoint", 8_192)?;
     conn.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     Ok(conn)
