@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use tidings_core::{clock::Clock, error_chain::ErrorChain, ports::CheckpointStore};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -60,11 +60,7 @@ impl KafkaNotificationConsumer {
     ) -> Result<Self, KafkaSetupError> {
         measure::describe();
         let board = Arc::new(Board::default());
-        let client = options::consumer(&config)?;
-        let context = Context::new(Arc::clone(&board));
-        let consumer: BaseConsumer<Context> = client
-            .create_with_context(context)
-            .map_err(|error| KafkaSetupError::Client(error.into()))?;
+        let consumer = options::client(&config, &board)?;
         let topics = DeadLetterTopics::new(&config)?;
         let config = Arc::new(config);
         Ok(Self { config, planner, pipeline, checkpoints, clock, topics, board, consumer })
@@ -147,8 +143,7 @@ fn start_polling(
     consumer: BaseConsumer<Context>,
     parts: PollerParts,
 ) -> Result<oneshot::Receiver<()>, KafkaSetupError> {
-    let topics: Vec<_> = parts.config.topics.iter().map(|topic| topic.name.as_str()).collect();
-    consumer.subscribe(&topics).map_err(|error| KafkaSetupError::Client(error.into()))?;
+    options::subscribe(&consumer, &parts.config)?;
     let (running, closed) = oneshot::channel();
     let poller = Poller::new(parts);
     thread::Builder::new()

@@ -28,11 +28,20 @@ pub(super) struct Context {
     board: Arc<Board>,
     changes: Mutex<Vec<Rebalanced>>,
     changed: AtomicBool,
+    /// Whether the group has taken this member for dead, and it has no new assignment yet.
+    lost: AtomicBool,
 }
 
 impl Context {
     pub(super) fn new(board: Arc<Board>) -> Self {
-        Self { board, changes: Mutex::default(), changed: AtomicBool::new(false) }
+        let changes = Mutex::default();
+        Self { board, changes, changed: AtomicBool::new(false), lost: AtomicBool::new(false) }
+    }
+
+    /// Whether the group has taken this member for dead, or has not been heard for so long that it
+    /// will have, and there is no new assignment yet.
+    pub(super) fn has_lost_its_place(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// The changes since the last time, in their order.
@@ -94,10 +103,13 @@ impl ConsumerContext for Context {
         let answered = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             metrics::counter!(measure::REBALANCES, "kind" => "assigned").increment(1);
             tracing::info!(partitions = ?names, "partitions are assigned to this node");
+            self.lost.store(false, Ordering::Relaxed);
             self.note(Rebalanced::Assigned(names));
             consumer.incremental_assign(&TopicPartitionList::new())
         } else {
-            let kind = if consumer.assignment_lost() { "lost" } else { "revoked" };
+            let lost = consumer.assignment_lost();
+            self.lost.store(lost, Ordering::Relaxed);
+            let kind = if lost { "lost" } else { "revoked" };
             metrics::counter!(measure::REBALANCES, "kind" => kind).increment(1);
             tracing::info!(partitions = ?names, kind, "partitions are taken from this node");
             let answered = unassign_held(consumer, &names);

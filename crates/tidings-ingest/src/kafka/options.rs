@@ -1,9 +1,15 @@
 //! From our configuration to librdkafka's.
 
-use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+use std::sync::Arc;
+
+use rdkafka::{
+    ClientConfig,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer},
+};
 use tidings_core::ports::BoxError;
 
-use super::config::KafkaConfig;
+use super::{config::KafkaConfig, context::Context, health::Board};
 
 /// Why a consumer cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +75,26 @@ const DEFAULTS: [(&str, &str); 9] = [
 const CLASSIC_DEFAULTS: [(&str, &str); 2] =
     [("session.timeout.ms", "10000"), ("heartbeat.interval.ms", "1000")];
 
+/// The consumer's client. Reads nothing before it has [subscribed](subscribe).
+pub(super) fn client(
+    config: &KafkaConfig,
+    board: &Arc<Board>,
+) -> Result<BaseConsumer<Context>, KafkaSetupError> {
+    let client = consumer(config)?.create_with_context(Context::new(Arc::clone(board)));
+    client.map_err(|error| KafkaSetupError::Client(error.into()))
+}
+
+/// Subscribes a client to the topics.
+pub(super) fn subscribe(
+    client: &BaseConsumer<Context>,
+    config: &KafkaConfig,
+) -> Result<(), KafkaSetupError> {
+    let topics: Vec<_> = config.topics.iter().map(|topic| topic.name.as_str()).collect();
+    client.subscribe(&topics).map_err(|error| KafkaSetupError::Client(error.into()))
+}
+
 /// The configuration of the consumer's client.
-pub(super) fn consumer(config: &KafkaConfig) -> Result<ClientConfig, KafkaSetupError> {
+fn consumer(config: &KafkaConfig) -> Result<ClientConfig, KafkaSetupError> {
     for (name, reason) in RESERVED {
         if config.options.contains_key(name) {
             return Err(KafkaSetupError::ReservedOption { name: name.to_owned(), reason });

@@ -12,7 +12,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
-use tidings_core::checkpoint::PartitionId;
+use tidings_core::{checkpoint::PartitionId, error_chain::ErrorChain};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
     entries::{Entries, Entry, Fetching},
     hand_over::{wait_for_room, write},
     health::Board,
+    options,
     partition::{Link, Notice, Partition, Status, StopReason, UNKNOWN},
 };
 
@@ -82,7 +83,7 @@ impl Poller {
     }
 
     /// Polls until it is told to close or the client has failed for good, then leaves the group.
-    pub(super) fn run(mut self, consumer: BaseConsumer<Context>) {
+    pub(super) fn run(mut self, mut consumer: BaseConsumer<Context>) {
         let mut since_look = 0;
         while !self.parts.link.is_closing() {
             match consumer.poll(if self.busy { POLL_BUSY } else { POLL_IDLE }) {
@@ -96,23 +97,54 @@ impl Poller {
                 }
                 None => since_look = RECORDS_PER_LOOK,
             }
-            if self.parts.link.bell.answer() || since_look >= RECORDS_PER_LOOK {
-                since_look = 0;
-                if let Some((code, reason)) = consumer.client().fatal_error() {
-                    self.give_up(code, reason);
-                    break;
-                }
-                self.look_up(&consumer);
+            if !self.parts.link.bell.answer() && since_look < RECORDS_PER_LOOK {
+                continue;
             }
+            since_look = 0;
+            if let Some((code, reason)) = consumer.client().fatal_error() {
+                let Some(another) = self.replace(&consumer, code, reason) else { break };
+                consumer = another;
+            }
+            self.look_up(&consumer);
         }
         self.commit_positions(&consumer);
+        self.forget_all();
+        // Dropping the client leaves the group; its callbacks are served meanwhile.
+        drop(consumer);
+        self.parts.board.set_disconnected();
+    }
+
+    fn forget_all(&mut self) {
+        self.undecided.clear();
         for entry in self.entries.drain() {
             entry.partition.abandon();
             self.parts.board.remove(&entry.partition);
         }
-        // Dropping the client leaves the group; its callbacks are served meanwhile.
-        drop(consumer);
-        self.parts.board.set_disconnected();
+    }
+
+    /// Another client, if this one has failed by its own doing: a static member that has not heard from
+    /// the group for the session timeout begins to join anew, without its old member id, and a commit
+    /// that it still had to send then looks to the broker like a second node with the same static id.
+    ///
+    /// A node that really has another of its name is fenced while it still has its place.
+    fn replace(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        code: RDKafkaErrorCode,
+        reason: String,
+    ) -> Option<BaseConsumer<Context>> {
+        if code != RDKafkaErrorCode::FencedInstanceId || !consumer.context().has_lost_its_place() {
+            self.give_up(code, reason);
+            return None;
+        }
+        tracing::warn!(reason, "the group was out of reach for too long: joining it anew");
+        self.forget_all();
+        let made = options::client(&self.parts.config, &self.parts.board);
+        let subscribed = made.and_then(|another| {
+            options::subscribe(&another, &self.parts.config)?;
+            Ok(another)
+        });
+        subscribed.map_err(|error| self.give_up(code, ErrorChain(&error).to_string())).ok()
     }
 
     fn hand_over(&mut self, consumer: &BaseConsumer<Context>, message: &BorrowedMessage<'_>) {
