@@ -96,8 +96,10 @@ fn output(program: &str, args: &[&str]) -> String {
 }
 
 fn commit() -> String {
-    let commit = output("git", &["rev-parse", "--short=12", "HEAD"]);
-    let changed = !output("git", &["status", "--porcelain"]).is_empty();
+    // Wherever it is started.
+    let checkout = env!("CARGO_MANIFEST_DIR");
+    let commit = output("git", &["-C", checkout, "rev-parse", "--short=12", "HEAD"]);
+    let changed = !output("git", &["-C", checkout, "status", "--porcelain"]).is_empty();
     if changed { format!("{commit}+") } else { commit }
 }
 

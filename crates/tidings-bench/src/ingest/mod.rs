@@ -6,6 +6,7 @@
 
 mod backlog;
 mod bench;
+mod commits;
 mod copy;
 #[path = "../../../../xtask/src/services/endpoints.rs"]
 #[expect(dead_code, reason = "ingest needs two of the services")]

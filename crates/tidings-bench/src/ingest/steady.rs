@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::{
     backlog::source_of,
     bench::Bench,
+    commits::Commits,
     kafka::{self, PARTITIONS, Steady, Streamed},
     measure::{Watched, number, offsets_of, us_per_event},
     node::{Node, Setup, Store},
@@ -39,6 +40,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()
     let tally = Tally::new(events, warm)?;
     let sessions = Sessions::open(&node.url(), (0..LIVE_USERS).map(live_user), &tally).await?;
     bench.say(format_args!("{RATE} events/s for {} s", seconds + warm_seconds));
+    let commits = Commits::watch(database.url()).await?;
     let watched = Watched { pid: node.pid(), postmaster: Some(database.postmaster()) };
     let before = (process::usage(node.pid()).unwrap_or_default(), watched.postgres_cpu());
     let making = Arc::clone(&tally);
@@ -56,6 +58,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()
         Some(streamed) => streamed??,
         None => anyhow::bail!("nothing was produced"),
     };
+    commits.stop(report).await?;
     let behind = produced.saturating_sub(offsets_of(&node.api()?).await?);
     let after = (process::usage(node.pid()).unwrap_or_default(), watched.postgres_cpu());
     let faults = tally.settle(produced / LIVE_EVERY, PATIENCE).await;
