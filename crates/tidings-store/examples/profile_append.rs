@@ -2,8 +2,8 @@
 //!
 //! `profile_append store|bare EVENTS BATCH USERS [PRAGMAS OF BARE]`: through the store, or the same rows by prepared
 //! statements into the same tables and nothing else. Prints the CPU time of the thread that writes,
-//! which other load on the machine does not change much, for the second half of the events, when the
-//! inboxes are there; and the process's memory.
+//! which other load on the machine does not change much, for all events and for the second half of them,
+//! when the inboxes are there; and the process's memory.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on says where it stood")]
 #![expect(clippy::print_stdout, reason = "what it measured is what it is for")]
 
@@ -18,6 +18,9 @@ use tidings_core::{
     ports::NotificationStore,
 };
 use tidings_store::{SqliteConfig, SqliteStore};
+
+/// CPU time of all events, and of the second half.
+type Spent = (Duration, Duration);
 
 struct Load {
     events: u64,
@@ -76,7 +79,7 @@ fn rss_kib() -> String {
         .join(", ")
 }
 
-async fn run_store(dir: &Path, load: &Load) -> Duration {
+async fn run_store(dir: &Path, load: &Load) -> Spent {
     let store = SqliteStore::open(SqliteConfig::new(dir)).unwrap();
     let users: Vec<_> =
         (0..load.users).map(|n| UserId::new(&format!("user-{n}")).unwrap()).collect();
@@ -104,13 +107,14 @@ async fn run_store(dir: &Path, load: &Load) -> Duration {
         assert!(appended.iter().all(|it| it.stored.len() == 1));
         next = end;
     }
-    let cpu = cpu_of("tidings-write") - warm;
+    let all = cpu_of("tidings-write");
+    let cpu = (all, all - warm);
     println!("{}", rss_kib());
     store.close().await;
     cpu
 }
 
-fn run_bare(dir: &Path, load: &Load) -> Duration {
+fn run_bare(dir: &Path, load: &Load) -> Spent {
     // Ours, for its schema.
     drop(SqliteStore::open(SqliteConfig::new(dir)).unwrap());
     let conn = Connection::open(dir.join("store.db")).unwrap();
@@ -121,7 +125,7 @@ fn run_bare(dir: &Path, load: &Load) -> Duration {
     .unwrap();
     conn.execute_batch(&std::env::args().nth(5).unwrap_or_default()).unwrap();
     let mut seqs = vec![0i64; usize::try_from(load.users).unwrap()];
-    let mut cpu = Duration::ZERO;
+    let (mut all, mut half) = (Duration::ZERO, Duration::ZERO);
     let mut next = 0;
     while next < load.events {
         let end = (next + load.batch).min(load.events);
@@ -168,13 +172,15 @@ fn run_bare(dir: &Path, load: &Load) -> Duration {
             }
         }
         conn.execute_batch("COMMIT").unwrap();
+        let spent = cpu_of("profile_append") - started;
+        all += spent;
         if next >= load.events / 2 {
-            cpu += cpu_of("profile_append") - started;
+            half += spent;
         }
         next = end;
     }
     println!("{}", rss_kib());
-    cpu
+    (all, half)
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -183,10 +189,15 @@ async fn main() {
     let number = |at: usize| arguments[at].parse::<u64>().unwrap();
     let load = Load { events: number(1), batch: number(2), users: number(3) };
     let dir = tempfile::tempdir_in(".").unwrap();
-    let cpu = match arguments[0].as_str() {
+    let (all, half) = match arguments[0].as_str() {
         "store" => run_store(dir.path(), &load).await,
         _ => run_bare(dir.path(), &load),
     };
-    let rows = u32::try_from(load.events / 2).unwrap();
-    println!("{}: {:.2} us of CPU per row", arguments[0], (cpu / rows).as_secs_f64() * 1e6);
+    let each = |cpu: Duration, rows: u64| (cpu / u32::try_from(rows).unwrap()).as_secs_f64() * 1e6;
+    println!(
+        "{}: {:.2} us of CPU per row, {:.2} us in the second half",
+        arguments[0],
+        each(all, load.events),
+        each(half, load.events / 2)
+    );
 }
