@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::{Bench, Length, bench};
+use crate::crash::{compare_stores, crash};
 use crate::generate::{Mode, generate};
 use crate::install::install;
 use crate::peers::{Peer, install_peers};
@@ -60,6 +61,11 @@ enum Command {
     /// the machine alone meanwhile. `ingest` runs against the real Kafka and PostgreSQL, and beside the
     /// programs of `cargo xtask peers` if they are there.
     Bench(BenchArgs),
+    /// Kills nodes under load, seed by seed, and checks that nothing is lost and nobody told twice.
+    ///
+    /// Starts Kafka and PostgreSQL if they are not up. A seed that fails is printed, with how to repeat
+    /// it.
+    Crash(CrashArgs),
     /// Installs the programs that Tidings is measured beside; deploy/peers/README.md tells of them.
     ///
     /// Without names, all. They are below `target/peers`; one that is there already is left alone.
@@ -102,6 +108,20 @@ struct BenchArgs {
     /// Also write the result to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CrashArgs {
+    /// How many seeds, each on both stores.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    seeds: u64,
+    /// The first seed; one from the clock unless given.
+    #[arg(long, value_name = "SEED")]
+    from: Option<u64>,
+    /// Instead, send so many events through a node on SQLite and one on PostgreSQL, and compare what
+    /// they keep.
+    #[arg(long, value_name = "EVENTS", conflicts_with_all = ["seeds", "from"])]
+    compare_stores: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -162,6 +182,8 @@ pub(crate) fn run(xtask: Xtask) -> Result<ExitCode> {
             let length = if args.quick { Length::Quick } else { Length::Full };
             bench(args.bench, length, args.only.as_deref(), args.json.as_deref())?;
         }
+        Command::Crash(CrashArgs { compare_stores: Some(events), .. }) => compare_stores(events)?,
+        Command::Crash(args) => crash(args.seeds, args.from)?,
         Command::Peers { peers } => {
             install_peers(if peers.is_empty() { &Peer::ALL } else { &peers })?;
         }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cli;
+mod crash;
 mod generate;
 mod install;
 mod peers;

@@ -1,0 +1,258 @@
+//! Servers of a test's own, to be stopped, killed and frozen. They end with their owner, also when the
+//! test process is killed.
+
+use std::{
+    fs::{self, File},
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
+use tempfile::TempDir;
+
+use crate::{process::signal, until::until};
+
+/// The user that PostgreSQL runs as when we are root, which it refuses.
+const POSTGRES_USER: &str = "postgres";
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Runs a command to its end; shows what it said if it fails.
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = [&output.stdout[..], &output.stderr].concat();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
+}
+
+/// A process that ends with us.
+struct Process {
+    child: Child,
+    /// Kills it when its standard input ends, which it does when we do.
+    guard: Child,
+}
+
+impl Process {
+    fn start(mut command: Command, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let said = log.try_clone().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(said).stderr(log).spawn().unwrap();
+        let mut guard = Command::new("sh");
+        guard.args(["-c", "cat > /dev/null; kill -9 \"$0\" 2> /dev/null"]);
+        guard.arg(child.id().to_string()).stdin(Stdio::piped());
+        Self { child, guard: guard.spawn().unwrap() }
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// It and the processes that it started.
+    fn family(&self) -> Vec<u32> {
+        let is_child = |pid: &u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // The name stands in parentheses and may hold anything: count from the last one.
+            let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
+            parent.is_some_and(|it| it == self.id().to_string())
+        };
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let pids = all.filter_map(|it| it.file_name().to_str()?.parse().ok());
+        std::iter::once(self.id()).chain(pids.filter(is_child)).collect()
+    }
+
+    fn end(mut self, how: &str) {
+        if how == "KILL" {
+            // At once, the whole family: as when the machine goes down.
+            for pid in self.family() {
+                let mut kill = Command::new("sh");
+                kill.args(["-c", "kill -9 \"$0\" 2> /dev/null || true"]).arg(pid.to_string());
+                run(&mut kill);
+            }
+        } else {
+            signal(self.id(), how);
+        }
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended and was waited for needs neither.
+        drop((self.child.kill(), self.child.wait()));
+        drop((self.guard.kill(), self.guard.wait()));
+    }
+}
+
+/// A PostgreSQL server.
+pub(crate) struct PrivatePostgres {
+    dir: TempDir,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl PrivatePostgres {
+    /// Makes a cluster and starts a server on it.
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // The server's user has to get through.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let data = dir.path().join("data");
+        fs::create_dir(&data).unwrap();
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+        if is_root() {
+            let owner = format!("{POSTGRES_USER}:{POSTGRES_USER}");
+            run(Command::new("chown").arg(owner).arg(&data));
+        }
+        let mut initdb = as_server_user("initdb");
+        initdb.arg("-D").arg(&data).args(["--username", "tidings", "--auth=trust"]);
+        run(initdb.args(["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]));
+        let mut server = Self { dir, port: free_port(), process: None };
+        server.start_again().await;
+        server
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The URL of a database that is always there.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://tidings@{}/postgres", self.address())
+    }
+
+    /// Starts it again after it was stopped or killed.
+    pub(crate) async fn start_again(&mut self) {
+        let mut server = as_server_user("postgres");
+        server.arg("-D").arg(self.dir.path().join("data"));
+        server.args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+        server.args(["-c", "unix_socket_directories=", "-c", "shared_buffers=32MB"]);
+        self.process = Some(Process::start(server, &self.dir.path().join("log")));
+        let url = self.url();
+        until("PostgreSQL answers", async || {
+            tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok()
+        })
+        .await;
+    }
+
+    /// Stops it in good order, though without waiting for clients.
+    pub(crate) fn stop(&mut self) {
+        self.process.take().unwrap().end("INT");
+    }
+
+    /// Kills it and everything that belongs to it.
+    pub(crate) fn kill(&mut self) {
+        self.process.take().unwrap().end("KILL");
+    }
+
+    /// Suspends it: connections stay, nothing answers.
+    pub(crate) fn freeze(&self) {
+        self.process.as_ref().unwrap().family().into_iter().for_each(|it| signal(it, "STOP"));
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.process.as_ref().unwrap().family().into_iter().for_each(|it| signal(it, "CONT"));
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// A program of the newest PostgreSQL: Debian keeps them off `PATH`.
+fn as_server_user(program: &str) -> Command {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = versions
+        .filter_map(|it| Some((it.file_name().to_str()?.parse::<u32>().ok()?, it.path())))
+        .max();
+    let program = newest.map_or(PathBuf::from(program), |(_, it)| it.join("bin").join(program));
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", POSTGRES_USER, "--regid", POSTGRES_USER, "--init-groups", "--"]);
+    command.arg(program).current_dir("/");
+    command
+}
+
+/// A Kafka broker.
+pub(crate) struct PrivateKafka {
+    dir: TempDir,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl PrivateKafka {
+    /// Starts a broker with the jars of `cargo xtask services up kafka`.
+    pub(crate) async fn start() -> Self {
+        let (dir, port, controller) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+        let properties = format!(
+            "process.roles=broker,controller\nnode.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             controller.listener.names=CONTROLLER\nlog.dirs={}\n\
+             auto.create.topics.enable=false\noffsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=1\ntransaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\ntransaction.state.log.num.partitions=1\n\
+             group.initial.rebalance.delay.ms=0\ngroup.min.session.timeout.ms=1000\n\
+             log.cleaner.dedupe.buffer.size=16777216\n",
+            dir.path().join("data").display(),
+        );
+        let file = dir.path().join("server.properties");
+        fs::write(&file, properties).unwrap();
+        let mut format = java("kafka.tools.StorageTool");
+        format.args(["format", "--cluster-id", "dGlkaW5ncy1pbmdlc3QtdA", "--config"]).arg(file);
+        run(&mut format);
+        let mut broker = Self { dir, port, process: None };
+        broker.start_again().await;
+        broker
+    }
+
+    /// `bootstrap.servers`.
+    pub(crate) fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again after it was stopped or killed.
+    pub(crate) async fn start_again(&mut self) {
+        let mut broker = java("kafka.Kafka");
+        broker.arg(self.dir.path().join("server.properties"));
+        self.process = Some(Process::start(broker, &self.dir.path().join("log")));
+        let brokers = self.brokers();
+        until("Kafka answers", async || {
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", &brokers).set("group.id", "probe");
+            let probe: BaseConsumer = config.create().unwrap();
+            let asked = move || {
+                let metadata = probe.fetch_metadata(None, Duration::from_secs(1));
+                metadata.is_ok_and(|it| !it.brokers().is_empty())
+            };
+            tokio::task::spawn_blocking(asked).await.unwrap()
+        })
+        .await;
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.process.take().unwrap().end("TERM");
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.take().unwrap().end("KILL");
+    }
+}
+
+fn java(main_class: &str) -> Command {
+    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/services/kafka/lib");
+    assert!(lib.is_dir(), "Kafka's jars are missing: run `cargo xtask services up kafka`");
+    let mut command = Command::new("java");
+    command.args(["-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp"]);
+    command.arg(lib.join("*")).arg(main_class);
+    command
+}
