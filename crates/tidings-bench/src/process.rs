@@ -109,7 +109,9 @@ fn stat(pid: u32) -> Option<(u32, String, Usage)> {
     let args = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let word = args.split(|byte| *byte == 0).nth(1).unwrap_or_default();
     let name = String::from_utf8_lossy(word).into_owned();
-    Some((u32::try_from(number(1)?).ok()?, name, Usage { cpu, rss_bytes: kib? * 1024 }))
+    // One that has ended and is not waited for yet has no memory left, but its CPU time.
+    let rss_bytes = kib.unwrap_or_default() * 1024;
+    Some((u32::try_from(number(1)?).ok()?, name, Usage { cpu, rss_bytes }))
 }
 
 #[cfg(test)]

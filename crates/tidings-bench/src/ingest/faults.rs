@@ -208,6 +208,10 @@ async fn poison(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
         [&clean_runs, &poisoned_runs].map(|runs| median_of(runs, |it| it.events_per_s));
     report.put("poison_events_per_s", poisoned_rate);
     report.put("poison_slower_percent", (1.0 - poisoned_rate / clean_rate) * 100.0);
+    // Beside the rate, which a busy machine disturbs more.
+    let [clean_cpu, poisoned_cpu] = [&clean_runs, &poisoned_runs]
+        .map(|runs| median_of(runs, |it| it.cpu_us_per_event + it.postgres_cpu_us_per_event));
+    report.put("poison_more_cpu_percent", (poisoned_cpu / clean_cpu - 1.0) * 100.0);
     report.put("poison_dead_letters", super::measure::number(poisoned.poisoned));
     bench.drop_topic(&clean.topic).await?;
     bench.drop_topic(&poisoned.topic).await
