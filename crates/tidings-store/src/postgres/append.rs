@@ -39,9 +39,12 @@ use super::{
 };
 
 /// Takes the next numbers of inboxes, and says which. Sorted by the caller, and locked in that order.
+/// Whose inbox it is we remember, perhaps from before the database was put back to an earlier day:
+/// nobody must be told what is for another, so it is compared.
 const GROW: &str = "UPDATE inbox i SET last_seq = i.last_seq + g.added, \
-     unread = i.unread + g.added FROM unnest($1::bigint[], $2::bigint[]) AS g (inbox, added) \
-     WHERE i.inbox = g.inbox RETURNING i.inbox, i.last_seq - g.added, i.devices > 0";
+     unread = i.unread + g.added \
+     FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS g (inbox, added, user_id) \
+     WHERE i.inbox = g.inbox AND i.user_id = g.user_id RETURNING i.inbox, i.last_seq - g.added, i.devices > 0";
 
 const COPY: &str = "COPY notification (inbox, seq, event, created_ms) FROM STDIN WITH BINARY";
 
@@ -108,7 +111,7 @@ impl Command for Append {
         let begun = self.begun(&events);
         let letters = self.letters(&advanced);
         let new: Vec<_> = events.iter().filter_map(StoredEvent::to_insert).collect();
-        let grown = Grown::of(&mut rows);
+        let grown = Grown::of(&rows);
         // Inboxes last: they are what others wait for.
         let ((), (), (), (), (), seqs) = try_join!(
             biased;
@@ -148,7 +151,8 @@ impl StoredEvent {
 }
 
 /// A notification that the batch asks for.
-struct Row {
+struct Row<'a> {
+    user: &'a str,
     inbox: i64,
     /// Which of the stored events.
     stored: usize,
@@ -229,7 +233,7 @@ impl Append {
     }
 
     /// The rows that the batch asks for, in its order; those that it has twice are duplicates.
-    fn rows(&self, events: &[StoredEvent]) -> Vec<Row> {
+    fn rows(&self, events: &[StoredEvent]) -> Vec<Row<'_>> {
         let mut stored_at = vec![0; self.keys.len()];
         for (stored, event) in events.iter().enumerate() {
             for at in &event.at {
@@ -242,6 +246,7 @@ impl Append {
         for (planned, stored) in self.batch.events().iter().zip(stored_at) {
             for (recipient, inbox) in planned.recipients.iter().zip(inboxes.by_ref()) {
                 rows.push(Row {
+                    user: recipient.user.as_str(),
                     inbox: *inbox,
                     stored,
                     due_ms: recipient.push_at.map(Timestamp::as_millis),
@@ -259,7 +264,7 @@ impl Append {
         &self,
         session: &Session,
         events: &[StoredEvent],
-        rows: &mut [Row],
+        rows: &mut [Row<'_>],
     ) -> Result<(), Failure> {
         let mut asked = (Vec::new(), Vec::new());
         for row in rows.iter().filter(|row| !row.duplicate && !events[row.stored].is_new) {
@@ -299,7 +304,7 @@ impl Append {
     }
 
     /// The new rows for `COPY`; `None` if there are none.
-    fn copied(&self, events: &[StoredEvent], rows: &[Row]) -> Option<Bytes> {
+    fn copied(&self, events: &[StoredEvent], rows: &[Row<'_>]) -> Option<Bytes> {
         let mut copied = CopyRows::with_capacity(rows.len() * 50);
         let mut any = false;
         for row in rows.iter().filter(|row| !row.duplicate) {
@@ -313,7 +318,7 @@ impl Append {
         any.then(|| copied.finish())
     }
 
-    fn answer(&self, events: &[StoredEvent], rows: &[Row]) -> Vec<AppendedEvent> {
+    fn answer(&self, events: &[StoredEvent], rows: &[Row<'_>]) -> Vec<AppendedEvent> {
         let mut stored_at = vec![0; self.keys.len()];
         let mut fans_out = Vec::with_capacity(events.len());
         for (stored, event) in events.iter().enumerate() {
@@ -358,9 +363,10 @@ fn is_of(letter: &NewDeadLetter, repeated: &[&PartitionId]) -> bool {
 }
 
 /// The inboxes that grow, sorted, and by how much.
-struct Grown {
+struct Grown<'a> {
     inboxes: Vec<i64>,
     added: Vec<i64>,
+    users: Vec<&'a str>,
     /// The new rows by inbox; those of one in their order.
     rows: Vec<usize>,
 }
@@ -372,18 +378,19 @@ struct Before {
     has_devices: bool,
 }
 
-impl Grown {
-    fn of(all: &mut [Row]) -> Self {
+impl<'a> Grown<'a> {
+    fn of(all: &[Row<'a>]) -> Self {
         let mut rows: Vec<_> = (0..all.len()).filter(|row| !all[*row].duplicate).collect();
         // Stable: `seq` follows the order of the batch.
         rows.sort_by_key(|row| all[*row].inbox);
-        let mut grown = Self { inboxes: Vec::new(), added: Vec::new(), rows };
+        let mut grown = Self { inboxes: Vec::new(), added: Vec::new(), users: Vec::new(), rows };
         for row in &grown.rows {
             let inbox = all[*row].inbox;
             match grown.added.last_mut() {
                 Some(added) if grown.inboxes.last() == Some(&inbox) => *added += 1,
                 _ => {
                     grown.inboxes.push(inbox);
+                    grown.users.push(all[*row].user);
                     grown.added.push(1);
                 }
             }
@@ -395,7 +402,7 @@ impl Grown {
         if self.inboxes.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = session.query(GROW, &[&self.inboxes, &self.added]).await?;
+        let rows = session.query(GROW, &[&self.inboxes, &self.added, &self.users]).await?;
         let mut grown = Vec::with_capacity(rows.len());
         for row in &rows {
             let mut columns = Columns::of(row);
@@ -407,9 +414,9 @@ impl Grown {
     }
 
     /// Gives the rows their numbers.
-    fn number(&self, before: &[Before], all: &mut [Row]) -> Result<(), Failure> {
+    fn number(&self, before: &[Before], all: &mut [Row<'_>]) -> Result<(), Failure> {
         if before.len() != self.inboxes.len() {
-            return Err(Failure::unreadable("inbox", "the inbox of a user is gone"));
+            return Err(Failure::Overtaken("the inbox of a user"));
         }
         let mut rows = self.rows.iter();
         for (before, added) in before.iter().zip(&self.added) {
@@ -433,7 +440,7 @@ async fn insert(session: &Session, copied: Option<Bytes>) -> Result<(), Failure>
     }
 }
 
-async fn insert_due(session: &Session, rows: &[Row]) -> Result<(), Failure> {
+async fn insert_due(session: &Session, rows: &[Row<'_>]) -> Result<(), Failure> {
     let mut due = (Vec::new(), Vec::new(), Vec::new());
     for row in rows.iter().filter(|row| !row.duplicate && row.has_devices) {
         if let Some(due_ms) = row.due_ms {

@@ -135,12 +135,16 @@ fn options(config: &PostgresConfig, given: &str) -> Result<String, PostgresOpenE
     set("statement_timeout", &millis(config.statement_timeout));
     set("lock_timeout", &millis(config.lock_timeout));
     set("idle_in_transaction_session_timeout", &millis(config.idle_in_transaction_timeout));
-    // Every statement is one way through indexes, in the order that is given. The planner would choose
-    // others while a table is small, and keep to them when it no longer is; with them the order in
-    // which rows are locked would change.
-    for name in ["enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"] {
+    // Every statement is one way through indexes, in the order that is given. While a table is small
+    // the planner would choose others, and keep to them for a minute when it no longer is; with them
+    // the order in which rows are locked would change. A page by an index is as cheap as can be, then,
+    // and a row that is read in vain is dear: from some dozens of rows on nothing else is chosen.
+    for name in ["enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material"] {
         set(name, "off");
     }
+    set("random_page_cost", "0.01");
+    set("cpu_tuple_cost", "0.03");
+    set("jit", "off");
     set("plan_cache_mode", "force_generic_plan");
     if let Some(schema) = &config.schema {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';

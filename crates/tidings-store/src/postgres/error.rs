@@ -163,8 +163,8 @@ impl Failure {
 
     /// What the callers of the ports are told.
     pub(super) fn into_store_error(self, op: &'static str) -> StoreError {
-        let class = self.code().map(|code| code.code().get(..2).unwrap_or_default().to_owned());
-        match (self, class.as_deref()) {
+        let code = self.code().map(|code| code.code().to_owned()).unwrap_or_default();
+        match (self, code.get(..2)) {
             (Self::Fenced(claims), _) => StoreError::Fenced { claims },
             (Self::Unreadable { what, source }, _) => {
                 StoreError::Corrupt { backend: BACKEND, what, source }
@@ -176,7 +176,8 @@ impl Failure {
             (failure @ Self::Refused(_), _) => {
                 StoreError::Refused { op, backend: BACKEND, source: failure.into() }
             }
-            (Self::Postgres(error), Some("XX")) => {
+            // A page or an index that is not what it was.
+            (Self::Postgres(error), _) if code == "XX001" || code == "XX002" => {
                 StoreError::Corrupt { backend: BACKEND, what: "page", source: error.into() }
             }
             (Self::Postgres(error), _) => unavailable(op, error),

@@ -24,7 +24,7 @@ use super::{
     session::{Command, Param, Session, Sessions},
 };
 
-/// The numbers of the inboxes that were used last. They never change, so what is here is true.
+/// The numbers of the inboxes that were used last. They never change.
 pub(super) struct InboxNumbers(Mutex<LruCache<UserId, i64>>);
 
 impl fmt::Debug for InboxNumbers {
@@ -40,6 +40,12 @@ impl InboxNumbers {
 
     fn known(&self) -> std::sync::MutexGuard<'_, LruCache<UserId, i64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets all. Done when an append fails: a database that went away may come back as it was on an
+    /// earlier day.
+    pub(super) fn clear(&self) {
+        self.known().clear();
     }
 
     /// The inbox of each recipient of the batch, in its order; makes those that are missing.

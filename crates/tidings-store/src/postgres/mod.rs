@@ -13,13 +13,13 @@
 //! # Sharding
 //!
 //! What grows with the users is partitioned by the hash of `inbox`, and events by that of their number;
-//! a database that spreads tables over machines can take the same columns. YugabyteDB does so by the
+//! a database that spreads tables over machines can take the same columns. `YugabyteDB` does so by the
 //! first column of each primary key. With Citus the tables would be made without our partitions, and
 //! distributed: `inbox`, `notification`, `due_push` and `delivery` by `inbox`, together; `event` by
 //! `event`, `event_key` by `key`; the rest as reference tables or on the coordinator; lists then read
 //! notifications and their events from two places. Neither is tested.
 //!
-//! A pooler between us and the server has to keep prepared statements apart (PgBouncer does from 1.21
+//! A pooler between us and the server has to keep prepared statements apart (`PgBouncer` does from 1.21
 //! on, in transaction mode) and to pass the start-up parameter `options` on.
 
 mod answers;

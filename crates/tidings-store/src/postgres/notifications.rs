@@ -1,6 +1,9 @@
 //! `NotificationStore`.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
 
 use async_trait::async_trait;
 use tidings_core::{
@@ -111,6 +114,23 @@ impl Command for Check {
     }
 }
 
+impl PostgresStore {
+    async fn append_batch(
+        &self,
+        batch: Arc<NotificationBatch>,
+        now: Timestamp,
+    ) -> Result<Vec<AppendedEvent>, StoreError> {
+        let inboxes = self.inboxes.of_batch(&self.writers, &batch).await?;
+        let append = Append::new(batch, inboxes, now);
+        let has_dead_letters = append.has_dead_letters();
+        let appended = self.writers.run(append).await?;
+        if has_dead_letters {
+            self.trim_dead_letters().await;
+        }
+        Ok(appended)
+    }
+}
+
 #[async_trait]
 impl NotificationStore for PostgresStore {
     async fn append(
@@ -121,14 +141,21 @@ impl NotificationStore for PostgresStore {
         if batch.rows() > MAX_BATCH_ROWS {
             return Err(StoreError::BatchTooLarge { got: batch.rows(), limit: MAX_BATCH_ROWS });
         }
-        let inboxes = self.inboxes.of_batch(&self.writers, &batch).await?;
-        let append = Append::new(batch, inboxes, now);
-        let has_dead_letters = append.has_dead_letters();
-        let appended = self.writers.run(append).await?;
-        if has_dead_letters {
-            self.trim_dead_letters().await;
+        let (started, rows) = (Instant::now(), batch.rows());
+        let appended = self.append_batch(batch, now).await;
+        match &appended {
+            Ok(_) => {
+                metrics::histogram!("tidings_store_commit_duration_seconds")
+                    .record(started.elapsed());
+                metrics::histogram!("tidings_store_commit_rows")
+                    .record(u32::try_from(rows).unwrap_or(u32::MAX));
+            }
+            Err(_) => {
+                metrics::counter!("tidings_store_commit_failures_total").increment(1);
+                self.inboxes.clear();
+            }
         }
-        Ok(appended)
+        appended
     }
 
     async fn inbox(&self, user: &UserId) -> Result<InboxState, StoreError> {

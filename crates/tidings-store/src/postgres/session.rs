@@ -19,7 +19,7 @@ use super::error::{Aftermath, Failure};
 pub(super) type Param<'a> = &'a (dyn ToSql + Sync);
 
 /// How often a command is tried that others got in the way of.
-const TRIES: usize = 4;
+const TRIES: usize = 3;
 
 /// Something that the store can be asked to do.
 ///

@@ -62,6 +62,7 @@ impl PostgresStore {
             Migrate::AtStart => migrate::migrate(&address, &config).await?,
             Migrate::Never => migrate::check(&address, &config).await?,
         };
+        describe_metrics();
         tracing::info!(
             server = address.server,
             schema.version = version,
@@ -95,4 +96,19 @@ impl PostgresStore {
         self.writers.close();
         self.readers.close();
     }
+}
+
+fn describe_metrics() {
+    use metrics::Unit;
+    metrics::describe_histogram!(
+        "tidings_store_commit_duration_seconds",
+        Unit::Seconds,
+        "Time from the arrival of a batch to the end of its commit"
+    );
+    metrics::describe_histogram!("tidings_store_commit_rows", "Rows in one commit");
+    metrics::describe_counter!("tidings_store_commit_failures_total", "Commits that failed");
+    metrics::describe_counter!(
+        "tidings_store_retries_total",
+        "Transactions that were tried again because others got in their way"
+    );
 }

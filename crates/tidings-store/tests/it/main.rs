@@ -6,6 +6,7 @@ mod directory;
 mod kill;
 mod open;
 mod postgres;
+mod postgres_differential;
 mod postgres_faults;
 mod postgres_open;
 mod postgres_retention;
