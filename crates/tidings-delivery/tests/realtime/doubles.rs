@@ -131,7 +131,7 @@ fn created_at() -> Timestamp {
 impl NotificationStore for OneInbox {
     async fn append(
         &self,
-        _: NotificationBatch,
+        _: Arc<NotificationBatch>,
         _: Timestamp,
     ) -> Result<Vec<AppendedEvent>, StoreError> {
         Ok(Vec::new())
