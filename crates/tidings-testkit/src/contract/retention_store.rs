@@ -161,7 +161,8 @@ pub async fn an_event_goes_with_its_last_notification(store: &dyn Store) {
     assert_eq!(removed(forget(store, told_before(at(50)), 10).await), (1, 1, 0));
     let listed = read_all(store, &ben).await;
     assert_eq!(event_ids(&listed), ["keeps", "shared"]);
-    let appended = store.append(batch(vec![plan(&event("shared"), [&ben, &cat])]).into(), at(60)).await;
+    let appended =
+        store.append(batch(vec![plan(&event("shared"), [&ben, &cat])]).into(), at(60)).await;
     let appended = appended.expect("append");
     assert_eq!((appended[0].stored.len(), appended[0].duplicates), (1, 1));
     assert_eq!(forget(store, told_before(at(101)), 10).await.notifications, 3);
