@@ -45,7 +45,10 @@ impl Process {
         let said = log.try_clone().unwrap();
         let child = command.stdin(Stdio::null()).stdout(said).stderr(log).spawn().unwrap();
         let mut guard = Command::new("sh");
-        guard.args(["-c", "cat > /dev/null; kill -9 \"$0\" 2> /dev/null"]);
+        // Its children too: a PostgreSQL that is frozen keeps them, and they keep its data directory.
+        let kill =
+            r#"cat > /dev/null; kill -9 "$0" $(cat /proc/"$0"/task/"$0"/children) 2> /dev/null"#;
+        guard.args(["-c", kill]);
         guard.arg(child.id().to_string()).stdin(Stdio::piped());
         Self { child, guard: guard.spawn().unwrap() }
     }
@@ -67,14 +70,19 @@ impl Process {
         std::iter::once(self.id()).chain(pids.filter(is_child)).collect()
     }
 
+    /// Sends a signal to all of the family that there still are.
+    fn tell_family(&self, name: &str) {
+        for pid in self.family() {
+            let mut kill = Command::new("sh");
+            kill.args(["-c", r#"kill -s "$0" "$1" 2> /dev/null || true"#, name]);
+            run(kill.arg(pid.to_string()));
+        }
+    }
+
     fn end(mut self, how: &str) {
         if how == "KILL" {
             // At once, the whole family: as when the machine goes down.
-            for pid in self.family() {
-                let mut kill = Command::new("sh");
-                kill.args(["-c", "kill -9 \"$0\" 2> /dev/null || true"]).arg(pid.to_string());
-                run(&mut kill);
-            }
+            self.tell_family("KILL");
         } else {
             signal(self.id(), how);
         }
@@ -84,6 +92,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Frozen ones do not notice that the first of them has gone.
+            self.tell_family("KILL");
+        }
         // One that has ended and was waited for needs neither.
         drop((self.child.kill(), self.child.wait()));
         drop((self.guard.kill(), self.guard.wait()));
@@ -153,11 +165,14 @@ impl PrivatePostgres {
 
     /// Suspends it: connections stay, nothing answers.
     pub(crate) fn freeze(&self) {
-        self.process.as_ref().unwrap().family().into_iter().for_each(|it| signal(it, "STOP"));
+        let process = self.process.as_ref().unwrap();
+        // The first of them first: it starts no others then.
+        signal(process.id(), "STOP");
+        process.tell_family("STOP");
     }
 
     pub(crate) fn thaw(&self) {
-        self.process.as_ref().unwrap().family().into_iter().for_each(|it| signal(it, "CONT"));
+        self.process.as_ref().unwrap().tell_family("CONT");
     }
 }
 
