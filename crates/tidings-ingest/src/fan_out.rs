@@ -76,6 +76,8 @@ impl FanOutWorker {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(ended) = running.join_next() => {
+                    // There is room again, and others may have been waiting for it.
+                    look_at = Instant::now();
                     if let Err(error) = ended {
                         tracing::error!(%error, "a fan-out failed; it is taken up again later");
                     }

@@ -13,8 +13,10 @@ use crate::config::RetentionSection;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// After everything was looked at, and after a failure.
+/// After everything was looked at.
 const REST: Duration = Duration::from_secs(600);
+/// After a failure.
+const AFTER_FAILURE: Duration = Duration::from_secs(30);
 
 /// The task that keeps a store from growing for ever.
 pub struct Retention {
@@ -62,7 +64,7 @@ impl Retention {
             }
             Err(error) => {
                 tracing::warn!(error = %ErrorChain(&error), "nothing could be forgotten");
-                REST
+                AFTER_FAILURE
             }
         }
     }

@@ -83,7 +83,7 @@ impl DeadLetterTopics {
             return Ok(None);
         };
         let producer = options::producer(config).create();
-        let producer = producer.map_err(|error| KafkaSetupError::Client(error.into()))?;
+        let producer = producer.map_err(KafkaSetupError::of_client)?;
         Ok(Some(Self { producer, suffix, shut_until: Mutex::default() }))
     }
 

@@ -6,6 +6,7 @@ use rdkafka::{
     ClientConfig,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
 };
 use tidings_core::ports::BoxError;
 
@@ -23,12 +24,28 @@ pub enum KafkaSetupError {
         /// Why it is set here.
         reason: &'static str,
     },
+    /// An option is not known, or does not take its value. The value may be a secret, so it is not said.
+    #[error("kafka.options: {name} is not an option of librdkafka, or does not take this value")]
+    Option {
+        /// The option.
+        name: String,
+    },
     /// librdkafka refuses the configuration.
     #[error("the Kafka client could not be made")]
     Client(#[source] BoxError),
     /// The thread that polls could not be started.
     #[error("the thread of the Kafka client could not be started")]
     Thread(#[source] std::io::Error),
+}
+
+impl KafkaSetupError {
+    /// Why a client could not be made, without the values of options.
+    pub(super) fn of_client(error: KafkaError) -> Self {
+        match error {
+            KafkaError::ClientConfig(_, _, name, _) => Self::Option { name },
+            error => Self::Client(error.into()),
+        }
+    }
 }
 
 const STATISTICS: &str = "statistics.interval.ms";
@@ -81,7 +98,7 @@ pub(super) fn client(
     board: &Arc<Board>,
 ) -> Result<BaseConsumer<Context>, KafkaSetupError> {
     let client = consumer(config)?.create_with_context(Context::new(Arc::clone(board)));
-    client.map_err(|error| KafkaSetupError::Client(error.into()))
+    client.map_err(KafkaSetupError::of_client)
 }
 
 /// Subscribes a client to the topics.
@@ -90,7 +107,7 @@ pub(super) fn subscribe(
     config: &KafkaConfig,
 ) -> Result<(), KafkaSetupError> {
     let topics: Vec<_> = config.topics.iter().map(|topic| topic.name.as_str()).collect();
-    client.subscribe(&topics).map_err(|error| KafkaSetupError::Client(error.into()))
+    client.subscribe(&topics).map_err(KafkaSetupError::of_client)
 }
 
 /// The configuration of the consumer's client.
@@ -199,5 +216,18 @@ mod tests {
     fn a_secret_is_not_shown() {
         let shown = format!("{:?}", config("sasl.password", "hunter2"));
         assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_misspelt_option_is_named_without_its_value() {
+        let error = consumer(&config("sasl.pasword", "hunter2"))
+            .and_then(|client| {
+                let made: Result<BaseConsumer, _> = client.create();
+                made.map_err(KafkaSetupError::of_client)
+            })
+            .err()
+            .unwrap();
+        let said = format!("{error} {error:?}");
+        assert!(said.contains("sasl.pasword") && !said.contains("hunter2"), "{said}");
     }
 }

@@ -177,6 +177,24 @@ impl Partition {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
+    /// Notes that it waits. One that is stopped stays so: its worker still ends what it had fetched.
+    pub(super) fn wait(&self, why: Arc<str>) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*status, Status::Stopped(_)) {
+            *status = Status::Waiting(why);
+        }
+    }
+
+    /// Notes that it is read on, if it waited; says whether it did.
+    pub(super) fn read_on(&self) -> bool {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = matches!(*status, Status::Waiting(_));
+        if waited {
+            *status = Status::Reading;
+        }
+        waited
+    }
+
     /// Notes why it is read no further, for whoever looks.
     pub(super) fn stop(&self, reason: StopReason) {
         metrics::counter!(measure::STOPS, "reason" => reason.as_str()).increment(1);

@@ -16,7 +16,7 @@ use super::{
     config::KafkaConfig,
     letter::DeadLetterTopics,
     measure,
-    partition::{Partition, Status, StopReason},
+    partition::{Partition, StopReason},
     record,
     unit::{Built, Planned, Unit},
 };
@@ -93,7 +93,7 @@ impl Deps {
                 "{what}; trying again in {wait_ms} ms, and for as long as it takes"
             );
         }
-        partition.set_status(Status::Waiting(why.into()));
+        partition.wait(why.into());
     }
 
     /// Full jitter below the policy's ceiling.
@@ -257,9 +257,8 @@ fn is_refusal(error: &StoreError) -> bool {
 
 fn note_stored(partition: &Partition, unit: &Unit, accepted: &[Accepted]) {
     partition.set_position(unit.to);
-    if matches!(partition.status(), Status::Waiting(_)) {
+    if partition.read_on() {
         tracing::info!(partition = %partition.id, "what had to wait is stored: reading on");
-        partition.set_status(Status::Reading);
     }
     tracing::trace!(
         partition = %partition.id,

@@ -83,6 +83,10 @@ async fn open_postgres(section: &StoreSection) -> anyhow::Result<Notifications> 
     let migrate = if section.postgres.migrate_at_start { Migrate::AtStart } else { Migrate::Never };
     let store = PostgresStore::open(config, migrate).await;
     let store = store.context("the notification store cannot be opened (store.postgres)")?;
+    tracing::warn!(
+        "the follow graph is this node's own, and the database may be shared: run one node, or send \
+         events for followers_of to users with more than fan_out.page followers to none but this one"
+    );
     Ok(Notifications::Postgres(Arc::new(store)))
 }
 

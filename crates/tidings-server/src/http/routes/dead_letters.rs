@@ -192,6 +192,8 @@ async fn replay(
     body: Body,
 ) -> Result<Response, Problem> {
     caller.server(Scope::DeadLettersWrite)?;
+    // It tells people, like any event.
+    caller.server(Scope::EventsWrite)?;
     let DeadLetter { id, letter } = load(&app, &id).await?;
     let json = body::read(body, app.body_limit_bytes).await?;
     let event = if json.is_empty() {
