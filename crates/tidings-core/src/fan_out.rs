@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::{clock::Timestamp, event::Event, ids::UserId, ports::Cursor};
+use crate::{
+    clock::Timestamp,
+    event::Event,
+    ids::{GraphId, UserId},
+    ports::Cursor,
+};
 
 /// The store's number for a fan-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -11,6 +16,8 @@ pub struct FanOutId(pub u64);
 /// Begins a fan-out, in the transaction that stores its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFanOut {
+    /// The graph whose followers are meant. Its cursors mean nothing to any other.
+    pub graph: GraphId,
     /// Whose followers are told.
     pub followee: UserId,
     /// Where the followers begin who are not among the recipients already.
@@ -47,10 +54,19 @@ pub struct FanOutStep {
     pub leased_until: Timestamp,
 }
 
-/// How much is still to be done.
+/// How much is still to be done, seen from one graph.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FanOutBacklog {
-    /// Fan-outs that have not ended.
+    /// For the followers of this graph.
+    pub here: FanOutsLeft,
+    /// For those of other graphs, which whoever asks those has to tell.
+    pub elsewhere: FanOutsLeft,
+}
+
+/// Fan-outs that have not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FanOutsLeft {
+    /// How many.
     pub unfinished: u64,
     /// When the oldest of them began.
     pub oldest: Option<Timestamp>,

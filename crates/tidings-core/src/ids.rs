@@ -137,6 +137,17 @@ impl fmt::Display for Seq {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InboxNumber(pub u64);
 
+/// Names one social graph. Nodes that ask graphs of the same id are told the same followers, and a
+/// cursor is good in the graph that made it only. Shown as a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GraphId(pub u128);
+
+impl fmt::Display for GraphId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Uuid::from_u128(self.0).fmt(f)
+    }
+}
+
 /// Names one notification in the whole installation.
 ///
 /// It is the inbox's number and the `seq` in it, shown as a UUID of version 8 (RFC 9562, section

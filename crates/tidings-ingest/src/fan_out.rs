@@ -5,15 +5,18 @@
 //! far. A page that was not committed is planned again; of two workers that both believe in their
 //! lease, one commits the step and the other is fenced. The graph's cursor lists every follower who
 //! follows from the first page to the last exactly once.
+//!
+//! A cursor means nothing to another graph, and nodes that share a store may have a graph each: a
+//! worker claims the fan-outs of its own graph only.
 
 use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge};
 use tidings_core::{
     batch::{NotificationBatch, PlannedEvent},
-    clock::Clock,
+    clock::{Clock, Timestamp},
     error_chain::ErrorChain,
-    fan_out::{FanOut, FanOutStep},
+    fan_out::{FanOut, FanOutStep, FanOutsLeft},
     ports::{Cursor, FanOutStore},
     retry::RetryPolicy,
 };
@@ -91,16 +94,16 @@ impl FanOutWorker {
     /// Claims up to `room` fan-outs, and says how much is left to do.
     async fn claim(&self, room: usize) -> Vec<FanOut> {
         let now = self.telling.clock.now();
-        let claimed = self.store.claim_fan_outs(now, self.config.lease, room).await;
+        let graph = self.telling.planner.graph();
+        let claimed = self.store.claim_fan_outs(graph, now, self.config.lease, room).await;
         let claimed = claimed.unwrap_or_else(|error| {
             tracing::warn!(error = %ErrorChain(&error), "no fan-outs could be claimed");
             Vec::new()
         });
-        if let Ok(backlog) = self.store.fan_out_backlog().await {
+        if let Ok(backlog) = self.store.fan_out_backlog(graph).await {
             let measure = &self.telling.measure;
-            measure.unfinished.set(as_f64(backlog.unfinished));
-            let age = backlog.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
-            measure.oldest_age.set(age.as_secs_f64());
+            measure.here.set(backlog.here, now);
+            measure.elsewhere.set(backlog.elsewhere, now);
         }
         claimed
     }
@@ -187,9 +190,31 @@ impl Telling {
     }
 }
 
-struct Measure {
+/// What is left to do for the followers of one graph, or of several.
+struct Left {
     unfinished: Gauge,
     oldest_age: Gauge,
+}
+
+impl Left {
+    fn of(graph: &'static str) -> Self {
+        Self {
+            unfinished: metrics::gauge!("tidings_fan_out_unfinished", "graph" => graph),
+            oldest_age: metrics::gauge!("tidings_fan_out_oldest_age_seconds", "graph" => graph),
+        }
+    }
+
+    fn set(&self, left: FanOutsLeft, now: Timestamp) {
+        self.unfinished.set(as_f64(left.unfinished));
+        let age = left.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
+        self.oldest_age.set(age.as_secs_f64());
+    }
+}
+
+struct Measure {
+    here: Left,
+    /// Of graphs that this node does not ask: other nodes tell them, if they run.
+    elsewhere: Left,
     pages: Counter,
     rows: Counter,
     failures: Counter,
@@ -207,8 +232,8 @@ impl Measure {
         metrics::describe_counter!("tidings_fan_out_rows_total", "Followers told by fan-outs");
         metrics::describe_counter!("tidings_fan_out_failures_total", "Pages to be told again");
         Self {
-            unfinished: metrics::gauge!("tidings_fan_out_unfinished"),
-            oldest_age: metrics::gauge!("tidings_fan_out_oldest_age_seconds"),
+            here: Left::of("here"),
+            elsewhere: Left::of("elsewhere"),
             pages: metrics::counter!("tidings_fan_out_pages_total"),
             rows: metrics::counter!("tidings_fan_out_rows_total"),
             failures: metrics::counter!("tidings_fan_out_failures_total"),

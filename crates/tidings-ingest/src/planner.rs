@@ -8,7 +8,7 @@ use tidings_core::{
     event::{Audience, Event, IncomingEvent},
     fan_out::{FanOut, NewFanOut},
     follow::Hidden,
-    ids::UserId,
+    ids::{GraphId, UserId},
     plan::plan_event,
     ports::{Cursor, Presence, SocialGraphStore},
     route::RoutingPolicy,
@@ -45,6 +45,12 @@ impl Planner {
         Self { config, graph, presence, clock }
     }
 
+    /// The graph that is asked.
+    #[must_use]
+    pub fn graph(&self) -> GraphId {
+        self.graph.id()
+    }
+
     /// Plans an event for the users that it names, or for the first page of the followers; if there
     /// are more, with a fan-out that tells the rest.
     ///
@@ -62,8 +68,8 @@ impl Planner {
             Audience::FollowersOf(followee) => {
                 let (mut planned, next) =
                     self.plan_followers(&incoming.event, followee, None).await?;
-                planned.fan_out =
-                    next.map(|cursor| NewFanOut { followee: followee.clone(), cursor });
+                let (graph, followee) = (self.graph.id(), followee.clone());
+                planned.fan_out = next.map(|cursor| NewFanOut { graph, followee, cursor });
                 Ok(planned)
             }
         }

@@ -116,6 +116,7 @@ macro_rules! store_contract_tests {
                 a_step_that_was_committed_holds,
                 an_event_begins_one_fan_out,
                 the_backlog_counts_what_is_unfinished,
+                a_fan_out_of_another_graph_is_not_claimed,
                 the_oldest_fan_outs_are_claimed_first,
             );
         }

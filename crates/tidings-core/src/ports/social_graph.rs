@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::{
     clock::Timestamp,
     follow::{Block, Follow, FollowCounts, Hidden, Mute},
-    ids::UserId,
+    ids::{GraphId, UserId},
     ports::GraphError,
 };
 
@@ -63,6 +63,10 @@ pub struct Page<T> {
 /// from the first page to the last is listed exactly once.
 #[async_trait]
 pub trait SocialGraphStore: Send + Sync + 'static {
+    /// Which graph this is: the same for all who share it and for as long as it exists, however often it
+    /// is opened; never that of another.
+    fn id(&self) -> GraphId;
+
     /// Makes `follower` follow `followee`; durable when it returns. Idempotent: an edge that exists
     /// keeps its time and place. Says whether it is new.
     ///

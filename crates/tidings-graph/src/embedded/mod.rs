@@ -31,6 +31,7 @@ mod disk;
 mod error;
 mod group;
 mod head;
+mod identity;
 mod index;
 mod list;
 mod lock;

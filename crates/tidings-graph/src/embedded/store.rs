@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
     follow::{Block, Follow, FollowCounts, Hidden, Mute},
-    ids::UserId,
+    ids::{GraphId, UserId},
     ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
 
@@ -20,6 +20,7 @@ use super::{
     disk::Disk,
     error::{GraphOpenError, HalfChanged, unavailable},
     group::Command,
+    identity,
     index::{EdgeKind, Index, Reach, Reached, UserNumber},
     lock::DirectoryLock,
     writer::Writer,
@@ -41,6 +42,7 @@ const MUTUAL_WORK: usize = 1 << 20;
 /// End it with [`EmbeddedGraphStore::close`]. Dropping it instead does the same, but blocks the
 /// thread that drops it while the writer finishes what is queued.
 pub struct EmbeddedGraphStore {
+    id: GraphId,
     index: Arc<RwLock<Index>>,
     writer: Writer,
     import_edges: usize,
@@ -65,7 +67,9 @@ impl EmbeddedGraphStore {
         let started = Instant::now();
         let lock = DirectoryLock::take(&config.path)?;
         let (disk, index) = Disk::open(&config)?;
+        let id = identity::load_or_make(&config.path)?;
         tracing::info!(
+            graph = %id,
             path = %config.path.display(),
             users = index.users(),
             follows = index.follows(),
@@ -77,7 +81,7 @@ impl EmbeddedGraphStore {
         let index = Arc::new(RwLock::new(index));
         let writer = Writer::start(disk, Arc::clone(&index), lock, &config)
             .map_err(|source| GraphOpenError::Thread { source })?;
-        Ok(Self { index, writer, import_edges: config.commit_edges.max(1) })
+        Ok(Self { id, index, writer, import_edges: config.commit_edges.max(1) })
     }
 
     /// Finishes what is queued, refuses what comes after, and closes the store; when this returns,
@@ -153,6 +157,10 @@ struct List<'a> {
 
 #[async_trait]
 impl SocialGraphStore for EmbeddedGraphStore {
+    fn id(&self) -> GraphId {
+        self.id
+    }
+
     async fn add_follow(
         &self,
         follower: &UserId,

@@ -27,7 +27,9 @@ fn copy(from: &Path, to: &Path) {
 async fn a_directory_without_blocks_and_mutes_opens_whole_and_takes_them() {
     let directory = tempfile::tempdir().unwrap();
     copy(Path::new(FOLLOWS_ONLY), directory.path());
+    assert!(!directory.path().join("graph.id").exists(), "it is older than ids");
     let store = open(directory.path());
+    let id = store.id();
     let follows = everything(&store, 120).await;
     assert_eq!(follows.iter().map(Vec::len).sum::<usize>(), 2 * 119, "each edge is listed twice");
     let newest = edge(3);
@@ -40,6 +42,7 @@ async fn a_directory_without_blocks_and_mutes_opens_whole_and_takes_them() {
     drop(store);
 
     let store = open(directory.path());
+    assert_eq!(store.id(), id);
     assert_eq!(everything(&store, 120).await, follows);
     assert!(mute(&store, 7).await && block(&store, 8).await);
     let before = (everything(&store, 120).await, aversions(&store, 120).await);

@@ -11,9 +11,9 @@ use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, StoredNotification},
     clock::Timestamp,
     delivery::Delivery,
-    fan_out::{FanOut, FanOutBacklog, FanOutId},
+    fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutsLeft},
     follow::{Block, Follow, FollowCounts, Hidden, Mute},
-    ids::{InboxNumber, NotificationId, Seq, UserId},
+    ids::{GraphId, InboxNumber, NotificationId, Seq, UserId},
     inbox::{InboxState, Mark, Selection},
     notification::Notification,
     ports::{
@@ -49,10 +49,20 @@ struct State {
     taken: Vec<Claim>,
     /// Users who have turned the actor away.
     hidden: HashSet<UserId>,
-    fan_outs: Vec<(FanOut, Timestamp, bool)>,
+    fan_outs: Vec<Job>,
+    claims: usize,
+}
+
+/// A fan-out, as the store keeps it.
+struct Job {
+    fan_out: FanOut,
+    graph: GraphId,
+    leased_until: Timestamp,
+    done: bool,
 }
 
 pub(crate) struct Recorder {
+    graph: GraphId,
     state: Mutex<State>,
     held: watch::Sender<bool>,
     /// Whether an append waits for [`Self::release`].
@@ -61,15 +71,21 @@ pub(crate) struct Recorder {
 
 impl Default for Recorder {
     fn default() -> Self {
+        Self::of_graph(GraphId(1))
+    }
+}
+
+impl Recorder {
+    /// One whose graph has this id.
+    pub(crate) fn of_graph(graph: GraphId) -> Self {
         Self {
+            graph,
             state: Mutex::default(),
             held: watch::Sender::new(false),
             waiting: watch::Sender::new(false),
         }
     }
-}
 
-impl Recorder {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -104,13 +120,18 @@ impl Recorder {
 
     /// Fan-outs that have not ended.
     pub(crate) fn unfinished(&self) -> usize {
-        self.state().fan_outs.iter().filter(|(_, _, done)| !done).count()
+        self.state().fan_outs.iter().filter(|job| !job.done).count()
+    }
+
+    /// How often fan-outs were claimed.
+    pub(crate) fn claims(&self) -> usize {
+        self.state().claims
     }
 
     /// Ends all leases.
     pub(crate) fn end_leases(&self) {
-        for (_, leased_until, _) in &mut self.state().fan_outs {
-            *leased_until = Timestamp::from_millis(0);
+        for job in &mut self.state().fan_outs {
+            job.leased_until = Timestamp::from_millis(0);
         }
     }
 
@@ -151,7 +172,7 @@ impl State {
         lost.extend(
             steps
                 .filter(|step| {
-                    self.fan_outs[usize::try_from(step.id.0).unwrap()].0.steps != step.steps
+                    self.fan_outs[usize::try_from(step.id.0).unwrap()].fan_out.steps != step.steps
                 })
                 .map(|step| Claim::FanOut(step.id)),
         );
@@ -163,23 +184,31 @@ impl State {
 impl FanOutStore for Recorder {
     async fn claim_fan_outs(
         &self,
+        graph: GraphId,
         now: Timestamp,
         lease: Duration,
         limit: usize,
     ) -> Result<Vec<FanOut>, StoreError> {
-        let mut claimed = Vec::new();
-        for (fan_out, leased_until, done) in &mut self.state().fan_outs {
-            if !*done && *leased_until <= now && claimed.len() < limit {
-                *leased_until = now.after(lease);
-                claimed.push(fan_out.clone());
-            }
+        let mut state = self.state();
+        state.claims += 1;
+        let free = |job: &&mut Job| !job.done && job.graph == graph && job.leased_until <= now;
+        let mut free: Vec<_> = state.fan_outs.iter_mut().filter(free).collect();
+        free.sort_by_key(|job| job.leased_until.max(job.fan_out.began_at));
+        free.truncate(limit);
+        for job in &mut free {
+            job.leased_until = now.after(lease);
         }
-        Ok(claimed)
+        Ok(free.into_iter().map(|job| job.fan_out.clone()).collect())
     }
 
-    async fn fan_out_backlog(&self) -> Result<FanOutBacklog, StoreError> {
-        let unfinished = self.unfinished() as u64;
-        Ok(FanOutBacklog { unfinished, oldest: None })
+    async fn fan_out_backlog(&self, graph: GraphId) -> Result<FanOutBacklog, StoreError> {
+        let state = self.state();
+        let unfinished = |here: bool| {
+            let jobs = state.fan_outs.iter();
+            let left = jobs.filter(|job| !job.done && (job.graph == graph) == here).count();
+            FanOutsLeft { unfinished: left as u64, oldest: None }
+        };
+        Ok(FanOutBacklog { here: unfinished(true), elsewhere: unfinished(false) })
     }
 }
 
@@ -237,18 +266,18 @@ impl NotificationStore for Recorder {
                     steps: 0,
                     began_at: now,
                 };
-                state.fan_outs.push((fan_out, Timestamp::from_millis(0), false));
+                let leased_until = Timestamp::from_millis(0);
+                state.fan_outs.push(Job { fan_out, graph: new.graph, leased_until, done: false });
             }
             appended.push(AppendedEvent { event, created_at: now, stored, duplicates, fans_out });
         }
         for step in batch.fan_out_steps() {
-            let (fan_out, leased_until, done) =
-                &mut state.fan_outs[usize::try_from(step.id.0).unwrap()];
-            fan_out.steps += 1;
-            *leased_until = step.leased_until;
+            let job = &mut state.fan_outs[usize::try_from(step.id.0).unwrap()];
+            job.fan_out.steps += 1;
+            job.leased_until = step.leased_until;
             match &step.next {
-                Some(next) => fan_out.cursor = next.clone(),
-                None => *done = true,
+                Some(next) => job.fan_out.cursor = next.clone(),
+                None => job.done = true,
             }
         }
         state.batches.push(rows);
@@ -306,6 +335,10 @@ fn no_graph<T>() -> Result<T, GraphError> {
 
 #[async_trait]
 impl SocialGraphStore for Recorder {
+    fn id(&self) -> GraphId {
+        self.graph
+    }
+
     async fn get_followers(
         &self,
         user: &UserId,

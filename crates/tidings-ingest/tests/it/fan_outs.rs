@@ -3,11 +3,20 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde_json::json;
-use tidings_core::{clock::SystemClock, ids::UserId, retry::RetryPolicy};
-use tidings_ingest::{FanOutConfig, FanOutWorker};
+use tidings_core::{
+    clock::SystemClock,
+    ids::{GraphId, UserId},
+    ports::FanOutStore,
+    retry::RetryPolicy,
+};
+use tidings_ingest::{FanOutConfig, FanOutWorker, Planner};
 use tokio_util::sync::CancellationToken;
 
-use super::{CONFIG, Running, doubles::Fault, event, start, stored};
+use super::{
+    CONFIG, Running,
+    doubles::{Fault, Recorder},
+    event, planner, start, stored,
+};
 
 const FAN_OUTS: FanOutConfig = FanOutConfig {
     concurrent: 2,
@@ -17,9 +26,12 @@ const FAN_OUTS: FanOutConfig = FanOutConfig {
 };
 
 fn worker(running: &Running) -> FanOutWorker {
-    let (planner, handle) = (running.planner.clone(), running.handle.clone());
-    let store = Arc::clone(&running.recorder);
-    FanOutWorker::new(FAN_OUTS, store, planner, handle, Arc::new(SystemClock))
+    worker_with(FAN_OUTS, running, running.planner.clone())
+}
+
+fn worker_with(config: FanOutConfig, running: &Running, planner: Planner) -> FanOutWorker {
+    let (store, handle) = (Arc::clone(&running.recorder), running.handle.clone());
+    FanOutWorker::new(config, store, planner, handle, Arc::new(SystemClock))
 }
 
 async fn wait_until_over(running: &Running) {
@@ -82,6 +94,30 @@ async fn workers_that_die_anywhere_leave_nobody_out_and_tell_nobody_twice() {
         assert_eq!(told_otherwise_than_once(&running, 40, 2), 0, "after {turns} turns");
         running.tasks.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn nodes_with_a_graph_each_tell_the_followers_of_their_own() {
+    let mut running = start(CONFIG);
+    running.recorder.set_followers(40);
+    // The other node has the same store, and a graph in which nobody follows.
+    let other = Arc::new(Recorder::of_graph(GraphId(2)));
+    running
+        .tasks
+        .spawn(worker_with(FAN_OUTS, &running, planner(&other)).run(CancellationToken::new()));
+    running.intake.accept(&[event("post", &json!({"followers_of": "star"}))]).await;
+    // It looks for work, more than once.
+    let claims = running.recorder.claims();
+    while running.recorder.claims() < claims + 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(running.recorder.unfinished(), 1);
+    let backlog = running.recorder.fan_out_backlog(GraphId(2)).await.unwrap();
+    assert_eq!((backlog.here.unfinished, backlog.elsewhere.unfinished), (0, 1));
+    running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+    wait_until_over(&running).await;
+    assert_eq!(told_otherwise_than_once(&running, 40, 1), 0);
+    running.tasks.shutdown().await;
 }
 
 #[tokio::test]

@@ -40,17 +40,22 @@ struct Running {
     stop: CancellationToken,
 }
 
+/// A planner that asks the graph of `recorder`.
+fn planner(recorder: &Arc<Recorder>) -> Planner {
+    let graph: Arc<dyn SocialGraphStore> = recorder.clone();
+    let planning = PlannerConfig { routing: RoutingPolicy::default(), page: 7 };
+    Planner::new(planning, graph, recorder.clone(), Arc::new(SystemClock))
+}
+
 fn start(config: PipelineConfig) -> Running {
     let recorder = Arc::new(Recorder::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store: Arc<dyn NotificationStore> = recorder.clone();
-    let graph: Arc<dyn SocialGraphStore> = recorder.clone();
     let wakes = Arc::clone(&recorder);
     let after_commit = Arc::new(move || wakes.count_wake());
     let (pipeline, handle) =
         Pipeline::new(config, store, recorder.clone(), after_commit, Arc::clone(&clock));
-    let planning = PlannerConfig { routing: RoutingPolicy::default(), page: 7 };
-    let planner = Planner::new(planning, graph, recorder.clone(), Arc::clone(&clock));
+    let planner = planner(&recorder);
     let intake = Intake::new(planner.clone(), handle.clone(), clock);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

@@ -84,8 +84,8 @@ async fn open_postgres(section: &StoreSection) -> anyhow::Result<Notifications> 
     let store = PostgresStore::open(config, migrate).await;
     let store = store.context("the notification store cannot be opened (store.postgres)")?;
     tracing::warn!(
-        "the follow graph is this node's own, and the database may be shared: run one node, or send \
-         events for followers_of to users with more than fan_out.page followers to none but this one"
+        "the follow graph is this node's own, and the database may be shared: an event for \
+         followers_of reaches those who follow in the graph of the node that plans it"
     );
     Ok(Notifications::Postgres(Arc::new(store)))
 }

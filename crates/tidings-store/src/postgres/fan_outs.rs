@@ -9,10 +9,12 @@ use std::{
 use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
-    fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutStep, NewFanOut},
+    fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutStep, FanOutsLeft, NewFanOut},
+    ids::GraphId,
     ports::{Claim, Cursor, FanOutStore, StoreError},
 };
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::{
     error::Failure,
@@ -22,8 +24,9 @@ use super::{
     store::PostgresStore,
 };
 
-pub(super) const BEGIN: &str = "INSERT INTO fan_out (event, followee_id, cursor, began_ms) \
-     SELECT *, $4 FROM unnest($1::bigint[], $2::text[], $3::text[]) ON CONFLICT (event) DO NOTHING";
+pub(super) const BEGIN: &str = "INSERT INTO fan_out (event, graph, followee_id, cursor, began_ms) \
+     SELECT *, $5 FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[]) \
+     ON CONFLICT (event) DO NOTHING";
 
 /// Begins fan-outs, unless their event has one, be it done.
 pub(super) async fn begin(
@@ -35,9 +38,10 @@ pub(super) async fn begin(
         return Ok(());
     }
     let events: Vec<_> = fan_outs.keys().copied().collect();
+    let graphs: Vec<_> = fan_outs.values().map(|it| Uuid::from_u128(it.graph.0)).collect();
     let followees: Vec<_> = fan_outs.values().map(|it| it.followee.as_str()).collect();
     let cursors: Vec<_> = fan_outs.values().map(|it| it.cursor.as_str()).collect();
-    session.execute(BEGIN, &[&events, &followees, &cursors, &now.as_millis()]).await?;
+    session.execute(BEGIN, &[&events, &graphs, &followees, &cursors, &now.as_millis()]).await?;
     Ok(())
 }
 
@@ -133,6 +137,7 @@ pub(super) async fn store(session: &Session, stepped: &Stepped) -> Result<(), Fa
 }
 
 struct ClaimFanOuts {
+    graph: GraphId,
     now: Timestamp,
     lease: Duration,
     limit: usize,
@@ -140,12 +145,14 @@ struct ClaimFanOuts {
 
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "WITH free AS (SELECT fan_out FROM fan_out WHERE NOT done AND leased_ms <= $1 \
-         ORDER BY began_ms, fan_out LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED), \
-         leased AS (UPDATE fan_out f SET leased_ms = $3 FROM free WHERE f.fan_out = free.fan_out \
-         RETURNING f.fan_out, f.followee_id, f.cursor, f.steps, f.began_ms, f.event) \
+        "WITH free AS (SELECT fan_out, greatest(leased_ms, began_ms) AS waits_since \
+         FROM fan_out WHERE NOT done AND leased_ms <= $1 AND coalesce(graph, $4) = $4 \
+         ORDER BY waits_since, fan_out LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED), \
+         leased AS (UPDATE fan_out f SET leased_ms = $3, graph = $4 \
+         FROM free WHERE f.fan_out = free.fan_out RETURNING f.fan_out, f.followee_id, f.cursor, \
+         f.steps, f.began_ms, f.event, free.waits_since) \
          SELECT f.fan_out, f.followee_id, f.cursor, f.steps, f.began_ms, {} \
-         FROM leased f JOIN event e ON e.event = f.event ORDER BY f.began_ms, f.fan_out",
+         FROM leased f JOIN event e ON e.event = f.event ORDER BY f.waits_since, f.fan_out",
         events::COLUMNS
     )
 });
@@ -157,7 +164,8 @@ impl Command for ClaimFanOuts {
     async fn run(&self, session: &Session) -> Result<Vec<FanOut>, Failure> {
         let until = self.now.after(self.lease).as_millis();
         let limit = limit_to_sql(self.limit);
-        let rows = session.query(&CLAIM, &[&self.now.as_millis(), &limit, &until]).await?;
+        let (now, graph) = (self.now.as_millis(), Uuid::from_u128(self.graph.0));
+        let rows = session.query(&CLAIM, &[&now, &limit, &until, &graph]).await?;
         let mut fan_outs = Vec::with_capacity(rows.len());
         for row in &rows {
             match read(row) {
@@ -185,19 +193,24 @@ fn read(row: &Row) -> Result<FanOut, Failure> {
     })
 }
 
-struct Backlog;
+struct Backlog(GraphId);
 
 impl Command for Backlog {
     type Output = FanOutBacklog;
     const OP: &'static str = "fan_out_backlog";
 
     async fn run(&self, session: &Session) -> Result<FanOutBacklog, Failure> {
-        let row = session
-            .query_one("SELECT count(*), min(began_ms) FROM fan_out WHERE NOT done", &[])
-            .await?;
-        let mut columns = Columns::of(&row);
-        let unfinished = from_sql(columns.get()?);
-        Ok(FanOutBacklog { unfinished, oldest: columns.optional_time()? })
+        const COUNT: &str = "SELECT coalesce(graph, $1) = $1 AS here, count(*), min(began_ms) \
+             FROM fan_out WHERE NOT done GROUP BY here";
+        let mut backlog = FanOutBacklog::default();
+        for row in &session.query(COUNT, &[&Uuid::from_u128(self.0.0)]).await? {
+            let mut columns = Columns::of(row);
+            let here = columns.get()?;
+            let unfinished = from_sql(columns.get()?);
+            let left = FanOutsLeft { unfinished, oldest: columns.optional_time()? };
+            *if here { &mut backlog.here } else { &mut backlog.elsewhere } = left;
+        }
+        Ok(backlog)
     }
 }
 
@@ -205,14 +218,15 @@ impl Command for Backlog {
 impl FanOutStore for PostgresStore {
     async fn claim_fan_outs(
         &self,
+        graph: GraphId,
         now: Timestamp,
         lease: Duration,
         limit: usize,
     ) -> Result<Vec<FanOut>, StoreError> {
-        self.writers.run(ClaimFanOuts { now, lease, limit }).await
+        self.writers.run(ClaimFanOuts { graph, now, lease, limit }).await
     }
 
-    async fn fan_out_backlog(&self) -> Result<FanOutBacklog, StoreError> {
-        self.readers.run(Backlog).await
+    async fn fan_out_backlog(&self, graph: GraphId) -> Result<FanOutBacklog, StoreError> {
+        self.readers.run(Backlog(graph)).await
     }
 }

@@ -7,7 +7,10 @@ use super::{config::PostgresConfig, connection::Address, error::PostgresOpenErro
 
 /// The steps, oldest first; step `n` leads to schema version `n + 1`. A step that was released is
 /// never changed: databases out there have taken it.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_store.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/postgres/0001_store.sql"),
+    include_str!("../../migrations/postgres/0002_fan_out_graph.sql"),
+];
 
 /// One at a time, whatever their number: whoever waits finds the work done. It ends with the
 /// transaction, so that a pooler between us and the server does no harm.

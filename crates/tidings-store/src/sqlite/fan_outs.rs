@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 use tidings_core::{
     clock::Timestamp,
-    fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutStep, NewFanOut},
+    fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutStep, FanOutsLeft, NewFanOut},
+    ids::GraphId,
     ports::{Cursor, FanOutStore, StoreError},
 };
 
@@ -29,10 +30,16 @@ pub(super) fn begin(
     now: Timestamp,
 ) -> Result<(), Failure> {
     conn.prepare_cached(
-        "INSERT INTO fan_out (event, followee_id, cursor, began_ms) VALUES (?1, ?2, ?3, ?4) \
-         ON CONFLICT (event) DO NOTHING",
+        "INSERT INTO fan_out (event, graph, followee_id, cursor, began_ms) \
+         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (event) DO NOTHING",
     )?
-    .execute((event, new.followee.as_str(), new.cursor.as_str(), now.as_millis()))?;
+    .execute((
+        event,
+        new.graph.0.to_be_bytes(),
+        new.followee.as_str(),
+        new.cursor.as_str(),
+        now.as_millis(),
+    ))?;
     Ok(())
 }
 
@@ -75,6 +82,7 @@ pub(super) fn step(conn: &Connection, step: &FanOutStep) -> Result<bool, Failure
 }
 
 struct ClaimFanOuts {
+    graph: GraphId,
     now: Timestamp,
     lease: Duration,
     limit: usize,
@@ -86,21 +94,24 @@ impl Command for ClaimFanOuts {
 
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<Vec<i64>, Failure> {
         let mut leased = Vec::new();
+        let graph = self.graph.0.to_be_bytes();
         {
             let mut free = tx.conn.prepare_cached(
                 "SELECT fan_out FROM fan_out WHERE done = 0 AND leased_ms <= ?1 \
-                 ORDER BY began_ms, fan_out LIMIT ?2",
+                 AND coalesce(graph, ?3) = ?3 \
+                 ORDER BY max(leased_ms, began_ms), fan_out LIMIT ?2",
             )?;
-            let mut rows = free.query((self.now.as_millis(), limit_to_sql(self.limit)))?;
+            let mut rows = free.query((self.now.as_millis(), limit_to_sql(self.limit), graph))?;
             while let Some(row) = rows.next()? {
                 leased.push(row.get(0)?);
             }
         }
         let until = self.now.after(self.lease).as_millis();
-        let mut lease =
-            tx.conn.prepare_cached("UPDATE fan_out SET leased_ms = ?2 WHERE fan_out = ?1")?;
+        let mut lease = tx
+            .conn
+            .prepare_cached("UPDATE fan_out SET leased_ms = ?2, graph = ?3 WHERE fan_out = ?1")?;
         for fan_out in &leased {
-            lease.execute((fan_out, until))?;
+            lease.execute((fan_out, until, graph))?;
         }
         Ok(leased)
     }
@@ -151,11 +162,12 @@ fn load(conn: &Connection, leased: &[i64]) -> Result<Vec<FanOut>, Failure> {
 impl FanOutStore for SqliteStore {
     async fn claim_fan_outs(
         &self,
+        graph: GraphId,
         now: Timestamp,
         lease: Duration,
         limit: usize,
     ) -> Result<Vec<FanOut>, StoreError> {
-        let leased = self.writer.run(ClaimFanOuts { now, lease, limit }).await?;
+        let leased = self.writer.run(ClaimFanOuts { graph, now, lease, limit }).await?;
         if leased.is_empty() {
             return Ok(Vec::new());
         }
@@ -163,13 +175,23 @@ impl FanOutStore for SqliteStore {
         self.readers.read("claim_fan_outs", query).await
     }
 
-    async fn fan_out_backlog(&self) -> Result<FanOutBacklog, StoreError> {
-        let query = |conn: &Connection| {
-            let (unfinished, oldest): (i64, Option<i64>) = conn
-                .prepare_cached("SELECT count(*), min(began_ms) FROM fan_out WHERE done = 0")?
-                .query_row([], |row| row.try_into())?;
-            let oldest = oldest.map(Timestamp::from_millis);
-            Ok(FanOutBacklog { unfinished: from_sql(unfinished), oldest })
+    async fn fan_out_backlog(&self, graph: GraphId) -> Result<FanOutBacklog, StoreError> {
+        let query = move |conn: &Connection| {
+            let mut statement = conn.prepare_cached(
+                "SELECT coalesce(graph, ?1) = ?1 AS here, count(*), min(began_ms) FROM fan_out \
+                 WHERE done = 0 GROUP BY here",
+            )?;
+            let mut rows = statement.query([graph.0.to_be_bytes()])?;
+            let mut backlog = FanOutBacklog::default();
+            while let Some(row) = rows.next()? {
+                let (here, unfinished, oldest): (bool, i64, i64) = row.try_into()?;
+                let left = FanOutsLeft {
+                    unfinished: from_sql(unfinished),
+                    oldest: Some(Timestamp::from_millis(oldest)),
+                };
+                *if here { &mut backlog.here } else { &mut backlog.elsewhere } = left;
+            }
+            Ok(backlog)
         };
         self.readers.read("fan_out_backlog", query).await
     }

@@ -32,7 +32,7 @@ async fn nodes_that_start_at_once_make_one_schema() {
     for store in nodes.join_all().await {
         store.unwrap().check().await.unwrap();
     }
-    assert_eq!(schema.number("SELECT count(*) FROM schema_migration").await, 1);
+    assert_eq!(schema.number("SELECT count(*) - max(version) FROM schema_migration").await, 0);
 }
 
 #[tokio::test]

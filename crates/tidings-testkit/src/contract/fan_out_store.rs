@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, PlannedEvent},
     clock::Timestamp,
-    fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutStep, NewFanOut},
-    ids::UserId,
+    fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutStep, FanOutsLeft, NewFanOut},
+    ids::{GraphId, UserId},
     ports::{Claim, Cursor, StoreError},
 };
 use tokio::task::JoinSet;
@@ -20,8 +20,12 @@ fn cursor(text: &str) -> Cursor {
     Cursor::new(text.to_owned()).expect("a cursor")
 }
 
+/// The graph that these rules ask, and one that others do.
+const GRAPH: GraphId = GraphId(0x0123_4567_89ab_cdef_fedc_ba98_7654_3210);
+const OTHER: GraphId = GraphId(u128::MAX);
+
 fn fanning(id: &str, recipients: &[&UserId], from: &str) -> PlannedEvent {
-    let fan_out = NewFanOut { followee: user("celebrity"), cursor: cursor(from) };
+    let fan_out = NewFanOut { graph: GRAPH, followee: user("celebrity"), cursor: cursor(from) };
     let recipients = recipients.iter().copied();
     PlannedEvent { fan_out: Some(fan_out), ..plan(&event(id), recipients) }
 }
@@ -32,7 +36,7 @@ pub(super) async fn begin(store: &dyn Store, id: &str, now: Timestamp) -> Append
 }
 
 pub(super) async fn claim(store: &dyn Store, now: Timestamp, limit: usize) -> Vec<FanOut> {
-    store.claim_fan_outs(now, LEASE, limit).await.expect("claim_fan_outs")
+    store.claim_fan_outs(GRAPH, now, LEASE, limit).await.expect("claim_fan_outs")
 }
 
 fn ids(fan_outs: &[FanOut]) -> Vec<&str> {
@@ -40,7 +44,13 @@ fn ids(fan_outs: &[FanOut]) -> Vec<&str> {
 }
 
 async fn backlog(store: &dyn Store) -> FanOutBacklog {
-    store.fan_out_backlog().await.expect("fan_out_backlog")
+    store.fan_out_backlog(GRAPH).await.expect("fan_out_backlog")
+}
+
+/// A backlog of this graph alone.
+fn here(unfinished: u64, oldest: Timestamp) -> FanOutBacklog {
+    let here = FanOutsLeft { unfinished, oldest: Some(oldest) };
+    FanOutBacklog { here, ..FanOutBacklog::default() }
 }
 
 fn step(fan_out: &FanOut, steps: u64, next: Option<&str>, leased_until: Timestamp) -> FanOutStep {
@@ -121,6 +131,26 @@ pub async fn a_lease_that_is_not_kept_ends(store: &dyn Store) {
     let again = claim(store, end, ALL).await;
     assert_eq!(ids(&again), ["e1"]);
     assert_eq!(again[0].id, first[0].id);
+}
+
+/// A fan-out is for those who ask the graph whose followers are meant: nobody else finds them.
+pub async fn a_fan_out_of_another_graph_is_not_claimed(store: &dyn Store) {
+    begin(store, "ours", at(10)).await;
+    let mut theirs = fanning("theirs", &[], "start");
+    theirs.fan_out.as_mut().expect("a fan-out").graph = OTHER;
+    store.append(batch(vec![theirs]).into(), at(20)).await.expect("append");
+    let (ours, others) = (here(1, at(10)), here(1, at(20)));
+    let both = FanOutBacklog { here: ours.here, elsewhere: others.here };
+    assert_eq!(backlog(store).await, both);
+    assert_eq!(ids(&claim(store, at(99), ALL).await), ["ours"]);
+    // Nor when nobody holds it, however long.
+    assert!(claim(store, at(0).after(LEASE), ALL).await.is_empty());
+    let claimed = store.claim_fan_outs(OTHER, at(99), LEASE, ALL).await.expect("claim_fan_outs");
+    assert_eq!(ids(&claimed), ["theirs"]);
+    let from_there = store.fan_out_backlog(OTHER).await.expect("fan_out_backlog");
+    assert_eq!(from_there, FanOutBacklog { here: others.here, elsewhere: ours.here });
+    end(store, &claimed[0]).await;
+    assert_eq!(backlog(store).await, ours);
 }
 
 /// The fan-outs that began first are claimed first, no more than asked for.
@@ -215,11 +245,11 @@ pub async fn the_backlog_counts_what_is_unfinished(store: &dyn Store) {
     for (id, began) in [("e1", 30), ("e2", 10), ("e3", 20)] {
         begin(store, id, at(began)).await;
     }
-    assert_eq!(backlog(store).await, FanOutBacklog { unfinished: 3, oldest: Some(at(10)) });
+    assert_eq!(backlog(store).await, here(3, at(10)));
     let claimed = claim(store, at(99), 1).await.remove(0);
-    assert_eq!(backlog(store).await.unfinished, 3);
+    assert_eq!(backlog(store).await.here.unfinished, 3);
     append(store, stepping(&claimed, "f", step(&claimed, 0, None, at(100)))).await;
-    assert_eq!(backlog(store).await, FanOutBacklog { unfinished: 2, oldest: Some(at(20)) });
+    assert_eq!(backlog(store).await, here(2, at(20)));
 }
 
 const FAN_OUTS: usize = 40;

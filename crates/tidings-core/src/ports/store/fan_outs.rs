@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::{
     clock::Timestamp,
     fan_out::{FanOut, FanOutBacklog},
+    ids::GraphId,
     ports::StoreError,
 };
 
@@ -14,24 +15,28 @@ use crate::{
 /// [`NotificationStore::append`](super::NotificationStore::append).
 #[async_trait]
 pub trait FanOutStore: Send + Sync + 'static {
-    /// Leases up to `limit` unfinished fan-outs that nobody holds at `now`, the oldest first. A lease
-    /// ends after `lease` unless a step prolongs it: a worker that dies loses nothing. Of many workers
-    /// that claim at once, each gets fan-outs of its own.
+    /// Leases up to `limit` unfinished fan-outs to the followers of `graph` that nobody holds at `now`,
+    /// those first that have waited longest: since they began, or since their last lease ended. A lease
+    /// ends after `lease` unless a step prolongs or ends it: a worker that dies loses nothing. Of many
+    /// workers that claim at once, each gets fan-outs of its own.
+    ///
+    /// A fan-out of before graphs had ids is for whoever claims it first, and of that graph from then on.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`]; what was leased by then is free again after `lease`.
     async fn claim_fan_outs(
         &self,
+        graph: GraphId,
         now: Timestamp,
         lease: Duration,
         limit: usize,
     ) -> Result<Vec<FanOut>, StoreError>;
 
-    /// How much is still to be done.
+    /// How much is still to be done, here and elsewhere. What has no graph yet is here.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
-    async fn fan_out_backlog(&self) -> Result<FanOutBacklog, StoreError>;
+    async fn fan_out_backlog(&self, graph: GraphId) -> Result<FanOutBacklog, StoreError>;
 }

@@ -1,0 +1,3 @@
+-- Whose followers a fan-out is for. Null for those that began before graphs had ids: the first to claim
+-- one gives it its graph, which is the one beside this file.
+ALTER TABLE fan_out ADD COLUMN graph BLOB;
