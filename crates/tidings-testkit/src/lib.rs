@@ -118,6 +118,7 @@ macro_rules! store_contract_tests {
                 the_backlog_counts_what_is_unfinished,
                 a_fan_out_of_another_graph_is_not_claimed,
                 the_oldest_fan_outs_are_claimed_first,
+                fan_outs_that_are_given_back_take_turns,
             );
         }
         mod retention {

@@ -40,6 +40,8 @@ struct State {
     seen: HashSet<(String, UserId)>,
     seqs: HashMap<UserId, u64>,
     followers: usize,
+    /// Of users who have not as many as all others.
+    followers_of: HashMap<String, usize>,
     fault: Fault,
     broadcasts: usize,
     wakes: usize,
@@ -51,6 +53,8 @@ struct State {
     hidden: HashSet<UserId>,
     fan_outs: Vec<Job>,
     claims: usize,
+    /// The events of fan-outs, in the order in which these ended.
+    ended: Vec<String>,
 }
 
 /// A fan-out, as the store keeps it.
@@ -106,6 +110,10 @@ impl Recorder {
         self.state().followers = followers;
     }
 
+    pub(crate) fn set_followers_of(&self, followee: &str, followers: usize) {
+        self.state().followers_of.insert(followee.to_owned(), followers);
+    }
+
     pub(crate) fn refuse(&self, event: &str) {
         self.state().refused.insert(event.to_owned());
     }
@@ -121,6 +129,11 @@ impl Recorder {
     /// Fan-outs that have not ended.
     pub(crate) fn unfinished(&self) -> usize {
         self.state().fan_outs.iter().filter(|job| !job.done).count()
+    }
+
+    /// The events of fan-outs, in the order in which these ended.
+    pub(crate) fn ended(&self) -> Vec<String> {
+        self.state().ended.clone()
     }
 
     /// How often fan-outs were claimed.
@@ -193,7 +206,7 @@ impl FanOutStore for Recorder {
         state.claims += 1;
         let free = |job: &&mut Job| !job.done && job.graph == graph && job.leased_until <= now;
         let mut free: Vec<_> = state.fan_outs.iter_mut().filter(free).collect();
-        free.sort_by_key(|job| job.leased_until.max(job.fan_out.began_at));
+        free.sort_by_key(|job| (job.leased_until.max(job.fan_out.began_at), job.leased_until));
         free.truncate(limit);
         for job in &mut free {
             job.leased_until = now.after(lease);
@@ -277,7 +290,11 @@ impl NotificationStore for Recorder {
             job.leased_until = step.leased_until;
             match &step.next {
                 Some(next) => job.fan_out.cursor = next.clone(),
-                None => job.done = true,
+                None => {
+                    job.done = true;
+                    let ended = job.fan_out.event.id.to_string();
+                    state.ended.push(ended);
+                }
             }
         }
         state.batches.push(rows);
@@ -354,13 +371,14 @@ impl SocialGraphStore for Recorder {
             return Err(GraphError::Corrupt { backend: "double", what: "follow", source });
         }
         let from: usize = cursor.map_or(0, |cursor| cursor.as_str().parse().unwrap());
-        let to = (from + limit).min(state.followers);
+        let followers = *state.followers_of.get(user.as_str()).unwrap_or(&state.followers);
+        let to = (from + limit).min(followers);
         let items = (from..to).map(|n| Follow {
             follower: UserId::new(&format!("f{n}")).unwrap(),
             followee: user.clone(),
             at: Timestamp::from_millis(0),
         });
-        let next = (to < state.followers).then(|| Cursor::new(to.to_string()).unwrap());
+        let next = (to < followers).then(|| Cursor::new(to.to_string()).unwrap());
         Ok(Page { items: items.collect(), next })
     }
 

@@ -35,9 +35,12 @@ fn worker_with(config: FanOutConfig, running: &Running, planner: Planner) -> Fan
 }
 
 async fn wait_until_over(running: &Running) {
-    while running.recorder.unfinished() > 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let over = async {
+        while running.recorder.unfinished() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), over).await.unwrap();
 }
 
 /// How often each follower was told of each event, if not once.
@@ -118,6 +121,32 @@ async fn nodes_with_a_graph_each_tell_the_followers_of_their_own() {
     wait_until_over(&running).await;
     assert_eq!(told_otherwise_than_once(&running, 40, 1), 0);
     running.tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_small_fan_out_behind_huge_ones_ends_before_they_do() {
+    for (concurrent, huge) in [(1, 1), (1, 2), (2, 5)] {
+        let mut running = start(CONFIG);
+        running.recorder.set_followers(2_000);
+        for number in 0..huge {
+            let id = format!("huge{number}");
+            running.intake.accept(&[event(&id, &json!({"followers_of": "star"}))]).await;
+        }
+        let config = FanOutConfig { concurrent, poll: Duration::from_secs(3600), ..FAN_OUTS };
+        let worker = worker_with(config, &running, running.planner.clone());
+        running.tasks.spawn(worker.run(CancellationToken::new()));
+        // Everything is taken by huge ones when it begins.
+        while running.recorder.claims() == 0 {
+            tokio::task::yield_now().await;
+        }
+        running.recorder.set_followers_of("starlet", 10);
+        running.intake.accept(&[event("small", &json!({"followers_of": "starlet"}))]).await;
+        wait_until_over(&running).await;
+        let ended = running.recorder.ended();
+        assert_eq!(ended.len(), huge + 1, "{ended:?}");
+        assert_eq!(ended[0], "small", "{ended:?}");
+        running.tasks.shutdown().await;
+    }
 }
 
 #[tokio::test]

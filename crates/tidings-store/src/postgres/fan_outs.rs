@@ -145,14 +145,14 @@ struct ClaimFanOuts {
 
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "WITH free AS (SELECT fan_out, greatest(leased_ms, began_ms) AS waits_since \
+        "WITH free AS (SELECT fan_out, leased_ms, greatest(leased_ms, began_ms) AS waits_since \
          FROM fan_out WHERE NOT done AND leased_ms <= $1 AND coalesce(graph, $4) = $4 \
-         ORDER BY waits_since, fan_out LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED), \
+         ORDER BY waits_since, leased_ms, fan_out LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED), \
          leased AS (UPDATE fan_out f SET leased_ms = $3, graph = $4 \
          FROM free WHERE f.fan_out = free.fan_out RETURNING f.fan_out, f.followee_id, f.cursor, \
-         f.steps, f.began_ms, f.event, free.waits_since) \
+         f.steps, f.began_ms, f.event, free.waits_since, free.leased_ms AS was_leased_ms) \
          SELECT f.fan_out, f.followee_id, f.cursor, f.steps, f.began_ms, {} \
-         FROM leased f JOIN event e ON e.event = f.event ORDER BY f.waits_since, f.fan_out",
+         FROM leased f JOIN event e ON e.event = f.event ORDER BY f.waits_since, f.was_leased_ms, f.fan_out",
         events::COLUMNS
     )
 });

@@ -99,7 +99,7 @@ impl Command for ClaimFanOuts {
             let mut free = tx.conn.prepare_cached(
                 "SELECT fan_out FROM fan_out WHERE done = 0 AND leased_ms <= ?1 \
                  AND coalesce(graph, ?3) = ?3 \
-                 ORDER BY max(leased_ms, began_ms), fan_out LIMIT ?2",
+                 ORDER BY max(leased_ms, began_ms), leased_ms, fan_out LIMIT ?2",
             )?;
             let mut rows = free.query((self.now.as_millis(), limit_to_sql(self.limit), graph))?;
             while let Some(row) = rows.next()? {

@@ -163,6 +163,25 @@ pub async fn the_oldest_fan_outs_are_claimed_first(store: &dyn Store) {
     assert!(claim(store, at(99), 2).await.is_empty());
 }
 
+/// A fan-out that is given back waits behind those that waited before, and also behind one that has
+/// just begun: they take turns.
+pub async fn fan_outs_that_are_given_back_take_turns(store: &dyn Store) {
+    for (id, began) in [("e1", 1), ("e2", 2)] {
+        begin(store, id, at(began)).await;
+    }
+    let first = claim(store, at(5), 1).await.remove(0);
+    let back = step(&first, 0, Some("c1"), at(5));
+    append(store, stepping(&first, "f1", back)).await;
+    begin(store, "e3", at(5)).await;
+    let mut turns = Vec::new();
+    for _ in 0..3 {
+        turns.extend(claim(store, at(5), 1).await);
+    }
+    assert_eq!(ids(&turns), ["e2", "e3", "e1"]);
+    assert_eq!((turns[2].id, turns[2].steps), (first.id, 1));
+    assert!(claim(store, at(5), ALL).await.is_empty());
+}
+
 /// A step stores its rows and moves the fan-out on in one: another worker goes on behind it, once
 /// the lease that the step asked for has ended.
 pub async fn a_step_moves_a_fan_out_on_with_its_rows(store: &dyn Store) {

@@ -16,9 +16,10 @@ use crate::{
 #[async_trait]
 pub trait FanOutStore: Send + Sync + 'static {
     /// Leases up to `limit` unfinished fan-outs to the followers of `graph` that nobody holds at `now`,
-    /// those first that have waited longest: since they began, or since their last lease ended. A lease
-    /// ends after `lease` unless a step prolongs or ends it: a worker that dies loses nothing. Of many
-    /// workers that claim at once, each gets fan-outs of its own.
+    /// those first that have waited longest: since they began, or since their last lease ended; of those
+    /// that wait as long, the ones first that nobody has had. A lease ends after `lease` unless a step
+    /// prolongs or ends it: a worker that dies loses nothing. Of many workers that claim at once, each
+    /// gets fan-outs of its own.
     ///
     /// A fan-out of before graphs had ids is for whoever claims it first, and of that graph from then on.
     ///
