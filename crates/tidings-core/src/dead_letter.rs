@@ -69,6 +69,8 @@ pub enum Origin {
     Http,
     /// A record.
     Kafka(RecordOrigin),
+    /// A fan-out: the event, for the follower who could not be told.
+    FanOut,
 }
 
 impl Origin {
@@ -78,6 +80,7 @@ impl Origin {
         match self {
             Self::Http => "http",
             Self::Kafka(_) => "kafka",
+            Self::FanOut => "fan_out",
         }
     }
 }
@@ -110,7 +113,7 @@ impl NewDeadLetter {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         let record = match &self.origin {
-            Origin::Http => 0,
+            Origin::Http | Origin::FanOut => 0,
             Origin::Kafka(record) => {
                 let headers = record.headers.iter();
                 let headers: usize = headers

@@ -183,7 +183,8 @@ impl<'a> Packer<'a> {
     }
 }
 
-fn is_refusal(error: &IntakeError) -> bool {
+/// Whether the store will not take it as it is, now or later.
+pub(crate) fn is_refusal(error: &IntakeError) -> bool {
     matches!(error, IntakeError::Store(cause)
         if matches!(**cause, StoreError::Refused { .. } | StoreError::Corrupt { .. }))
 }

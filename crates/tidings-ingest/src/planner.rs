@@ -67,7 +67,7 @@ impl Planner {
             }
             Audience::FollowersOf(followee) => {
                 let (mut planned, next) =
-                    self.plan_followers(&incoming.event, followee, None).await?;
+                    self.plan_followers(&incoming.event, followee, None, self.config.page).await?;
                 let (graph, followee) = (self.graph.id(), followee.clone());
                 planned.fan_out = next.map(|cursor| NewFanOut { graph, followee, cursor });
                 Ok(planned)
@@ -75,7 +75,13 @@ impl Planner {
         }
     }
 
-    /// Plans the next page of a fan-out, and says where the one after it begins.
+    /// Followers that are read at a time.
+    pub(crate) fn page(&self) -> usize {
+        self.config.page
+    }
+
+    /// Plans the next page of a fan-out, of up to `limit` followers, and says where the one after it
+    /// begins.
     ///
     /// # Errors
     ///
@@ -83,8 +89,10 @@ impl Planner {
     pub async fn plan_page(
         &self,
         fan_out: &FanOut,
+        limit: usize,
     ) -> Result<(PlannedEvent, Option<Cursor>), IntakeError> {
-        self.plan_followers(&fan_out.event, &fan_out.followee, Some(&fan_out.cursor)).await
+        let FanOut { event, followee, cursor, .. } = fan_out;
+        self.plan_followers(event, followee, Some(cursor), limit).await
     }
 
     async fn plan_followers(
@@ -92,8 +100,9 @@ impl Planner {
         event: &Arc<Event>,
         followee: &UserId,
         cursor: Option<&Cursor>,
+        limit: usize,
     ) -> Result<(PlannedEvent, Option<Cursor>), IntakeError> {
-        let page = self.graph.get_followers(followee, cursor, self.config.page).await;
+        let page = self.graph.get_followers(followee, cursor, limit).await;
         let page = page.map_err(|error| IntakeError::Graph(Arc::new(error)))?;
         let users: Vec<_> = page.items.into_iter().map(|follow| follow.follower).collect();
         // An event for someone's followers is that person's doing unless it names another.

@@ -2,6 +2,7 @@
 
 mod cloud_event;
 mod decode;
+mod encode;
 mod read_whole;
 #[cfg(test)]
 mod tests;

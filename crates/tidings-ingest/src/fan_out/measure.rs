@@ -44,6 +44,10 @@ impl Measure {
             "How long ago the oldest fan-out began that has not ended"
         );
         metrics::describe_counter!("tidings_fan_out_pages_total", "Pages of followers told");
+        metrics::describe_counter!(
+            "tidings_fan_out_passed_over_total",
+            "Followers whom the store refuses, with the dead letter"
+        );
         metrics::describe_counter!("tidings_fan_out_rows_total", "Followers told by fan-outs");
         metrics::describe_counter!("tidings_fan_out_failures_total", "Pages to be told again");
         Self {

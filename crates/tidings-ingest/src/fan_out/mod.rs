@@ -6,10 +6,14 @@
 //! lease, one commits the step and the other is fenced. The graph's cursor lists every follower who
 //! follows from the first page to the last exactly once.
 //!
+//! A page that the store refuses is read again in halves, down to the follower whose notification it
+//! does not take: that becomes a dead letter, and the fan-out goes on behind it.
+//!
 //! A cursor means nothing to another graph, and nodes that share a store may have a graph each: a
 //! worker claims the fan-outs of its own graph only.
 
 mod measure;
+mod page;
 mod telling;
 
 use std::{sync::Arc, time::Duration};

@@ -1,23 +1,35 @@
 //! One fan-out, page after page.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use tidings_core::{
-    batch::{NotificationBatch, PlannedEvent},
-    clock::Clock,
+    batch::NotificationBatch,
+    clock::{Clock, Timestamp},
+    dead_letter::Stage,
     error_chain::ErrorChain,
     fan_out::{FanOut, FanOutStep},
-    ports::Cursor,
 };
 
-use super::{FanOutConfig, measure::Measure};
-use crate::{outcome::IntakeError, pipeline::PipelineHandle, planner::Planner};
+use super::{
+    FanOutConfig,
+    measure::Measure,
+    page::{Instead, Page, Rows},
+};
+use crate::{intake::is_refusal, outcome::IntakeError, pipeline::PipelineHandle, planner::Planner};
 
 /// Pages after which a fan-out is given back if others wait: enough that claiming costs little.
 const TURN_PAGES: u32 = 4;
+/// Followers refused one after the other after which a fan-out is put aside: nearly everything is bad
+/// then, and it would fill the dead letters.
+const REFUSED_IN_A_ROW: u32 = 20;
+/// For how long.
+const PUT_ASIDE: Duration = Duration::from_secs(15 * 60);
 
 /// What fan-outs are told with.
 pub(super) struct Telling {
@@ -30,24 +42,25 @@ pub(super) struct Telling {
     others_wait: AtomicBool,
 }
 
-/// A page of followers, and where the next one begins.
-type Page = (PlannedEvent, Option<Cursor>);
-
 /// A fan-out that is being told.
 struct Job {
     fan_out: FanOut,
     /// The page that comes next, if it is planned. One that may have been stored without our knowing is
     /// stored again as it is: planned anew it could end elsewhere, and its step would not be recognised.
     page: Option<Page>,
+    /// Followers of the page that is planned next.
+    limit: usize,
     /// Pages told since it was claimed.
     told: u32,
+    /// Followers refused since one was told.
+    refused: u32,
 }
 
 /// What comes after a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     GoOn,
-    /// Everyone is told, or it is others' turn.
+    /// Everyone is told, it is others' turn, or nobody is to go on for a while.
     Leave,
 }
 
@@ -73,7 +86,8 @@ impl Telling {
     /// Tells page after page, until everyone is told, it is others' turn, or somebody else has taken
     /// over.
     pub(super) async fn tell(self: Arc<Self>, fan_out: FanOut) {
-        let mut job = Job { fan_out, page: None, told: 0 };
+        let limit = self.planner.page();
+        let mut job = Job { fan_out, page: None, limit, told: 0, refused: 0 };
         let id = job.fan_out.id.0;
         let mut attempt = 0;
         loop {
@@ -84,6 +98,7 @@ impl Telling {
                     tracing::info!(fan_out = id, "another worker goes on with a fan-out");
                     return;
                 }
+                Err(error) if is_refusal(&error) && self.divide(&mut job, &error) => {}
                 Err(error) => {
                     attempt += 1;
                     tracing::warn!(fan_out = id, attempt, error = %ErrorChain(&error),
@@ -102,29 +117,86 @@ impl Telling {
 
     /// Tells the next page and makes the step, in one transaction.
     async fn tell_page(&self, job: &mut Job) -> Result<Then, IntakeError> {
-        let (planned, next) = match &job.page {
+        let page = match &job.page {
             Some(page) => page.clone(),
-            None => job.page.insert(self.planner.plan_page(&job.fan_out).await?).clone(),
+            None => {
+                let (planned, next) = self.planner.plan_page(&job.fan_out, job.limit).await?;
+                job.page.insert(Page { rows: Rows::Followers(planned), next }).clone()
+            }
         };
+        let (recipients, next) = (page.recipients(), page.next.clone());
+        let is_letter = matches!(page.rows, Rows::Letter { .. });
         let now = self.clock.now();
-        let turn_is_over = job.told + 1 >= TURN_PAGES && self.others_wait();
-        let mut batch = NotificationBatch::new(self.pipeline.limits().unlimited());
-        let fits = batch.try_add(planned, now);
-        debug_assert!(fits.is_ok(), "a page has at most as many rows as a store takes");
-        // Given back with the step, so that there is no moment at which it is nobody's and not free.
-        let leased_until = if turn_is_over { now } else { now.after(self.config.lease) };
+        let (leased_until, then) = self.after(job, &page, now);
         let (id, steps) = (job.fan_out.id, job.fan_out.steps);
-        batch.step_fan_out(FanOutStep { id, steps, next: next.clone(), leased_until }, now);
-        let answer = self.pipeline.submit_page(batch).await?;
+        let step = FanOutStep { id, steps, next: next.clone(), leased_until };
+        let answer = self.pipeline.submit_page(self.batch(page, step, now)).await?;
         let accepted = answer.await.unwrap_or(Err(IntakeError::Stopping))?;
         self.measure.pages.increment(1);
         let told: usize = accepted.iter().map(|it| it.stored).sum();
         self.measure.rows.increment(u64::try_from(told).unwrap_or(u64::MAX));
-        let Some(cursor) = next.filter(|_| !turn_is_over) else { return Ok(Then::Leave) };
-        job.fan_out.cursor = cursor;
-        job.fan_out.steps += 1;
-        job.page = None;
-        job.told += 1;
-        Ok(Then::GoOn)
+        if is_letter {
+            let labels = [("origin", "fan_out"), ("stage", Stage::Store.as_str())];
+            metrics::counter!("tidings_dead_letters_total", &labels).increment(1);
+        }
+        if recipients > 0 {
+            job.refused = 0;
+            job.limit = (job.limit * 2).min(self.planner.page());
+        }
+        if let (Then::GoOn, Some(cursor)) = (then, next) {
+            job.fan_out.cursor = cursor;
+            job.fan_out.steps += 1;
+            job.page = None;
+            job.told += 1;
+        }
+        Ok(then)
+    }
+
+    /// How long the fan-out is to be ours after `page`, and whether to go on with it.
+    fn after(&self, job: &Job, page: &Page, now: Timestamp) -> (Timestamp, Then) {
+        if page.next.is_none() {
+            return (now, Then::Leave);
+        }
+        if job.refused >= REFUSED_IN_A_ROW {
+            tracing::error!(
+                fan_out = job.fan_out.id.0,
+                refused = job.refused,
+                "one follower after the other is refused: a fan-out is put aside for a while"
+            );
+            return (now.after(PUT_ASIDE), Then::Leave);
+        }
+        if job.told + 1 >= TURN_PAGES && self.others_wait() {
+            // Given back with the step, so that there is no moment at which it is nobody's and not free.
+            return (now, Then::Leave);
+        }
+        (now.after(self.config.lease), Then::GoOn)
+    }
+
+    fn batch(&self, page: Page, step: FanOutStep, now: Timestamp) -> NotificationBatch {
+        let mut batch = NotificationBatch::new(self.pipeline.limits().unlimited());
+        match page.rows {
+            Rows::Followers(planned) => {
+                let fits = batch.try_add(planned, now);
+                debug_assert!(fits.is_ok(), "a page has at most as many rows as a store takes");
+            }
+            Rows::Letter { letter, .. } => batch.add_dead_letter(letter, now),
+            Rows::Nothing => {}
+        }
+        batch.step_fan_out(step, now);
+        batch
+    }
+
+    /// Makes less of a page that the store refuses. Says whether there is less.
+    fn divide(&self, job: &mut Job, error: &IntakeError) -> bool {
+        let Some(page) = job.page.take() else { return false };
+        match page.refused(&ErrorChain(error).to_string(), self.clock.now()) {
+            Instead::Fewer(limit) => job.limit = limit,
+            Instead::Store(page) => {
+                job.refused += u32::from(matches!(page.rows, Rows::Letter { .. }));
+                job.page = Some(page);
+            }
+            Instead::GiveUp => return false,
+        }
+        true
     }
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, StoredNotification},
     clock::Timestamp,
+    dead_letter::NewDeadLetter,
     delivery::Delivery,
     fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutsLeft},
     follow::{Block, Follow, FollowCounts, Hidden, Mute},
@@ -47,6 +48,10 @@ struct State {
     wakes: usize,
     /// Events that are refused, whatever comes with them.
     refused: HashSet<String>,
+    /// Users whose notifications are.
+    refused_users: HashSet<UserId>,
+    refuses_letters: bool,
+    letters: Vec<NewDeadLetter>,
     /// What others have taken over.
     taken: Vec<Claim>,
     /// Users who have turned the actor away.
@@ -118,6 +123,20 @@ impl Recorder {
         self.state().refused.insert(event.to_owned());
     }
 
+    pub(crate) fn refuse_users(&self, users: &[&str]) {
+        let users = users.iter().map(|user| UserId::new(user).unwrap());
+        self.state().refused_users.extend(users);
+    }
+
+    pub(crate) fn refuse_letters(&self) {
+        self.state().refuses_letters = true;
+    }
+
+    /// The dead letters that came with batches.
+    pub(crate) fn letters(&self) -> Vec<NewDeadLetter> {
+        self.state().letters.clone()
+    }
+
     pub(crate) fn take_over(&self, claim: Claim) {
         self.state().taken.push(claim);
     }
@@ -178,6 +197,13 @@ impl Recorder {
 }
 
 impl State {
+    fn refuses(&self, batch: &NotificationBatch) -> bool {
+        let mut recipients = batch.events().iter().flat_map(|it| &it.recipients);
+        batch.events().iter().any(|it| self.refused.contains(it.event.id.as_str()))
+            || recipients.any(|it| self.refused_users.contains(&it.user))
+            || (self.refuses_letters && !batch.dead_letters().is_empty())
+    }
+
     fn lost_claims(&self, batch: &NotificationBatch) -> Vec<Claim> {
         let partitions = batch.advances().iter().map(|it| Claim::Partition(it.partition.clone()));
         let mut lost: Vec<_> = partitions.filter(|claim| self.taken.contains(claim)).collect();
@@ -243,7 +269,7 @@ impl NotificationStore for Recorder {
         if state.fault == Fault::Store {
             return gone();
         }
-        if batch.events().iter().any(|it| state.refused.contains(it.event.id.as_str())) {
+        if state.refuses(&batch) {
             let (op, backend, source) = ("append", "double", "told to refuse".into());
             return Err(StoreError::Refused { op, backend, source });
         }
@@ -297,6 +323,7 @@ impl NotificationStore for Recorder {
                 }
             }
         }
+        state.letters.extend_from_slice(batch.dead_letters());
         state.batches.push(rows);
         Ok(appended)
     }

@@ -1,10 +1,16 @@
 //! Fan-outs: everyone is told once, whatever happens to workers.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::json;
 use tidings_core::{
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
+    dead_letter::{Origin, Stage},
+    event::{Audience, IncomingEvent},
     ids::{GraphId, UserId},
     ports::FanOutStore,
     retry::RetryPolicy,
@@ -165,6 +171,68 @@ async fn two_workers_on_the_same_fan_outs_tell_everyone_once() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(told_otherwise_than_once(&running, 200, 3), 0);
+    running.tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_follower_whose_notification_is_refused_becomes_a_dead_letter_and_the_others_are_told() {
+    let mut running = start(CONFIG);
+    running.recorder.set_followers(60);
+    running.intake.accept(&[event("post", &json!({"followers_of": "star"}))]).await;
+    // Two on a page, and the last of all.
+    let refused = ["f20", "f19", "f59"];
+    running.recorder.refuse_users(&refused);
+    running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+    wait_until_over(&running).await;
+    assert_eq!(told_otherwise_than_once(&running, 57, 1), 0);
+    let letters = running.recorder.letters();
+    let mut replayed = HashSet::new();
+    for letter in &letters {
+        assert_eq!((&letter.origin, letter.stage), (&Origin::FanOut, Stage::Store));
+        assert!(letter.reason.contains("refused by the double store"), "{}", letter.reason);
+        let again = IncomingEvent::from_json(&letter.payload, SystemClock.now()).unwrap();
+        assert_eq!(again.event.id.as_str(), "post");
+        let Audience::Users(users) = again.audience else { panic!("{:?}", again.audience) };
+        replayed.extend(users);
+    }
+    assert_eq!(letters.len(), refused.len());
+    assert_eq!(replayed, refused.iter().map(|user| UserId::new(user).unwrap()).collect());
+    running.tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_follower_is_passed_over_when_the_dead_letter_is_refused_too() {
+    let mut running = start(CONFIG);
+    running.recorder.set_followers(20);
+    running.intake.accept(&[event("post", &json!({"followers_of": "star"}))]).await;
+    running.recorder.refuse_users(&["f12"]);
+    running.recorder.refuse_letters();
+    running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+    wait_until_over(&running).await;
+    assert_eq!(told_otherwise_than_once(&running, 19, 1), 0);
+    running.tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_fan_out_of_which_all_is_refused_is_put_aside_before_it_fills_the_dead_letters() {
+    let mut running = start(CONFIG);
+    running.recorder.set_followers(200);
+    for id in ["bad", "good"] {
+        running.intake.accept(&[event(id, &json!({"followers_of": "star"}))]).await;
+    }
+    running.recorder.refuse("bad");
+    running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+    let put_aside = async {
+        while running.recorder.unfinished() > 1 || running.recorder.letters().len() < 20 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), put_aside).await.unwrap();
+    let claims = running.recorder.claims();
+    while running.recorder.claims() < claims + 5 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!((running.recorder.letters().len(), running.recorder.unfinished()), (20, 1));
     running.tasks.shutdown().await;
 }
 

@@ -95,7 +95,7 @@ pub(super) fn letter_decoder(section: &KafkaSection, clock: &Arc<dyn Clock>) -> 
     let topics = kafka_topics(section);
     Arc::new(move |letter| {
         let format = match &letter.origin {
-            Origin::Http => RecordFormat::Tidings,
+            Origin::Http | Origin::FanOut => RecordFormat::Tidings,
             Origin::Kafka(record) => {
                 let topic = topics.iter().find(|topic| topic.name == record.topic);
                 topic.map_or(RecordFormat::Auto, |topic| topic.format)

@@ -355,7 +355,7 @@ impl Append {
 /// Whether the letter came with one of `repeated`, and so is kept already.
 fn is_of(letter: &NewDeadLetter, repeated: &[&PartitionId]) -> bool {
     match &letter.origin {
-        Origin::Http => false,
+        Origin::Http | Origin::FanOut => false,
         Origin::Kafka(record) => {
             repeated.iter().any(|it| *it.topic == *record.topic && it.partition == record.partition)
         }

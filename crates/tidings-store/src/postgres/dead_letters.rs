@@ -84,7 +84,7 @@ pub(super) async fn insert(session: &Session, letters: &[&NewDeadLetter]) -> Res
 
 fn record(letter: &NewDeadLetter) -> Option<&RecordOrigin> {
     match &letter.origin {
-        Origin::Http => None,
+        Origin::Http | Origin::FanOut => None,
         Origin::Kafka(record) => Some(record),
     }
 }
@@ -109,6 +109,7 @@ fn read(row: &Row) -> Result<DeadLetter, Failure> {
 fn origin(columns: &mut Columns<'_>) -> Result<Origin, Failure> {
     match columns.get::<&str>()? {
         "http" => Ok(Origin::Http),
+        "fan_out" => Ok(Origin::FanOut),
         "kafka" => Ok(Origin::Kafka(RecordOrigin {
             topic: columns.text()?,
             partition: columns.get()?,

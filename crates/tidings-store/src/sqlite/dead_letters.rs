@@ -31,7 +31,7 @@ pub(super) fn append<'a>(
     let mut added = 0;
     for letter in letters {
         let record = match &letter.origin {
-            Origin::Http => None,
+            Origin::Http | Origin::FanOut => None,
             Origin::Kafka(record) => Some(record),
         };
         insert.execute((
@@ -117,6 +117,7 @@ fn read(row: &Row<'_>) -> Result<DeadLetter, Failure> {
 fn origin(columns: &mut Columns<'_, '_>) -> Result<Origin, Failure> {
     match columns.get::<String>()?.as_str() {
         "http" => Ok(Origin::Http),
+        "fan_out" => Ok(Origin::FanOut),
         "kafka" => Ok(Origin::Kafka(RecordOrigin {
             topic: columns.get()?,
             partition: columns.get()?,

@@ -12,7 +12,7 @@ pub const DEAD_LETTERS_MAX: u64 = 5;
 
 fn letter(number: u8) -> NewDeadLetter {
     NewDeadLetter {
-        origin: Origin::Http,
+        origin: if number.is_multiple_of(2) { Origin::FanOut } else { Origin::Http },
         stage: Stage::Decode,
         reason: format!("reason {number} é"),
         payload: vec![number, 0, 0xff],

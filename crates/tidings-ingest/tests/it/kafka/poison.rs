@@ -15,7 +15,7 @@ use crate::doubles::Fault;
 fn record_of(letter: &DeadLetter) -> &RecordOrigin {
     let record = match &letter.letter.origin {
         Origin::Kafka(record) => Some(record),
-        Origin::Http => None,
+        Origin::Http | Origin::FanOut => None,
     };
     record.unwrap()
 }

@@ -39,7 +39,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 struct DeadLetterAnswer {
     /// Its number.
     id: u64,
-    /// `http` or `kafka`.
+    /// `http`, `kafka` or `fan_out`.
     origin: &'static str,
     /// What could not be done with it: `decode`, `plan` or `store`.
     stage: &'static str,
@@ -94,7 +94,7 @@ impl From<DeadLetter> for DeadLetterAnswer {
         let payload_base64 = (!readable).then(|| STANDARD.encode(&payload));
         let payload = lossy(&payload);
         let record = match letter.origin {
-            Origin::Http => None,
+            Origin::Http | Origin::FanOut => None,
             Origin::Kafka(record) => Some(RecordAnswer {
                 topic: record.topic,
                 partition: record.partition,
