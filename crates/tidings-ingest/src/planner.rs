@@ -80,8 +80,8 @@ impl Planner {
         self.config.page
     }
 
-    /// Plans the next page of a fan-out, of up to `limit` followers, and says where the one after it
-    /// begins.
+    /// Plans the page of a fan-out that begins at `cursor`, of up to `limit` followers, and says where the
+    /// one after it begins.
     ///
     /// # Errors
     ///
@@ -89,10 +89,10 @@ impl Planner {
     pub async fn plan_page(
         &self,
         fan_out: &FanOut,
+        cursor: &Cursor,
         limit: usize,
     ) -> Result<(PlannedEvent, Option<Cursor>), IntakeError> {
-        let FanOut { event, followee, cursor, .. } = fan_out;
-        self.plan_followers(event, followee, Some(cursor), limit).await
+        self.plan_followers(&fan_out.event, &fan_out.followee, Some(cursor), limit).await
     }
 
     async fn plan_followers(

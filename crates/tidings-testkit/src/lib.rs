@@ -113,6 +113,7 @@ macro_rules! store_contract_tests {
                 a_lease_that_is_not_kept_ends,
                 a_step_by_a_late_worker_is_fenced,
                 a_step_moves_a_fan_out_on_with_its_rows,
+                a_page_that_is_prepared_is_not_stored,
                 a_step_that_was_committed_holds,
                 an_event_begins_one_fan_out,
                 the_backlog_counts_what_is_unfinished,

@@ -58,7 +58,8 @@ impl FanOutWorker {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let config = FanOutConfig { concurrent: config.concurrent.max(1), ..config };
-        let telling = Arc::new(Telling::new(config, planner, pipeline, clock));
+        let telling = Telling::new(config, Arc::clone(&store), planner, pipeline, clock);
+        let telling = Arc::new(telling);
         Self { config, store, telling }
     }
 

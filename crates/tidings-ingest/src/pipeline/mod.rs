@@ -129,6 +129,11 @@ impl PipelineHandle {
         self.batch
     }
 
+    /// Whether a page in one lane leaves another to what is direct.
+    pub(crate) fn has_spare_lane(&self) -> bool {
+        self.lanes.len() > 1
+    }
+
     /// Rings when a fan-out has begun.
     pub(crate) fn fan_out_began(&self) -> Arc<Notify> {
         Arc::clone(&self.fan_out_began)

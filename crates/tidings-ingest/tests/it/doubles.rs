@@ -58,6 +58,8 @@ struct State {
     hidden: HashSet<UserId>,
     fan_outs: Vec<Job>,
     claims: usize,
+    /// How often followers were read.
+    pages_read: usize,
     /// The events of fan-outs, in the order in which these ended.
     ended: Vec<String>,
 }
@@ -153,6 +155,10 @@ impl Recorder {
     /// The events of fan-outs, in the order in which these ended.
     pub(crate) fn ended(&self) -> Vec<String> {
         self.state().ended.clone()
+    }
+
+    pub(crate) fn pages_read(&self) -> usize {
+        self.state().pages_read
     }
 
     /// How often fan-outs were claimed.
@@ -389,7 +395,8 @@ impl SocialGraphStore for Recorder {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<Follow>, GraphError> {
-        let state = self.state();
+        let mut state = self.state();
+        state.pages_read += 1;
         if state.fault == Fault::Graph {
             return no_graph();
         }

@@ -15,7 +15,7 @@ use tidings_core::{
     ports::FanOutStore,
     retry::RetryPolicy,
 };
-use tidings_ingest::{FanOutConfig, FanOutWorker, Planner};
+use tidings_ingest::{FanOutConfig, FanOutWorker, Planner, pipeline::PipelineConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -151,6 +151,42 @@ async fn a_small_fan_out_behind_huge_ones_ends_before_they_do() {
         let ended = running.recorder.ended();
         assert_eq!(ended.len(), huge + 1, "{ended:?}");
         assert_eq!(ended[0], "small", "{ended:?}");
+        running.tasks.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_planned_while_the_one_before_is_stored_and_stored_after_it() {
+    let mut running = start(CONFIG);
+    running.recorder.set_followers(30);
+    running.intake.accept(&[event("post", &json!({"followers_of": "star"}))]).await;
+    running.recorder.hold();
+    running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+    running.recorder.wait_until_holding().await;
+    // The first, the one that is held, and the one after it, but not all.
+    while running.recorder.pages_read() < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!((running.recorder.pages_read(), running.recorder.batches().len()), (3, 1));
+    running.recorder.release();
+    wait_until_over(&running).await;
+    let told: Vec<_> = running.recorder.batches().concat();
+    let expected: Vec<_> = (0..30).map(|n| UserId::new(&format!("f{n}")).unwrap()).collect();
+    assert_eq!(told, expected);
+    running.tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn pages_are_wider_where_they_leave_a_lane_to_what_is_direct() {
+    for (lanes, widest) in [(1, 7), (2, 28)] {
+        let mut running = start(PipelineConfig { lanes, ..CONFIG });
+        running.recorder.set_followers(100);
+        running.intake.accept(&[event("post", &json!({"followers_of": "star"}))]).await;
+        running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+        wait_until_over(&running).await;
+        assert_eq!(told_otherwise_than_once(&running, 100, 1), 0);
+        let pages = running.recorder.batches();
+        assert_eq!(pages.iter().map(Vec::len).max(), Some(widest));
         running.tasks.shutdown().await;
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use tidings_core::{
+    batch::PlannedEvent,
     clock::Timestamp,
     fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutStep, FanOutsLeft, NewFanOut},
     ids::GraphId,
@@ -224,6 +225,12 @@ impl FanOutStore for PostgresStore {
         limit: usize,
     ) -> Result<Vec<FanOut>, StoreError> {
         self.writers.run(ClaimFanOuts { graph, now, lease, limit }).await
+    }
+
+    /// Makes the inboxes of those who have none: a third of the work for a page of new users, and a
+    /// transaction of its own in any case.
+    async fn prepare_page(&self, page: &PlannedEvent) -> Result<(), StoreError> {
+        self.inboxes.prepare(&self.writers, &page.recipients).await
     }
 
     async fn fan_out_backlog(&self, graph: GraphId) -> Result<FanOutBacklog, StoreError> {

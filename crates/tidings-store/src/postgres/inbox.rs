@@ -1,14 +1,14 @@
 //! Inboxes: their numbers and counters, and marking what is in them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Mutex, PoisonError},
 };
 
 use hashlink::LruCache;
 use tidings_core::{
-    batch::NotificationBatch,
+    batch::{NotificationBatch, Recipient},
     clock::Timestamp,
     delivery::Delivery,
     ids::{Seq, UserId},
@@ -80,6 +80,26 @@ impl InboxNumbers {
             self.known().insert(user, number);
         }
         Ok(numbers)
+    }
+
+    /// Makes the inboxes of recipients that are missing, and remembers their numbers.
+    pub(super) async fn prepare(
+        &self,
+        sessions: &Sessions,
+        recipients: &[Recipient],
+    ) -> Result<(), StoreError> {
+        let missing: BTreeSet<_> = {
+            let mut known = self.known();
+            let users = recipients.iter().map(|it| &it.user);
+            users.filter(|user| known.get(*user).is_none()).cloned().collect()
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for (user, number) in sessions.run(MakeInboxes(missing.into_iter().collect())).await? {
+            self.known().insert(user, number);
+        }
+        Ok(())
     }
 
     /// The user's inbox; makes one if there is none.

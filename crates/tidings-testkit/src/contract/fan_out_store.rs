@@ -7,13 +7,16 @@ use tidings_core::{
     clock::Timestamp,
     fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutStep, FanOutsLeft, NewFanOut},
     ids::{GraphId, UserId},
+    inbox::InboxState,
     ports::{Claim, Cursor, StoreError},
 };
 use tokio::task::JoinSet;
 
 use super::{
     Store,
-    sample::{ALL, LEASE, assert_same, at, batch, event, event_ids, plan, read_all, titled, user},
+    sample::{
+        ALL, LEASE, assert_same, at, batch, event, event_ids, plan, read_all, seqs, titled, user,
+    },
 };
 
 fn cursor(text: &str) -> Cursor {
@@ -199,6 +202,23 @@ pub async fn a_step_moves_a_fan_out_on_with_its_rows(store: &dyn Store) {
     let next = claim(store, until, ALL).await.remove(0);
     assert_eq!((next.id, next.steps, next.cursor), (claimed.id, 2, cursor("c2")));
     assert_eq!(next.began_at, at(0));
+}
+
+/// Preparing a page changes nothing that anyone sees, and the page is stored as any other.
+pub async fn a_page_that_is_prepared_is_not_stored(store: &dyn Store) {
+    begin(store, "e1", at(0)).await;
+    let claimed = claim(store, at(1), ALL).await.remove(0);
+    let (old, new) = (user("old"), user("new"));
+    append(store, batch(vec![plan(&event("before"), [&old])])).await;
+    for _ in 0..2 {
+        let page = plan(&claimed.event, [&new, &old]);
+        store.prepare_page(&page).await.expect("prepare_page");
+    }
+    assert_eq!(store.inbox(&new).await.expect("inbox"), InboxState::default());
+    assert!(read_all(store, &new).await.is_empty());
+    append(store, stepping(&claimed, "new", step(&claimed, 0, Some("c1"), at(100)))).await;
+    assert_eq!(seqs(&read_all(store, &new).await), [1]);
+    assert_eq!(event_ids(&read_all(store, &old).await), ["before"]);
 }
 
 /// A step that was committed without its worker's knowing holds when it comes again, be it the last,

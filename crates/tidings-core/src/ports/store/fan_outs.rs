@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
+    batch::PlannedEvent,
     clock::Timestamp,
     fan_out::{FanOut, FanOutBacklog},
     ids::GraphId,
@@ -33,6 +34,17 @@ pub trait FanOutStore: Send + Sync + 'static {
         lease: Duration,
         limit: usize,
     ) -> Result<Vec<FanOut>, StoreError>;
+
+    /// Does ahead what storing `page` would begin with and needs no transaction with it, so that it is
+    /// done while the page before is being stored. Changes nothing that anyone sees, also if the page
+    /// never comes. A store that gains nothing from it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]; the page can be stored all the same.
+    async fn prepare_page(&self, _page: &PlannedEvent) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// How much is still to be done, here and elsewhere. What has no graph yet is here.
     ///
