@@ -1,4 +1,5 @@
-//! A fan-out that is killed half way: each follower is told once.
+//! A fan-out that is killed half way, with one node and with another beside it: each follower is told
+//! once.
 
 use std::time::Duration;
 
@@ -7,11 +8,12 @@ use serde_json::json;
 
 use crate::{
     broker::Stream,
+    harness::Node,
     ledger::Ledger,
     scene::{Scene, Setup, StoreKind, start},
     story::{Draft, Story},
     until::until,
-    verify::{assert_exact, try_get, until_drained},
+    verify::{assert_exact, inbox, try_get, until_drained},
 };
 
 const FOLLOWERS: usize = 1_000;
@@ -30,9 +32,9 @@ fn follower(number: usize) -> String {
     format!("f{number}")
 }
 
-fn follows() -> String {
+fn follows(followers: usize) -> String {
     let edge = |n| json!({"follower": follower(n), "followee": "star"}).to_string();
-    (0..FOLLOWERS).map(edge).collect::<Vec<_>>().join("\n")
+    (0..followers).map(edge).collect::<Vec<_>>().join("\n")
 }
 
 /// Adds what the fan-outs have to become: an event for everyone who follows.
@@ -53,7 +55,7 @@ async fn survives(store: StoreKind, seed: u64) {
     setup.sections = SECTIONS.to_owned();
     let scene = Scene::new(setup).await;
     let node = scene.start();
-    node.post("/v1/graph/import", follows()).await.expect(200);
+    node.post("/v1/graph/import", follows(FOLLOWERS)).await.expect(200);
     let mut writer = scene.writer();
     let stars = (0..FAN_OUTS).map(|event| {
         let json = json!({
@@ -95,4 +97,48 @@ async fn a_fan_out_that_is_killed_half_way_tells_each_follower_once() {
             survives(store, u64::from(rand::random::<u32>())).await;
         }
     }
+}
+
+/// What the node says of the fan-outs of graphs that are not its own.
+async fn elsewhere(node: &Node, metric: &str) -> Option<f64> {
+    let metrics = node.get("/metrics").await.text;
+    let name = format!("{metric}{{graph=\"elsewhere\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_graph_of_its_own_leaves_the_fan_outs_of_another_alone_and_says_so() {
+    const FOLLOWERS: usize = 600;
+    let mut setup = Setup::new(StoreKind::Postgres, 1);
+    setup.sections = "\n[fan_out]\npage = 2\nlease_ms = 1000\n".to_owned();
+    let scene = Scene::new(setup).await;
+    let node = scene.start();
+    node.post("/v1/graph/import", follows(FOLLOWERS)).await.expect(200);
+    let event = json!({
+        "id": "star", "source": "story", "type": "post", "audience": {"followers_of": "star"},
+    });
+    node.post("/v1/events", event.to_string()).await.expect(200);
+    node.kill();
+
+    // Nobody follows in the graph of the other.
+    let site = scene.another_site("node-2");
+    let other = start(&site);
+    until("the other node sees the fan-out, longer than anybody has leased it", async || {
+        elsewhere(&other, "tidings_fan_out_unfinished").await == Some(1.0)
+            && elsewhere(&other, "tidings_fan_out_oldest_age_seconds").await > Some(2.0)
+    })
+    .await;
+    let node = scene.start();
+    until("nothing is left to do", async || {
+        elsewhere(&other, "tidings_fan_out_unfinished").await == Some(0.0)
+    })
+    .await;
+    for number in 0..FOLLOWERS {
+        assert_eq!(inbox(&node, &follower(number)).await, ["star"]);
+    }
+    tokio::task::block_in_place(|| {
+        other.stop();
+        node.stop();
+    });
+    scene.remove().await;
 }
