@@ -1,0 +1,64 @@
+import { TidingsError } from "./errors.js";
+import type { ProblemDetails } from "./generated/api.js";
+import type { TokenSource } from "./token.js";
+
+/** A request that takes longer has failed, in milliseconds. */
+const TIMEOUT_MS = 20_000;
+
+/** Asks the HTTP API as the user. */
+export class Http {
+  constructor(
+    private readonly base: string,
+    private readonly tokens: TokenSource,
+    private readonly fetch: typeof globalThis.fetch,
+  ) {}
+
+  /** GETs `path`. A token that is refused is renewed once. */
+  get<T>(path: string): Promise<T> {
+    return this.#ask<T>("GET", path);
+  }
+
+  /** POSTs `body` to `path`. */
+  post<T>(path: string, body: unknown): Promise<T> {
+    return this.#ask<T>("POST", path, JSON.stringify(body));
+  }
+
+  async #ask<T>(method: string, path: string, body?: string): Promise<T> {
+    const token = await this.tokens.current();
+    let answer = await this.#send(method, path, token, body);
+    if (answer.status === 401 && this.tokens.canRenew) {
+      this.tokens.refuse(token);
+      answer = await this.#send(method, path, await this.tokens.current(), body);
+    }
+    if (answer.ok) return (await answer.json()) as T;
+    const problem = await problemOf(answer);
+    const code =
+      answer.status === 401 ? "unauthenticated" : answer.status === 403 ? "forbidden" : "http";
+    throw new TidingsError(code, problem.detail || problem.title, false, problem);
+  }
+
+  async #send(method: string, path: string, token: string, body?: string): Promise<Response> {
+    const headers: Record<string, string> = { authorization: `Bearer ${token}` };
+    if (body !== undefined) headers["content-type"] = "application/json";
+    // Called bare: browsers refuse fetch as a method of another object.
+    const { fetch } = this;
+    try {
+      return await fetch(`${this.base}${path}`, {
+        method,
+        headers,
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+        ...(body === undefined ? {} : { body }),
+      });
+    } catch (cause) {
+      const message = "the server was not reached";
+      throw new TidingsError("network", message, false, undefined, { cause });
+    }
+  }
+}
+
+async function problemOf(answer: Response): Promise<ProblemDetails> {
+  const { status } = answer;
+  const said = (await answer.json().catch(() => ({}))) as Partial<ProblemDetails>;
+  const title = answer.statusText || `HTTP ${status}`;
+  return { type: "about:blank", title, detail: "", ...said, status };
+}

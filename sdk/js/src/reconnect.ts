@@ -1,0 +1,39 @@
+import type { ErrorCode } from "./errors.js";
+import type { Ending } from "./session.js";
+
+/** What to do after a session's end. */
+export type Decision =
+  | { readonly then: "stop"; readonly code: ErrorCode }
+  /** Come back after this many milliseconds. */
+  | { readonly then: "after"; readonly ms: number }
+  /** Come back after a random wait, of at least this attempt. */
+  | { readonly then: "backoff"; readonly minAttempt: number };
+
+/** A session that lived this long was a good one: waits begin anew, in milliseconds. */
+export const GOOD_MS = 5_000;
+
+/** Decides by close code, as the table of api/websocket.md says. */
+export function decide(ending: Ending, canRenew: boolean): Decision {
+  switch (ending.code) {
+    case 1012:
+      break;
+    case 4400:
+      return { then: "stop", code: "protocol" };
+    case 4401:
+      if (!canRenew) return { then: "stop", code: "unauthenticated" };
+      // A session whose token ran out is opened anew at once; a token that was refused at the door
+      // may be refused again.
+      return ending.livedMs === undefined
+        ? { then: "backoff", minAttempt: 1 }
+        : { then: "after", ms: 0 };
+    case 4403:
+      return { then: "stop", code: "forbidden" };
+    case 4409:
+      return { then: "stop", code: "replaced" };
+    case 4429:
+      return { then: "backoff", minAttempt: 4 };
+  }
+  return ending.retryMs === undefined
+    ? { then: "backoff", minAttempt: 0 }
+    : { then: "after", ms: ending.retryMs };
+}

@@ -1,0 +1,98 @@
+import { TidingsError } from "./errors.js";
+
+/** Gives a token of the user, from your backend. Called again before it expires. */
+export type TokenProvider = () => string | Promise<string>;
+
+/** A provider that takes longer has failed, in milliseconds. */
+const PROVIDER_TIMEOUT_MS = 20_000;
+
+interface Claims {
+  readonly sub?: string;
+  readonly exp?: number;
+}
+
+/** Reads a JWT's claims without checking it: that is the server's. */
+function claimsOf(token: string): Claims {
+  try {
+    const base64 = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
+    const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes)) as Claims;
+  } catch {
+    return {};
+  }
+}
+
+/** When the token ends, in milliseconds since 1970, if it says. */
+export function expiryOf(token: string): number | undefined {
+  const { exp } = claimsOf(token);
+  return typeof exp === "number" ? exp * 1000 : undefined;
+}
+
+/** The user whose token it is, if it says. */
+export function subjectOf(token: string): string | undefined {
+  // The open form of a node without keys, for trying things out.
+  if (token.startsWith("user:")) return token.slice(5);
+  const { sub } = claimsOf(token);
+  return typeof sub === "string" ? sub : undefined;
+}
+
+/** How long before its end a token is renewed: a tenth of what is left, 5 s to 1 min. */
+export function renewalDelay(expiry: number, now: number): number {
+  const left = expiry - now;
+  return Math.max(0, left - Math.min(60_000, Math.max(5_000, left / 10)));
+}
+
+/** Holds the token that is used, and gets the next one. */
+export class TokenSource {
+  #token: string | undefined;
+  #asking: Promise<string> | undefined;
+
+  constructor(
+    token: string | undefined,
+    private readonly provider: TokenProvider | undefined,
+  ) {
+    if (token === undefined && !provider) {
+      throw new TypeError("connect takes a token or a tokenProvider");
+    }
+    this.#token = token;
+  }
+
+  /** Whether there can be another token than this one. */
+  get canRenew(): boolean {
+    return this.provider !== undefined;
+  }
+
+  /** The token to use now. */
+  current(): Promise<string> {
+    const expiry = this.#token === undefined ? undefined : expiryOf(this.#token);
+    const expired = expiry !== undefined && expiry <= Date.now() && this.canRenew;
+    if (this.#token === undefined || expired) return this.renew();
+    return Promise.resolve(this.#token);
+  }
+
+  /** Asks for another token. Calls that overlap share one question. */
+  renew(): Promise<string> {
+    this.#asking ??= this.#ask().finally(() => (this.#asking = undefined));
+    return this.#asking;
+  }
+
+  /** The server refused `token`: the next use asks for another, if that one is still in use. */
+  refuse(token: string): void {
+    if (this.canRenew && this.#token === token) this.#token = undefined;
+  }
+
+  async #ask(): Promise<string> {
+    if (!this.provider) throw new TidingsError("unauthenticated", "the token is not accepted", true);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const error = new TidingsError("unauthenticated", "tokenProvider takes too long");
+      timer = setTimeout(() => reject(error), PROVIDER_TIMEOUT_MS);
+    });
+    try {
+      this.#token = await Promise.race([this.provider(), late]);
+      return this.#token;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
