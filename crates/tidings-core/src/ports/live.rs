@@ -16,4 +16,8 @@ pub trait Presence: Send + Sync + 'static {
 pub trait LiveNotifications: Send + Sync + 'static {
     /// Offers the new notifications of `appended` to the sessions of their users.
     fn broadcast_notification(&self, appended: &AppendedEvent);
+
+    /// Has the user's sessions look into the store: it may hold notifications that were committed
+    /// without anyone hearing of it. A hint likewise; costs a session that lacks nothing one read.
+    fn prompt_look(&self, user: &UserId);
 }

@@ -22,7 +22,7 @@ pub(super) enum Waiting {
     Notification(NotificationId, Arc<str>),
     /// Something that has no place in the order.
     Update(Arc<str>),
-    /// Notifications were dropped: the session has to read from the store.
+    /// Notifications were dropped, or never left here: the session has to read from the store.
     Lagged,
 }
 
@@ -62,6 +62,16 @@ impl Mailbox {
             if !state.lagged {
                 state.notifications.push_back((id, Arc::clone(frame)));
             }
+        }
+        self.ready.notify_one();
+    }
+
+    /// Has the session read from the store, also what waits here: all of it is there.
+    pub(super) fn put_lag(&self) {
+        {
+            let mut state = self.state();
+            state.notifications.clear();
+            state.lagged = true;
         }
         self.ready.notify_one();
     }

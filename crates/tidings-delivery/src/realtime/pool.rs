@@ -140,6 +140,12 @@ impl LiveNotifications for ConnectionPool {
             }
         }
     }
+
+    fn prompt_look(&self, user: &UserId) {
+        for mailbox in self.sessions_of(user) {
+            mailbox.put_lag();
+        }
+    }
 }
 
 /// A session's place in the pool.

@@ -26,6 +26,21 @@ async fn what_is_committed_while_a_client_is_let_in_is_not_missed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_is_prompted_finds_what_was_never_broadcast_and_nothing_twice() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.welcome(None).await;
+    server.inbox.append_one();
+    server.pool.prompt_look(&ann());
+    assert_eq!(client.hear_seq().await, 1);
+    server.tell();
+    // Also what waits in the mailbox.
+    server.pool.prompt_look(&ann());
+    assert_eq!(client.hear_seq().await, 2);
+    server.tell();
+    assert_eq!(client.hear_seq().await, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_waits_for_the_store_still_hears_and_pings_its_client() {
     let mut server = Server::new(2, 3);
     let mut client = server.welcome(None).await;

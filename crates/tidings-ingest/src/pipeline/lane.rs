@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AfterCommit, Health,
+    doubt::Doubts,
     gathering::{Gathered, Gathering, Job, Waiter},
     measure::Measure,
 };
@@ -32,6 +33,7 @@ pub(super) struct Storing {
     pub(super) after_commit: AfterCommit,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) health: Arc<Health>,
+    pub(super) doubts: Doubts,
     pub(super) fan_out_began: Arc<Notify>,
     pub(super) measure: Measure,
 }
@@ -180,6 +182,7 @@ impl Storing {
                 let error = Arc::new(error);
                 if error.is_transient() {
                     self.health.note_failure(now, &error);
+                    self.doubts.note(batch, now);
                 }
                 self.measure.failed();
                 Err(error)
@@ -208,6 +211,9 @@ impl Storing {
         for (_, waiter) in waiters {
             let accepted = results.by_ref().take(waiter.events).collect();
             waiter.answer(Ok(accepted));
+        }
+        for user in self.doubts.untold(batch, appended, self.clock.now()) {
+            self.live.prompt_look(user);
         }
         if !batch.events().is_empty() {
             (self.after_commit)();

@@ -4,6 +4,7 @@
 //! batch, so the batch size follows the load by itself: small and fast when quiet, large when busy.
 //! What moves a partition's position stays in that partition's lane, so its order holds.
 
+mod doubt;
 mod gathering;
 mod lane;
 mod measure;
@@ -30,6 +31,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    doubt::Doubts,
     gathering::{Counted, Job, Waiter},
     lane::{Lane, Storing},
     measure::Measure,
@@ -257,6 +259,7 @@ impl Pipeline {
             after_commit,
             clock,
             health: Arc::clone(&health),
+            doubts: Doubts::default(),
             fan_out_began: Arc::clone(&fan_out_began),
             measure: Measure::new(),
         };

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     #[default]
     None,
     Store,
+    /// The next append is committed, and its answer is lost.
+    Answer,
     Graph,
     /// What the graph holds cannot be read, now or later.
     CorruptGraph,
@@ -45,6 +47,8 @@ struct State {
     followers_of: HashMap<String, usize>,
     fault: Fault,
     broadcasts: usize,
+    /// Users whose sessions were asked to look into the store.
+    prompted: Vec<UserId>,
     wakes: usize,
     /// Events that are refused, whatever comes with them.
     refused: HashSet<String>,
@@ -193,6 +197,11 @@ impl Recorder {
         self.state().broadcasts
     }
 
+    /// Users whose sessions were asked to look into the store.
+    pub(crate) fn prompted(&self) -> Vec<String> {
+        self.state().prompted.iter().map(UserId::to_string).collect()
+    }
+
     pub(crate) fn wakes(&self) -> usize {
         self.state().wakes
     }
@@ -331,6 +340,10 @@ impl NotificationStore for Recorder {
         }
         state.letters.extend_from_slice(batch.dead_letters());
         state.batches.push(rows);
+        if state.fault == Fault::Answer {
+            state.fault = Fault::None;
+            return gone();
+        }
         Ok(appended)
     }
 
@@ -504,6 +517,10 @@ impl SocialGraphStore for Recorder {
 impl LiveNotifications for Recorder {
     fn broadcast_notification(&self, appended: &AppendedEvent) {
         self.state().broadcasts += appended.stored.len();
+    }
+
+    fn prompt_look(&self, user: &UserId) {
+        self.state().prompted.push(user.clone());
     }
 }
 

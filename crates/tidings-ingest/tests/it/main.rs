@@ -174,6 +174,23 @@ async fn when_the_store_is_gone_everyone_in_the_batch_is_told_and_the_next_batch
 }
 
 #[tokio::test]
+async fn sessions_look_for_what_was_committed_without_an_answer_once_it_is_sent_again() {
+    let running = start(CONFIG);
+    assert_eq!(stored(&running.intake.accept(&[to_users("told", 1)]).await[0]), 1);
+    // More users than a batch takes: an event that is stored in parts is in doubt in all of them.
+    let event = to_users("cut", 15);
+    running.recorder.fail(Fault::Answer);
+    let outcome = running.intake.accept(std::slice::from_ref(&event)).await;
+    assert!(matches!(outcome[0], Err(IntakeError::Store(_))), "{outcome:?}");
+    assert_eq!(running.recorder.prompted(), [""; 0]);
+    let outcome = running.intake.accept(&[to_users("told", 2), event]).await;
+    assert_eq!(outcome[1].as_ref().unwrap().duplicates, 15);
+    // Those of the event that all was well with are left alone.
+    let expected: Vec<_> = (0..15).map(|n| format!("u{n}")).collect();
+    assert_eq!(running.recorder.prompted(), expected);
+}
+
+#[tokio::test]
 async fn when_the_graph_is_gone_only_events_for_followers_fail() {
     let running = start(CONFIG);
     running.recorder.fail(Fault::Graph);
