@@ -36,10 +36,14 @@ export function subjectOf(token: string): string | undefined {
   return typeof sub === "string" ? sub : undefined;
 }
 
-/** How long before its end a token is renewed: a tenth of what is left, 5 s to 1 min. */
+/**
+ * How long to wait before a token is renewed: until a tenth of its time is left, between 5 s and 1 min.
+ * A token of a few seconds lives half of them, or renewing it would never end.
+ */
 export function renewalDelay(expiry: number, now: number): number {
-  const left = expiry - now;
-  return Math.max(0, left - Math.min(60_000, Math.max(5_000, left / 10)));
+  const left = Math.max(0, expiry - now);
+  const margin = Math.min(60_000, Math.max(5_000, left / 10));
+  return Math.max(left - margin, left / 2, 500);
 }
 
 /** Holds the token that is used, and gets the next one. */

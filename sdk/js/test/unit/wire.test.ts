@@ -68,5 +68,6 @@ test("a token's user and renewal are read from it", () => {
   assert.equal(subjectOf("opaque"), undefined);
   assert.equal(renewalDelay(3_600_000, 0), 3_540_000);
   assert.equal(renewalDelay(100_000, 0), 90_000);
-  assert.equal(renewalDelay(4_000, 0), 0);
+  assert.equal(renewalDelay(4_000, 0), 2_000);
+  assert.equal(renewalDelay(0, 4_000), 500);
 });
