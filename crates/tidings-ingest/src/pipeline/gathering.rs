@@ -1,12 +1,6 @@
 //! Jobs, and the batch that they gather in.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tidings_core::{
     batch::{BatchLimits, BatchPart, NotificationBatch},
@@ -14,7 +8,7 @@ use tidings_core::{
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::JobResult;
+use super::{JobResult, entrance::Counted};
 
 /// Rows that are stored in one transaction and answered together.
 pub(super) struct Job {
@@ -36,22 +30,6 @@ impl Waiter {
     pub(super) fn answer(self, result: JobResult) {
         // A caller that has gone away does not need its answer; the rows are kept all the same.
         let _gone = self.reply.send(result).is_err();
-    }
-}
-
-/// Counts a job for as long as it lives.
-pub(super) struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    pub(super) fn new(waiting: &Arc<AtomicUsize>) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(waiting))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

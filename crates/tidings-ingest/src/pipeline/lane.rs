@@ -196,10 +196,7 @@ impl Storing {
         appended: &[AppendedEvent],
         waiters: Vec<(BatchPart, Waiter)>,
     ) {
-        if batch.fan_out_steps().is_empty() {
-            // How long a fan-out takes has its own measure.
-            self.measure.end_to_end(appended, self.clock.now());
-        }
+        let committed_at = self.clock.now();
         let mut results = appended.iter().map(|event| {
             self.live.broadcast_notification(event);
             Accepted {
@@ -212,8 +209,12 @@ impl Storing {
             let accepted = results.by_ref().take(waiter.events).collect();
             waiter.answer(Ok(accepted));
         }
-        for user in self.doubts.untold(batch, appended, self.clock.now()) {
+        for user in self.doubts.untold(batch, appended, committed_at) {
             self.live.prompt_look(user);
+        }
+        if batch.fan_out_steps().is_empty() {
+            // How long a fan-out takes has its own measure.
+            self.measure.end_to_end(appended, committed_at);
         }
         if !batch.events().is_empty() {
             (self.after_commit)();

@@ -2,19 +2,17 @@
 //!
 //! Each lane stores one transaction at a time. Rows that arrive meanwhile gather in the next
 //! batch, so the batch size follows the load by itself: small and fast when quiet, large when busy.
-//! What moves a partition's position stays in that partition's lane, so its order holds.
+//! A job goes to the emptiest lane, so that none waits while a lane is idle; what moves a partition's
+//! position follows what does so already, so its order holds.
 
 mod doubt;
+mod entrance;
 mod gathering;
 mod lane;
 mod measure;
 
 use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -32,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     doubt::Doubts,
-    gathering::{Counted, Job, Waiter},
+    entrance::{Entrance, Entrances},
+    gathering::{Job, Waiter},
     lane::{Lane, Storing},
     measure::Measure,
 };
@@ -96,18 +95,10 @@ impl Health {
     }
 }
 
-/// The way into one lane.
-#[derive(Debug, Clone)]
-struct Entrance {
-    direct: mpsc::Sender<Job>,
-    pages: mpsc::Sender<Job>,
-    waiting: Arc<AtomicUsize>,
-}
-
 /// Where callers leave their rows.
 #[derive(Debug, Clone)]
 pub struct PipelineHandle {
-    lanes: Arc<[Entrance]>,
+    lanes: Arc<Entrances>,
     room: Arc<Semaphore>,
     room_permits: usize,
     /// Pages that may be in the pipeline at once: not so many that nothing direct can start, and none
@@ -117,13 +108,12 @@ pub struct PipelineHandle {
     batch: BatchLimits,
     health: Arc<Health>,
     fan_out_began: Arc<Notify>,
-    hasher: RandomState,
 }
 
 impl PipelineHandle {
     /// Jobs that wait for the store, or are being stored.
     pub(crate) fn waiting_jobs(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.waiting.load(Ordering::Relaxed)).sum()
+        self.lanes.waiting_jobs()
     }
 
     /// What a job may hold at most.
@@ -201,39 +191,18 @@ impl PipelineHandle {
             Rank::Page => Arc::clone(&self.pages).acquire_owned().await,
         };
         let room = room.map_err(|_| IntakeError::Stopping)?;
-        let lane = self.lane_of(&batch);
-        let (reply, answer) = oneshot::channel();
-        let waiter = Waiter {
-            events: batch.events().len(),
-            reply,
-            _room: room,
-            _counted: Counted::new(&lane.waiting),
-        };
+        let counted = self.lanes.choose(&batch);
+        let lane = self.lanes.at(&counted);
         let queue = match rank {
             Rank::Direct => &lane.direct,
             Rank::Page => &lane.pages,
         };
+        let queue = queue.clone();
+        let (reply, answer) = oneshot::channel();
+        let waiter = Waiter { events: batch.events().len(), reply, _room: room, _counted: counted };
         let sent = queue.send(Job { batch, waiter }).await;
         sent.map_err(|_| IntakeError::Stopping)?;
         Ok(answer)
-    }
-
-    /// The lane of the partition that the batch moves on, else the emptiest.
-    fn lane_of(&self, batch: &NotificationBatch) -> &Entrance {
-        let place = match batch.advances().first() {
-            Some(advance) => {
-                // Partitions of a topic go round the lanes, so that each has as many.
-                let number = u64::from(advance.partition.partition.unsigned_abs());
-                let start = self.hasher.hash_one(&*advance.partition.topic);
-                let place = start.wrapping_add(number) % self.lanes.len() as u64;
-                usize::try_from(place).unwrap_or_default()
-            }
-            None => {
-                let load = |place: &usize| self.lanes[*place].waiting.load(Ordering::Relaxed);
-                (0..self.lanes.len()).min_by_key(load).unwrap_or_default()
-            }
-        };
-        &self.lanes[place]
     }
 }
 
@@ -271,11 +240,11 @@ impl Pipeline {
             // A page waits here at most: its worker holds the others back.
             let (pages, page_jobs) = mpsc::channel(1);
             lanes.push(Lane::new(config.batch, direct_jobs, page_jobs, Arc::clone(&storing)));
-            entrances.push(Entrance { direct, pages, waiting: Arc::default() });
+            entrances.push(Entrance::new(direct, pages));
         }
         let room_permits = (config.queue_bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         let handle = PipelineHandle {
-            lanes: entrances.into(),
+            lanes: Arc::new(Entrances::new(entrances)),
             room: Arc::new(Semaphore::new(room_permits)),
             room_permits,
             pages: Arc::new(Semaphore::new(config.lanes.saturating_sub(1).max(1))),
@@ -283,7 +252,6 @@ impl Pipeline {
             batch: config.batch,
             health,
             fan_out_began,
-            hasher: RandomState::new(),
         };
         (Self { lanes }, handle)
     }

@@ -82,6 +82,8 @@ pub(crate) struct Recorder {
     held: watch::Sender<bool>,
     /// Whether an append waits for [`Self::release`].
     waiting: watch::Sender<bool>,
+    /// Appends that have begun and are not through [`Self::hold`].
+    appending: watch::Sender<usize>,
 }
 
 impl Default for Recorder {
@@ -98,6 +100,7 @@ impl Recorder {
             state: Mutex::default(),
             held: watch::Sender::new(false),
             waiting: watch::Sender::new(false),
+            appending: watch::Sender::new(0),
         }
     }
 
@@ -179,6 +182,18 @@ impl Recorder {
 
     pub(crate) async fn wait_until_holding(&self) {
         self.waiting.subscribe().wait_for(|waiting| *waiting).await.unwrap();
+    }
+
+    /// Waits until so many appends run at once.
+    pub(crate) async fn wait_until_appending(&self, appends: usize) {
+        let mut appending = self.appending.subscribe();
+        let reached = appending.wait_for(|appending| *appending >= appends);
+        tokio::time::timeout(Duration::from_secs(30), reached).await.unwrap().unwrap();
+    }
+
+    /// Appends that run now.
+    pub(crate) fn appending(&self) -> usize {
+        *self.appending.borrow()
     }
 
     /// Waits until `jobs` jobs are in the pipeline: one in the held transaction, the rest queued.
@@ -278,7 +293,9 @@ impl NotificationStore for Recorder {
         now: Timestamp,
     ) -> Result<Vec<AppendedEvent>, StoreError> {
         self.waiting.send_replace(*self.held.borrow());
+        self.appending.send_modify(|appending| *appending += 1);
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
+        self.appending.send_modify(|appending| *appending -= 1);
         self.waiting.send_replace(false);
         let mut state = self.state();
         if state.fault == Fault::Store {

@@ -6,7 +6,11 @@ use tidings_core::{
     clock::Timestamp,
     ports::Claim,
 };
-use tidings_ingest::IntakeError;
+use tidings_ingest::{
+    IntakeError,
+    pipeline::{JobResult, PipelineConfig},
+};
+use tokio::sync::oneshot::Receiver;
 
 use super::{CONFIG, Running, start, to_users};
 
@@ -53,6 +57,51 @@ async fn a_job_whose_partition_was_taken_over_fails_alone() {
             }
         }
     }
+    running.tasks.shutdown().await;
+}
+
+/// A job that moves `number` on.
+async fn submit(running: &Running, id: &str, advance: Advance) -> Receiver<JobResult> {
+    let mut batch = batch(running, id).await;
+    batch.advance(advance, now());
+    running.handle.submit_patiently(batch).await.unwrap()
+}
+
+#[tokio::test]
+async fn no_partition_waits_while_a_lane_is_idle() {
+    let mut running = start(PipelineConfig { lanes: 2, ..CONFIG });
+    // The two of each pair have the same remainder.
+    for numbers in [[0, 2], [1, 3]] {
+        running.recorder.hold();
+        let mut answers = Vec::new();
+        for number in numbers {
+            answers.push(submit(&running, &format!("e{number}"), advance(number)).await);
+        }
+        running.recorder.wait_until_appending(2).await;
+        running.recorder.release();
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+    }
+    running.tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_moves_a_partition_on_follows_what_does_so_already() {
+    let mut running = start(PipelineConfig { lanes: 2, ..CONFIG });
+    running.recorder.hold();
+    let first = submit(&running, "e0", advance(0)).await;
+    running.recorder.wait_until_appending(1).await;
+    let second = submit(&running, "e1", Advance { from: Some(9), to: 12, ..advance(0) }).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(running.recorder.appending(), 1, "the other lane is idle");
+    running.recorder.release();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    let order: Vec<_> = running.recorder.batches().concat();
+    assert_eq!(order.iter().map(|user| user.as_str()).collect::<Vec<_>>(), ["e0", "e1"]);
     running.tasks.shutdown().await;
 }
 
