@@ -7,7 +7,7 @@ import { SECRET, Site } from "../support/node.js";
 import { PageServer, launch } from "../support/page.js";
 import { until } from "../support/until.js";
 
-const TOML = `[auth.tokens]\nhs256_secret = "${SECRET}"\nleeway_secs = 0\n[realtime]\nheartbeat_ms = 1000\n`;
+const TOML = `[auth.tokens]\nhs256_secret = "${SECRET}"\nleeway_secs = 0\n[realtime]\nheartbeat_ms = 120000\n`;
 
 declare global {
   interface Window {
@@ -34,17 +34,26 @@ after(async () => {
 });
 afterEach(() => context?.close());
 
-async function openPage(user: string, options: { seconds?: number; shareTabs?: boolean; from?: BrowserContext } = {}): Promise<Page> {
+interface PageOptions {
+  readonly seconds?: number;
+  readonly shareTabs?: boolean;
+  readonly from?: BrowserContext;
+  /** Time that can be moved. */
+  readonly clock?: boolean;
+}
+
+async function openPage(user: string, options: PageOptions = {}): Promise<Page> {
   context = options.from ?? (await browser.newContext());
   const page = await context.newPage();
   await page.exposeFunction("freshToken", () => jwt(user, options.seconds ?? 3600, SECRET));
+  if (options.clock) await page.clock.install();
   await page.goto(server.url);
   await page.evaluate(async (shareTabs) => {
     const path = "/dist/index.js";
     const { connect } = (await import(path)) as typeof Sdk;
     const tokenProvider = () => window.freshToken();
     window.seqs = [];
-    window.client = connect({ url: "/", tokenProvider, lastSeq: 0, shareTabs, backoff: { baseMs: 20, capMs: 200 } });
+    window.client = connect({ url: "/", tokenProvider, lastSeq: 0, shareTabs, backoff: { baseMs: 20, capMs: 200 }, timeouts: { pongMs: 500 } });
     window.client.on("notification", ({ seq }) => window.seqs.push(seq));
   }, options.shareTabs ?? false);
   await live(page);
@@ -94,6 +103,16 @@ test("a page that was offline gets what it missed, and sends what was read meanw
   await until("the mark", () => page.evaluate(() => window.client.waiting === 0 && window.client.unread === 3));
 });
 
+test("a laptop that wakes in another network finds its dead connection", async () => {
+  const page = await openPage("cid", { clock: true });
+  await site.tell("cid", 1);
+  await reached(page, 1);
+  server.silence();
+  await site.tell("cid", 2);
+  await page.clock.fastForward("10:00");
+  await reached(page, 3);
+});
+
 test("a page outlives its tokens", async () => {
   const page = await openPage("dan", { seconds: 2 });
   const since = Date.now();
@@ -123,6 +142,19 @@ test("two tabs share one socket, and the one that stays takes it over without a 
     return counts.every((count) => count === 7);
   });
   assert.equal(server.streams.size, 1);
+});
+
+test("a tab that takes over while much happens misses and repeats nothing", async () => {
+  const first = await openPage("fay", { shareTabs: true });
+  const second = await openPage("fay", { shareTabs: true, from: context });
+  const third = await openPage("fay", { shareTabs: true, from: context });
+  const telling = site.tell("fay", 150);
+  await until("a third of it", async () => ((await seqs(second)).at(-1) ?? 0) >= 50);
+  await first.close();
+  await until("two thirds of it", async () => ((await seqs(third)).at(-1) ?? 0) >= 100);
+  await second.close();
+  await telling;
+  await reached(third, 150);
 });
 
 test("tabs of two users do not share", async () => {

@@ -17,6 +17,9 @@ export class PageServer {
   /** Sockets that are open now. */
   readonly streams = new Set<Socket>();
 
+  readonly #all = new Set<Socket>();
+  readonly #onward = new WeakMap<Socket, Socket>();
+
   private constructor(private readonly http: Server) {}
 
   static async start(site: Site): Promise<PageServer> {
@@ -46,8 +49,12 @@ export class PageServer {
         onward.pipe(socket).pipe(onward);
       });
       server.streams.add(socket);
+      server.#all.add(socket).add(onward);
+      server.#onward.set(socket, onward);
       const end = () => {
         server.streams.delete(socket);
+        server.#all.delete(socket);
+        server.#all.delete(onward);
         socket.destroy();
         onward.destroy();
       };
@@ -62,8 +69,17 @@ export class PageServer {
     return `http://127.0.0.1:${(this.http.address() as AddressInfo).port}/`;
   }
 
+  /** The connections that are open now go dead without a word, as after a sleep in another network. */
+  silence(): void {
+    for (const stream of this.streams) {
+      stream.unpipe().pause();
+      this.#onward.get(stream)?.unpipe().pause();
+    }
+    this.streams.clear();
+  }
+
   async stop(): Promise<void> {
-    for (const stream of this.streams) stream.destroy();
+    for (const stream of this.#all) stream.destroy();
     this.http.close();
     this.http.closeAllConnections();
     await once(this.http, "close");
