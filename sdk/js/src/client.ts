@@ -151,7 +151,7 @@ export class TidingsClient {
 
   /** Ends for good: the session, the readers, and the marks that wait (which fail). */
   close(): void {
-    if (this.#state === "closed") return;
+    // Also after an error that ended the feed: the marks that wait have to be told.
     this.#stopWatching();
     this.#actions.close();
     if (this.#feed) this.#feed.stop();

@@ -125,16 +125,18 @@ export class SharedFeed implements Feed {
     this.#leading = true;
     await this.#filling;
     if (signal.aborted) return;
-    this.#connection = this.#connect();
+    this.#connection = this.#connect(signal);
     this.#connection.start();
     if (this.#paused) this.#connection.pause();
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
   }
 
-  #connect(): Connection {
+  #connect(signal: AbortSignal): Connection {
     const { listener } = this;
     return new Connection(this.context, {
       state: (state) => {
+        // This tab's end is not that of the others: one of them takes over, with a token of its own.
+        if (state === "closed") return signal.aborted ? undefined : this.stop();
         this.#tell({ is: "state", state });
         this.#become(state);
       },

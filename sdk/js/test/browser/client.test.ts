@@ -12,6 +12,7 @@ const TOML = `[auth.tokens]\nhs256_secret = "${SECRET}"\nleeway_secs = 0\n[realt
 declare global {
   interface Window {
     seqs: number[];
+    states: Sdk.State[];
     client: Sdk.TidingsClient;
     freshToken(): Promise<string>;
   }
@@ -148,6 +149,10 @@ test("a tab that takes over while much happens misses and repeats nothing", asyn
   const first = await openPage("fay", { shareTabs: true });
   const second = await openPage("fay", { shareTabs: true, from: context });
   const third = await openPage("fay", { shareTabs: true, from: context });
+  await third.evaluate(() => {
+    window.states = [];
+    window.client.on("state", (state) => window.states.push(state));
+  });
   const telling = site.tell("fay", 150);
   await until("a third of it", async () => ((await seqs(second)).at(-1) ?? 0) >= 50);
   await first.close();
@@ -155,6 +160,7 @@ test("a tab that takes over while much happens misses and repeats nothing", asyn
   await second.close();
   await telling;
   await reached(third, 150);
+  assert.equal((await third.evaluate(() => window.states)).includes("closed"), false);
 });
 
 test("tabs of two users do not share", async () => {

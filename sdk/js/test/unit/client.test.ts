@@ -341,6 +341,16 @@ test("a closed client is silent and ends its readers", async () => {
   assert.equal(server.peers.length, 1);
 });
 
+test("closing a client that an error has ended tells the marks that wait", async () => {
+  server.onRequest = () => undefined;
+  const { client } = open();
+  const read = client.read({ upToSeq: 1 });
+  (await server.peer(1)).socket.close(4403, "no");
+  await until("the end", () => client.state === "closed");
+  client.close();
+  await assert.rejects(read, { code: "closed" });
+});
+
 test("a listener that throws stops neither the others nor the session", async (context) => {
   const { client, reached } = open({ lastSeq: 0 });
   const thrown: unknown[] = [];
