@@ -218,7 +218,19 @@ fn locate<'a, T: Deserialize<'a>>(json: &'a [u8], error: &serde_json::Error) -> 
         _ => String::new(),
     };
     let field = if field == "." { String::new() } else { field };
-    EventError::Malformed { field, problem: error.to_string() }
+    EventError::Malformed { field, problem: shortened(error.to_string()) }
+}
+
+/// A parser repeats the text that it did not expect, whole: it is cut out of the middle.
+fn shortened(problem: String) -> String {
+    const HEAD_BYTES: usize = 200;
+    const TAIL_BYTES: usize = 100;
+    if problem.len() <= HEAD_BYTES + TAIL_BYTES {
+        return problem;
+    }
+    let head = problem.floor_char_boundary(HEAD_BYTES);
+    let tail = problem.ceil_char_boundary(problem.len() - TAIL_BYTES);
+    format!("{}…{}", &problem[..head], &problem[tail..])
 }
 
 fn required_id<T>(

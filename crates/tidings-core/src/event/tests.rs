@@ -142,3 +142,13 @@ proptest! {
         prop_assert_eq!(got.iter().map(UserId::as_str).collect::<Vec<_>>(), want);
     }
 }
+
+#[test]
+fn a_problem_does_not_repeat_the_whole_text_that_it_complains_of() {
+    let json = format!(r#"{{"id": "e", "audience": "{}"}}"#, "€".repeat(10_000));
+    let error = decode(&json).unwrap_err();
+    let problem = error.to_string();
+    assert!(problem.len() < 400, "{problem}");
+    assert!(problem.starts_with("audience: invalid type: string \"€€"), "{problem}");
+    assert!(problem.contains("…") && problem.contains("line 1 column"), "{problem}");
+}
