@@ -9,12 +9,12 @@ use crate::{
     error::ApiError,
 };
 
-/// An input that could not become notifications.
+/// An input that could not become notifications, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Its number.
     pub id: u64,
-    /// `http` or `kafka`.
+    /// `http`, `kafka` or `fan_out`.
     pub origin: String,
     /// `decode`, `plan` or `store`: what could not be done with it.
     pub stage: String,
@@ -29,9 +29,9 @@ pub struct DeadLetter {
     /// Its offset, if it was a record.
     #[serde(default)]
     pub offset: Option<i64>,
-    /// The input, with what is not UTF-8 replaced.
-    pub payload: String,
-    /// How long the input was; more than `payload` has if that was cut.
+    /// The first 256 bytes of the input, with what is not UTF-8 replaced.
+    pub preview: String,
+    /// How long the input was.
     pub payload_bytes: u64,
     /// When it came.
     pub at: String,

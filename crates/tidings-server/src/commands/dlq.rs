@@ -104,6 +104,7 @@ async fn replay(api: &Api, ids: &[u64], event: Option<&Path>) -> anyhow::Result<
     };
     let mut ids = ids.to_vec();
     ids.sort_unstable();
+    ids.dedup();
     let progress = progress(ids.len());
     let mut refused = 0;
     for id in &ids {

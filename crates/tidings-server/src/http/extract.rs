@@ -44,6 +44,20 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Params<T> {
     }
 }
 
+/// What the path names, refused as a problem when it is not text.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let named = axum::extract::Path::<T>::from_request_parts(parts, app).await;
+        let axum::extract::Path(named) =
+            named.map_err(|error| Problem::bad_input("path", error.body_text()))?;
+        Ok(Self(named))
+    }
+}
+
 /// A part of a list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

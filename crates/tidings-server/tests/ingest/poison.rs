@@ -103,7 +103,8 @@ async fn bad_records_hold_nothing_up(store: StoreKind) {
         assert!(letter["reason"].as_str().unwrap().contains(reason), "{reason}: {letter}");
         assert_eq!(letter["stage"], "decode");
     }
-    let longest = letters.last().unwrap();
+    let longest = format!("/v1/dead-letters/{}", letters.last().unwrap()["id"]);
+    let longest = node.get(&longest).await.expect(200);
     assert_eq!(longest["payload_bytes"], MAX_EVENT_BYTES + 1);
     assert_eq!(longest["payload"].as_str().unwrap().len(), 1_000);
     tokio::task::block_in_place(|| node.stop());

@@ -40,6 +40,66 @@ async fn a_letter_says_what_was_wrong_with_which_input() {
 }
 
 #[tokio::test]
+async fn a_list_shows_how_inputs_begin_and_the_letter_all_of_it() {
+    let site = Site::new("");
+    let node = site.start();
+    // 3 bytes a character: the 256th byte is in the middle of one.
+    let bad = format!("\"a{}\"", "€".repeat(20_000));
+    let mut array = vec![bad.clone(); 40];
+    array.push(event("good", &["ben"]).to_string());
+    node.post("/v1/events", format!("[{}]", array.join(","))).await.expect(207);
+    let answer = node.get("/v1/dead-letters?limit=35").await;
+    assert!(answer.text.len() < 35 * 1_200, "{} bytes", answer.text.len());
+    let page = answer.expect(200);
+    let items = page["items"].as_array().unwrap();
+    assert_eq!((items.len(), &page["total"]), (35, &json!(40)));
+    for item in items {
+        assert_eq!(item["preview"], bad[..254]);
+        assert_eq!((&item["payload_bytes"], item.get("payload")), (&json!(bad.len()), None));
+    }
+    let rest = format!("/v1/dead-letters?cursor={}", page["next"].as_str().unwrap());
+    let rest = node.get(&rest).await.expect(200);
+    assert_eq!((rest["items"].as_array().unwrap().len(), rest.get("next")), (5, None));
+    let letter = node.get(&format!("/v1/dead-letters/{}", items[0]["id"])).await.expect(200);
+    assert_eq!(letter["payload"], bad);
+}
+
+#[tokio::test]
+async fn whatever_a_path_names_is_answered_by_a_problem_or_as_asked() {
+    let site = Site::new("");
+    let node = site.start();
+    let id = one_letter(&node, "e1").await;
+    for (name, status) in [
+        ("999", 404),
+        ("18446744073709551615", 404),
+        ("0", 404),
+        ("18446744073709551616", 400),
+        ("x", 400),
+        (&format!("{id}x"), 400),
+        (&format!("+{id}"), 400),
+        (&format!("-{id}"), 400),
+        ("%FF", 400),
+    ] {
+        let path = format!("/v1/dead-letters/{name}");
+        node.get(&path).await.problem(status);
+        node.post(&format!("{path}/replay"), "").await.problem(status);
+        if status == 400 {
+            node.delete(&path).await.problem(400);
+        } else {
+            node.delete(&path).await.expect(204);
+        }
+    }
+    assert_eq!(node.post("/v1/dead-letters//replay", "").await.problem(400).1, "id");
+    for body in ["7", "[]", "{", "\u{0}"] {
+        let path = format!("/v1/dead-letters/{id}/replay");
+        assert_eq!(node.post(&path, body).await.problem(400).0, "invalid-event", "{body}");
+    }
+    assert_eq!(node.get("/v1/dead-letters").await.expect(200)["total"], 1, "it is kept");
+    let (done, out, err) = dlq(&node, &["replay", "999", &id.to_string(), &id.to_string()]);
+    assert!(!done && out.contains("0 replayed, 2 refused"), "{out}{err}");
+}
+
+#[tokio::test]
 async fn a_letter_is_replayed_as_it_is_or_as_it_should_have_been() {
     let site = Site::new("");
     let node = site.start();

@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    body::Body,
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{Json, body::Body, extract::State, http::StatusCode, response::Response};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use tidings_core::{
@@ -25,7 +19,7 @@ use crate::{
     http::{
         body,
         error::Problem,
-        extract::{PageParams, Params},
+        extract::{PageParams, Params, Path},
         state::App,
     },
 };
@@ -34,17 +28,29 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(show, remove)).routes(routes!(replay))
 }
 
+/// What a letter's input is shown by in a list: its first bytes.
+const PREVIEW_BYTES: usize = 256;
+/// Letters that are read at a time: each holds up to `kafka.dead_letter_payload_bytes`.
+const READ_AT_ONCE: usize = 32;
+
+/// An input that could not become notifications, in a list.
+#[derive(Debug, Serialize, ToSchema)]
+struct DeadLetterOutline {
+    #[serde(flatten)]
+    facts: Facts,
+    /// Where the record stood, if it was one.
+    #[serde(flatten)]
+    place: Option<PlaceAnswer>,
+    /// The first 256 bytes of the input, with what is not UTF-8 replaced. The letter itself shows all
+    /// that is kept.
+    preview: String,
+}
+
 /// An input that could not become notifications.
 #[derive(Debug, Serialize, ToSchema)]
 struct DeadLetterAnswer {
-    /// Its number.
-    id: u64,
-    /// `http`, `kafka` or `fan_out`.
-    origin: &'static str,
-    /// What could not be done with it: `decode`, `plan` or `store`.
-    stage: &'static str,
-    /// Why.
-    reason: String,
+    #[serde(flatten)]
+    facts: Facts,
     /// The record, if it was one.
     #[serde(flatten)]
     record: Option<RecordAnswer>,
@@ -53,6 +59,19 @@ struct DeadLetterAnswer {
     /// The kept input, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
+}
+
+/// What is said of a dead letter wherever it is shown.
+#[derive(Debug, Serialize, ToSchema)]
+struct Facts {
+    /// Its number.
+    id: u64,
+    /// `http`, `kafka` or `fan_out`.
+    origin: &'static str,
+    /// What could not be done with it: `decode`, `plan` or `store`.
+    stage: &'static str,
+    /// Why.
+    reason: String,
     /// How long the input was.
     payload_bytes: u64,
     /// When it came.
@@ -62,13 +81,20 @@ struct DeadLetterAnswer {
 
 /// Where a record stood in Kafka.
 #[derive(Debug, Serialize, ToSchema)]
-struct RecordAnswer {
+struct PlaceAnswer {
     /// The topic.
     topic: String,
     /// The partition's number.
     partition: i32,
     /// The record's offset.
     offset: i64,
+}
+
+/// A record of Kafka.
+#[derive(Debug, Serialize, ToSchema)]
+struct RecordAnswer {
+    #[serde(flatten)]
+    place: PlaceAnswer,
     /// The record's key, with what is not UTF-8 replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
@@ -85,20 +111,48 @@ struct HeaderAnswer {
     value: Option<String>,
 }
 
-impl From<DeadLetter> for DeadLetterAnswer {
+impl Facts {
+    fn of(id: DeadLetterId, letter: &NewDeadLetter) -> Self {
+        Self {
+            id: id.0,
+            origin: letter.origin.as_str(),
+            stage: letter.stage.as_str(),
+            reason: letter.reason.clone(),
+            payload_bytes: letter.payload_bytes,
+            at: letter.at,
+        }
+    }
+}
+
+impl From<DeadLetter> for DeadLetterOutline {
     fn from(DeadLetter { id, letter }: DeadLetter) -> Self {
-        let origin = letter.origin.as_str();
-        let stage = letter.stage.as_str();
-        let NewDeadLetter { reason, payload, payload_bytes, at, .. } = letter;
-        let readable = std::str::from_utf8(&payload).is_ok();
-        let payload_base64 = (!readable).then(|| STANDARD.encode(&payload));
-        let payload = lossy(&payload);
-        let record = match letter.origin {
+        let facts = Facts::of(id, &letter);
+        let place = match letter.origin {
             Origin::Http | Origin::FanOut => None,
-            Origin::Kafka(record) => Some(RecordAnswer {
+            Origin::Kafka(record) => Some(PlaceAnswer {
                 topic: record.topic,
                 partition: record.partition,
                 offset: record.offset,
+            }),
+        };
+        Self { facts, place, preview: preview(&letter.payload) }
+    }
+}
+
+impl From<DeadLetter> for DeadLetterAnswer {
+    fn from(DeadLetter { id, letter }: DeadLetter) -> Self {
+        let facts = Facts::of(id, &letter);
+        let readable = std::str::from_utf8(&letter.payload).is_ok();
+        let payload_base64 = (!readable).then(|| STANDARD.encode(&letter.payload));
+        let payload = lossy(&letter.payload);
+        let record = match letter.origin {
+            Origin::Http | Origin::FanOut => None,
+            Origin::Kafka(record) => Some(RecordAnswer {
+                place: PlaceAnswer {
+                    topic: record.topic,
+                    partition: record.partition,
+                    offset: record.offset,
+                },
                 key: record.key.as_deref().map(lossy),
                 headers: record
                     .headers
@@ -107,7 +161,7 @@ impl From<DeadLetter> for DeadLetterAnswer {
                     .collect(),
             }),
         };
-        Self { id: id.0, origin, stage, reason, record, payload, payload_base64, payload_bytes, at }
+        Self { facts, record, payload, payload_base64 }
     }
 }
 
@@ -115,11 +169,22 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// The beginning of an input, not cut within a character.
+fn preview(payload: &[u8]) -> String {
+    let mut end = payload.len().min(PREVIEW_BYTES);
+    let continues = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+    // A character has four bytes at most; what has more of this kind is no UTF-8.
+    while end + 3 > PREVIEW_BYTES && payload.get(end).is_some_and(continues) {
+        end -= 1;
+    }
+    lossy(&payload[..end])
+}
+
 /// A part of the dead letters, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 struct DeadLetterPage {
     /// The letters.
-    items: Vec<DeadLetterAnswer>,
+    items: Vec<DeadLetterOutline>,
     /// Where to go on; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -127,7 +192,7 @@ struct DeadLetterPage {
     total: u64,
 }
 
-/// Dead letters, newest first.
+/// Dead letters, newest first, each with the beginning of its input.
 #[utoipa::path(
     get, path = "/v1/dead-letters", tag = "dead letters",
     params(PageParams),
@@ -143,11 +208,19 @@ async fn list(
 ) -> Result<Json<DeadLetterPage>, Problem> {
     caller.server(Scope::DeadLettersRead)?;
     let limit = page.limit()?;
-    let before = page.number()?.map(DeadLetterId);
-    let letters = app.dead_letters.list_dead_letters(before, limit).await?;
+    let mut before = page.number()?.map(DeadLetterId);
+    let mut items = Vec::new();
+    let mut ended = false;
+    while !ended && items.len() < limit {
+        let wanted = (limit - items.len()).min(READ_AT_ONCE);
+        let letters = app.dead_letters.list_dead_letters(before, wanted).await?;
+        ended = letters.len() < wanted;
+        before = letters.last().map(|last| last.id).or(before);
+        items.extend(letters.into_iter().map(DeadLetterOutline::from));
+    }
     let total = app.dead_letters.count_dead_letters().await?;
-    let next = letters.last().filter(|_| letters.len() == limit).map(|last| last.id.0.to_string());
-    Ok(Json(DeadLetterPage { items: letters.into_iter().map(Into::into).collect(), next, total }))
+    let next = before.filter(|_| !ended).map(|last| last.0.to_string());
+    Ok(Json(DeadLetterPage { items, next, total }))
 }
 
 /// One dead letter.
@@ -242,8 +315,10 @@ async fn remove(
 }
 
 fn number(text: &str) -> Result<DeadLetterId, Problem> {
-    let id = text.parse().map_err(|_| Problem::bad_input("id", "is not a dead letter's number"))?;
-    Ok(DeadLetterId(id))
+    // A number has one spelling: no sign, and nothing before or after it.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let id = text.parse().ok().filter(|_| digits);
+    id.map(DeadLetterId).ok_or_else(|| Problem::bad_input("id", "is not a dead letter's number"))
 }
 
 async fn load(app: &App, id: &str) -> Result<DeadLetter, Problem> {

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use tidings_core::{delivery::Delivery, ids::NotificationId};
 use utoipa::ToSchema;
@@ -13,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::{Caller, Scope},
-    http::{error::Problem, state::App},
+    http::{error::Problem, extract::Path, state::App},
 };
 
 /// The most attempts that are listed.

@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    body::Body,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, body::Body, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use tidings_core::{
     clock::Timestamp,
@@ -19,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::{Caller, Scope},
-    http::{body, error::Problem, state::App},
+    http::{body, error::Problem, extract::Path, state::App},
 };
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use tidings_core::{
     clock::Timestamp,
@@ -21,7 +17,7 @@ use crate::{
     auth::{Caller, Scope},
     http::{
         error::Problem,
-        extract::{PageParams, Params},
+        extract::{PageParams, Params, Path},
         schema::Counts,
         state::App,
     },

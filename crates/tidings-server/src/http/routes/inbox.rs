@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    body::Body,
-    extract::{Path, State},
-};
+use axum::{Json, body::Body, extract::State};
 use serde::Deserialize;
 use tidings_core::{
     ids::{NotificationId, Seq},
@@ -20,7 +16,7 @@ use crate::{
     http::{
         body,
         error::Problem,
-        extract::{PageParams, Params},
+        extract::{PageParams, Params, Path},
         schema::{InboxCounters, InboxPage},
         state::App,
     },

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    body::Body,
-    extract::{Path, State},
-};
+use axum::{Json, body::Body, extract::State};
 use serde::{Deserialize, Serialize};
 use tidings_core::checkpoint::{Checkpoint, PartitionId};
 use utoipa::ToSchema;
@@ -14,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::{Caller, Scope},
-    http::{body, error::Problem, state::App},
+    http::{body, error::Problem, extract::Path, state::App},
 };
 
 /// The longest name of a topic.

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use tidings_core::follow::{Block, Mute};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -15,7 +11,7 @@ use crate::{
     auth::{Caller, Scope},
     http::{
         error::Problem,
-        extract::{PageParams, Params},
+        extract::{PageParams, Params, Path},
         state::App,
     },
 };
