@@ -45,6 +45,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     let mut problems = Problems(Vec::new());
     check_ranges(config, &mut problems);
     check_postgres(&config.store.postgres, &mut problems);
+    check_lanes(config, &mut problems);
     check_kafka(&config.kafka, &mut problems);
     check_retention(config, &mut problems);
     check_push(&config.push, &mut problems);
@@ -104,6 +105,22 @@ fn check_postgres(postgres: &PostgresSection, problems: &mut Problems) {
     let known = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
     if !postgres.url.is_empty() && !known {
         problems.add("store.postgres.url", "has to begin with postgres://");
+    }
+}
+
+/// A lane without a connection of its own waits for another's, and may run into the time limit of
+/// its call meanwhile.
+fn check_lanes(config: &Config, problems: &mut Problems) {
+    let postgres = &config.store.postgres;
+    let (lanes, writers) = (config.intake.lanes, postgres.write_connections());
+    if !postgres.url.is_empty() && lanes > writers {
+        let connections = postgres.connections;
+        let problem = format!(
+            "is {lanes}, and store.postgres.connections = {connections} gives {writers} that write: \
+             take {} connections, or {writers} lanes at most",
+            2 * lanes
+        );
+        problems.add("intake.lanes", problem);
     }
 }
 

@@ -55,6 +55,20 @@ pub struct PostgresSection {
     pub migrate_at_start: bool,
 }
 
+impl PostgresSection {
+    /// Connections that write; the others read.
+    #[must_use]
+    pub fn write_connections(&self) -> usize {
+        self.connections.div_ceil(2)
+    }
+
+    /// Connections that read.
+    #[must_use]
+    pub fn read_connections(&self) -> usize {
+        (self.connections / 2).max(1)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IntakeSection {

@@ -51,7 +51,7 @@ impl Ingest {
         let live: Arc<dyn LiveNotifications> = Arc::clone(pool) as _;
         let presence: Arc<dyn Presence> = Arc::clone(pool) as _;
         let lanes = match config.intake.lanes {
-            0 => stores.lanes(),
+            0 => stores.lanes(&config.store.postgres),
             lanes => lanes,
         };
         let (pipeline, handle) = Pipeline::new(

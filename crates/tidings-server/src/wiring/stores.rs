@@ -49,11 +49,11 @@ impl Stores {
     }
 
     /// Transactions of the intake that the store gains from running at once.
-    pub(super) fn lanes(&self) -> usize {
+    pub(super) fn lanes(&self, postgres: &PostgresSection) -> usize {
         match &self.notifications {
             // One writer: a second transaction would wait for the first.
             Notifications::Sqlite(_) => 1,
-            Notifications::Postgres(_) => 2,
+            Notifications::Postgres(_) => postgres.write_connections().min(2),
         }
     }
 
@@ -100,10 +100,47 @@ fn postgres_config(section: &PostgresSection) -> PostgresConfig {
     let mut config = PostgresConfig::new(section.url.expose());
     config.schema = Some(section.schema.clone()).filter(|schema| !schema.is_empty());
     config.ca = Some(&section.ca_file).filter(|file| *file != Path::new("")).cloned();
-    config.write_connections = section.connections.div_ceil(2);
-    config.read_connections = (section.connections / 2).max(1);
+    config.write_connections = section.write_connections();
+    config.read_connections = section.read_connections();
     config.connect_timeout = Duration::from_millis(section.connect_timeout_ms);
     config.statement_timeout = Duration::from_millis(section.statement_timeout_ms);
-    config.call_timeout = config.statement_timeout * 2;
+    // Whatever has a limit of its own is over before the call is: a wait for a place in the pool, a
+    // connection that tries host after host, and a statement that is tried again.
+    let connecting = config.connect_timeout * (hosts(&config.url) + 1);
+    config.call_timeout = config.acquire_timeout + connecting + config.statement_timeout * 2;
     config
+}
+
+/// How many hosts a URL names.
+fn hosts(url: &str) -> u32 {
+    let address = url.split_once("://").map_or(url, |(_, address)| address);
+    let address = address.split_once('?').map_or(address, |(address, _)| address);
+    let hosts = address.rsplit_once('@').map_or(address, |(_, hosts)| hosts);
+    let hosts = hosts.split_once('/').map_or(hosts, |(hosts, _)| hosts);
+    u32::try_from(hosts.split(',').count()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, DEFAULT_TOML};
+
+    #[test]
+    fn a_call_outlives_the_waits_that_it_is_made_of() {
+        let defaults: Config = toml::from_str(DEFAULT_TOML).unwrap();
+        for (url, hosts) in [
+            ("postgres://u:p@one:5432/db?sslmode=require&options=a,b", 1),
+            ("postgresql://one,two:1,three/db", 3),
+            ("postgres://u:a,b@one,two", 2),
+        ] {
+            let mut section = defaults.store.postgres.clone();
+            section.url = toml::Value::from(url).try_into().unwrap();
+            section.connect_timeout_ms = 60_000;
+            let config = postgres_config(&section);
+            let connecting = config.connect_timeout * (hosts + 1);
+            let waits = config.acquire_timeout + connecting + config.statement_timeout;
+            assert!(config.call_timeout > waits, "{url}: {:?}", config.call_timeout);
+            assert!(config.call_timeout <= waits + config.statement_timeout, "{url}");
+        }
+    }
 }

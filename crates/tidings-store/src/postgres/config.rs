@@ -35,7 +35,9 @@ pub struct PostgresConfig {
     /// How long a transaction may wait for us before the server ends it: what a node that hangs holds
     /// locked is free again after this.
     pub idle_in_transaction_timeout: Duration,
-    /// How long a call may take in all, for a server that accepts but never answers.
+    /// How long a call may take in all, for a server that accepts but never answers. The wait for a
+    /// connection of the pool and the making of one are part of it: longer than those together, or a
+    /// call gives up before it has begun.
     pub call_timeout: Duration,
     /// How long a connection may be silent before it is probed; a peer that does not answer for three
     /// times as long is given up.
