@@ -47,6 +47,12 @@ pub enum Command {
     #[command(subcommand)]
     Offsets(OffsetsCommand),
     /// Bring the schema of the configured PostgreSQL database up to date.
+    #[command(after_help = "Examples:\n  \
+        tidings migrate                             with ./tidings.toml\n  \
+        tidings migrate --config /etc/tidings.toml\n  \
+        TIDINGS__STORE__POSTGRES__URL=postgres://tidings@db/tidings tidings migrate\n\n\
+Run it before a new version when store.postgres.migrate_at_start is false. It may be run again, and\n\
+by several nodes at once: one upgrades, the others wait.")]
     Migrate(ConfigArgs),
     /// Make server API keys.
     #[command(subcommand)]
@@ -182,6 +188,12 @@ pub struct NodeArgs {
 
 /// What can be done with dead letters.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  \
+    tidings dlq list --limit 10                 the newest ten, with reasons\n  \
+    tidings dlq show 17                         everything that is kept of one\n  \
+    tidings dlq replay 17 18                    take two in again, as they are\n  \
+    tidings dlq replay 17 --event fixed.json    take in this event instead\n  \
+    tidings dlq list --json | jq 'select(.topic == \"orders\") | .id' | xargs tidings dlq drop")]
 pub enum DlqCommand {
     /// List them, newest first.
     List {
@@ -234,6 +246,11 @@ pub enum DlqCommand {
 
 /// What can be done with the positions in Kafka.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  \
+    tidings offsets list                        how far each partition was stored\n  \
+    tidings offsets set --topic events --partition 3 --offset 120000\n  \
+    tidings offsets set --topic events --partition 3 --reset\n\n\
+Records that are read again tell nobody twice. The topic has to be in kafka.topics of the node.")]
 pub enum OffsetsCommand {
     /// List how far each partition was stored.
     List {

@@ -79,6 +79,23 @@ fn each_fault_names_its_option() {
 }
 
 #[test]
+fn each_lane_has_a_connection_that_writes() {
+    let toml = |lanes, connections| {
+        format!(
+            "[intake]\nlanes = {lanes}\n\
+             [store.postgres]\nurl = \"postgres://db\"\nconnections = {connections}"
+        )
+    };
+    for (lanes, connections) in [(0, 2), (1, 2), (4, 8), (4, 7)] {
+        load(&toml(lanes, connections)).unwrap();
+    }
+    let message = problem(&toml(4, 6));
+    assert!(message.contains("intake.lanes: is 4") && message.contains("take 8"), "{message}");
+    // The embedded store has no connections to run out of.
+    load("[intake]\nlanes = 4\n[store.postgres]\nconnections = 2").unwrap();
+}
+
+#[test]
 fn all_faults_are_listed_at_once() {
     let message = problem("[store]\nreaders = 0\n[realtime]\nheartbeat_ms = 1");
     assert!(message.contains("store.readers") && message.contains("realtime.heartbeat_ms"));
@@ -103,6 +120,22 @@ fn the_environment_overrides_the_file() {
         .unwrap();
     let printed: toml::Table = String::from_utf8(output.stdout).unwrap().parse().unwrap();
     assert_eq!(printed["push"]["retry"]["max_attempts"].as_integer(), Some(3));
+}
+
+#[test]
+fn the_commands_of_operators_are_taught_by_example() {
+    let help = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidings")).args(args).arg("--help").output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    for (command, examples) in [
+        ("migrate", ["tidings migrate --config", "TIDINGS__STORE__POSTGRES__URL"]),
+        ("dlq", ["tidings dlq replay 17 --event", "tidings dlq show 17"]),
+        ("offsets", ["tidings offsets set --topic", "tidings offsets list"]),
+    ] {
+        let text = help(&[command]);
+        assert!(examples.iter().all(|example| text.contains(example)), "{text}");
+    }
 }
 
 #[test]
