@@ -136,3 +136,32 @@ async fn a_token_that_is_not_right_in_every_way_is_refused() {
     }
     node.with_bearer(&valid).get("/v1/users/me/inbox").await.expect(200);
 }
+
+#[tokio::test]
+async fn readiness_tells_everyone_what_is_down_and_only_operators_where() {
+    let [operator, other] = [(); 2].map(|()| ApiKey::generate().unwrap());
+    let key = |name, key: &ApiKey, scope| {
+        let digest = key.digest_hex();
+        format!("[[auth.keys]]\nname = \"{name}\"\nsha256 = \"{digest}\"\nscopes = [\"{scope}\"]\n")
+    };
+    let site = Site::new(&format!(
+        "{}{}[kafka]\nbrokers = \"localhost:1\"\ntopics = [{{ name = \"secret-topic\" }}]",
+        key("operator", &operator, "metrics:read"),
+        key("other", &other, "events:write"),
+    ));
+    let mut node = site.start();
+    let whose = [None, Some("nonsense"), Some(other.expose()), Some(operator.expose())];
+    for bearer in whose {
+        if let Some(bearer) = bearer {
+            node = node.with_bearer(bearer);
+        }
+        let ready = node.get("/readyz").await.expect(200);
+        let kafka = ready["parts"].as_array().unwrap().iter().find(|it| it["name"] == "kafka");
+        let kafka = kafka.unwrap();
+        assert_eq!((&kafka["up"], &kafka["reason"]), (&json!(false), &json!("not-connected")));
+        assert!(kafka["costs"].as_str().unwrap().contains("nothing is lost"), "{kafka}");
+        let is_operator = bearer == Some(operator.expose());
+        assert_eq!(kafka.get("details").is_some(), is_operator, "{kafka}");
+        assert_eq!(ready.to_string().contains("not connected"), is_operator, "{ready}");
+    }
+}

@@ -48,12 +48,42 @@ struct Part {
     name: &'static str,
     /// Whether it works.
     up: bool,
+    /// Why not, in a word that stays the same across versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
     /// What does not work while it is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     costs: Option<&'static str>,
-    /// What exactly is wrong, and what to do.
+    /// What exactly is wrong, and what to do. For server keys with `metrics:read`; the log says it too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<String>,
+}
+
+/// Why a part is down.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Reason {
+    /// The node is stopping.
+    Stopping,
+    /// The part does not answer, or answers with an error.
+    NoAnswer,
+    /// The Kafka consumer has ended; the node has to be restarted.
+    Ended,
+    /// No Kafka broker is connected.
+    NotConnected,
+    /// Partitions are read no further until a person has looked.
+    PartitionsStopped,
+    /// Partitions wait for what they need.
+    PartitionsWaiting,
+}
+
+impl Part {
+    fn new(name: &'static str, costs: &'static str, down: Option<(Reason, Vec<String>)>) -> Self {
+        let up = down.is_none();
+        let (reason, details) =
+            down.map_or((None, Vec::new()), |(reason, details)| (Some(reason), details));
+        Self { name, up, reason, costs: Some(costs).filter(|_| !up), details }
+    }
 }
 
 /// Whether the node takes work: which part is down, and what that costs.
@@ -64,38 +94,45 @@ struct Part {
         (status = 503, description = "It does not", body = Ready),
     ),
 )]
-async fn readyz(State(app): State<Arc<App>>) -> Response {
+async fn readyz(State(app): State<Arc<App>>, caller: Result<Caller, Problem>) -> Response {
     let (store, graph) = tokio::join!(app.notifications.check(), app.graph.check());
-    let store_up = is_up("store", &store);
-    let graph_up = is_up("graph", &graph);
-    let running = !app.readiness.is_stopping();
-    let part = |name, up: bool, costs| {
-        let costs = Some(costs).filter(|_| !up);
-        Part { name, up, costs, details: Vec::new() }
-    };
+    let stopping = app.readiness.is_stopping().then(|| (Reason::Stopping, Vec::new()));
     let mut parts = vec![
-        part("node", running, "the node is stopping and takes no new work"),
-        part("store", store_up, "events are answered 503, inboxes cannot be read, pushes wait"),
-        part("graph", graph_up, "events for someone's followers are answered 503"),
+        Part::new("node", "the node is stopping and takes no new work", stopping),
+        Part::new(
+            "store",
+            "events are answered 503, inboxes cannot be read, pushes wait",
+            no_answer("store", store),
+        ),
+        Part::new(
+            "graph",
+            "events for someone's followers are answered 503",
+            no_answer("graph", graph),
+        ),
     ];
+    // Without the graph the node still serves everything that names its users, and Kafka waits.
+    let ready = parts.iter().all(|part| part.up || part.name == "graph");
     if let Some(kafka) = &app.kafka {
-        let details = kafka_details(&kafka.snapshot());
         let costs = "records wait in Kafka; nothing is lost";
-        parts.push(Part { details: details.clone(), ..part("kafka", details.is_empty(), costs) });
+        parts.push(Part::new("kafka", costs, kafka_down(&kafka.snapshot())));
     }
-    // Without the graph the node still serves everything that names its users.
-    let ready = running && store_up;
+    // Causes name hosts, files and topics: they are not for everyone who finds the port. Credentials
+    // that are not accepted show what none show, so that a probe does not fail for its token.
+    if !caller.is_ok_and(|caller| caller.server(Scope::MetricsRead).is_ok()) {
+        parts.iter_mut().for_each(|part| part.details.clear());
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready, parts })).into_response()
 }
 
 /// Says what is wrong with the consumer, if anything is.
-fn kafka_details(health: &KafkaHealth) -> Vec<String> {
+fn kafka_down(health: &KafkaHealth) -> Option<(Reason, Vec<String>)> {
     let mut details: Vec<String> = health.fatal.iter().cloned().collect();
     if !health.connected {
         let cause = health.last_error.as_deref().unwrap_or("no broker has answered yet");
         details.push(format!("not connected: {cause}"));
     }
+    let mut stopped = false;
     for it in &health.partitions {
         let (topic, partition) = (&it.topic, it.partition);
         match &it.state {
@@ -103,19 +140,29 @@ fn kafka_details(health: &KafkaHealth) -> Vec<String> {
                 details.push(format!("{topic}/{partition} waits: {why}"));
             }
             PartitionState::Stopped { why } => {
+                stopped = true;
                 details.push(format!("{topic}/{partition} is stopped: {why}"));
             }
             _ => {}
         }
     }
-    details
+    let reason = match () {
+        () if health.fatal.is_some() => Reason::Ended,
+        () if !health.connected => Reason::NotConnected,
+        () if stopped => Reason::PartitionsStopped,
+        () => Reason::PartitionsWaiting,
+    };
+    (!details.is_empty()).then_some((reason, details))
 }
 
-fn is_up<E: std::error::Error + 'static>(part: &'static str, result: &Result<(), E>) -> bool {
-    if let Err(error) = result {
-        tracing::warn!(part, error = %ErrorChain(error), "a part does not answer");
-    }
-    result.is_ok()
+fn no_answer<E: std::error::Error + 'static>(
+    part: &'static str,
+    result: Result<(), E>,
+) -> Option<(Reason, Vec<String>)> {
+    let error = result.err()?;
+    let why = ErrorChain(&error).to_string();
+    tracing::warn!(part, error = why, "a part does not answer");
+    Some((Reason::NoAnswer, vec![why]))
 }
 
 /// Metrics in the Prometheus text format.
