@@ -5,6 +5,7 @@ mod error;
 mod extract;
 mod idempotency;
 mod layers;
+mod measure;
 mod openapi;
 mod routes;
 pub mod schema;
@@ -13,6 +14,7 @@ mod state;
 
 pub use error::Problem;
 pub use idempotency::RequestsUnderWay;
+pub use measure::EventCounts;
 pub use openapi::openapi_json;
 pub use state::{App, LetterDecoder, Readiness};
 

@@ -25,7 +25,7 @@ use tidings_ingest::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::idempotency::RequestsUnderWay;
+use super::{idempotency::RequestsUnderWay, measure::EventCounts};
 use crate::auth::Authenticator;
 
 /// Whether the node takes work.
@@ -75,6 +75,10 @@ pub struct App {
     pub checkpoints: Arc<dyn CheckpointStore>,
     /// The consumer group.
     pub kafka_group: Arc<str>,
+    /// The topics that are configured.
+    pub kafka_topics: Vec<String>,
+    /// Counts events by what became of them.
+    pub event_counts: EventCounts,
     /// Who follows whom.
     pub graph: Arc<dyn SocialGraphStore>,
     /// Live sessions of this node.

@@ -30,7 +30,7 @@ use self::{
 use crate::{
     auth::Authenticator,
     config::{Config, RealtimeSection},
-    http::{self, App, Readiness, RequestsUnderWay},
+    http::{self, App, EventCounts, Readiness, RequestsUnderWay},
     retention::Retention,
     supervisor::{Supervisor, SupervisorError},
     telemetry,
@@ -93,6 +93,8 @@ impl Node {
             requests: RequestsUnderWay::default(),
             checkpoints: Arc::clone(&store) as _,
             kafka_group: config.kafka.group.as_str().into(),
+            kafka_topics: config.kafka.topics.iter().map(|topic| topic.name.clone()).collect(),
+            event_counts: EventCounts::new(),
             graph: stores.graph(),
             pool,
             sessions,

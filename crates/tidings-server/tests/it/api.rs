@@ -83,6 +83,17 @@ async fn an_array_says_what_became_of_each_event_and_keeps_the_refused_ones() {
     assert_eq!(node.post("/v1/events", all_bad).await.problem(422).0, "invalid-events");
     assert_eq!(node.post("/v1/events", "[]").await.problem(400).0, "invalid-input");
     assert_eq!(node.post("/v1/events", "[{]").await.problem(400).0, "invalid-input");
+    node.post("/v1/events", json!({"id": "x"}).to_string()).await.problem(400);
+    let metrics = node.get("/metrics").await;
+    for line in ["stored\"} 2", "duplicate\"} 1", "rejected\"} 4", "failed\"} 0"] {
+        let line = format!("tidings_events_total{{outcome=\"{line}");
+        assert!(metrics.text.contains(&line), "{line}: {metrics:?}");
+    }
+    // More than are allowed: what comes after is not read.
+    let many =
+        format!("[{} and nonsense", vec![event("e", &["ben"]).to_string(); 10_001].join(","));
+    assert_eq!(node.post("/v1/events", many).await.problem(413).0, "too-many-events");
+    assert_eq!(node.get("/v1/users/ben/inbox").await.expect(200)["last_seq"], 0);
 }
 
 #[tokio::test]

@@ -8,19 +8,31 @@ use crate::harness::Site;
 
 #[tokio::test]
 async fn a_position_is_moved_by_hand_and_listed() {
-    let site = Site::new("");
+    let node_toml = "[kafka]\nbrokers = \"127.0.0.1:1\"\ntopics = [{ name = \"events\" }]";
+    let site = Site::new(node_toml);
     let node = site.start();
     assert_eq!(node.get("/v1/offsets").await.expect(200), json!([]));
     let moved = node.put("/v1/offsets/events/3", &json!({"next_offset": 120})).await.expect(200);
     assert_eq!((&moved["next_offset"], &moved["partition"]), (&json!(120), &json!(3)));
     let epoch = moved["epoch"].as_u64().unwrap();
-    let reset = node.put("/v1/offsets/events/3", &json!({})).await.expect(200);
+    let reset = node.put("/v1/offsets/events/3", &json!({"next_offset": null})).await.expect(200);
     assert!(reset.get("next_offset").is_none(), "{reset}");
     assert!(reset["epoch"].as_u64().unwrap() > epoch, "whoever reads it is fenced");
     for (path, field) in [("events/-1", "partition"), ("events/x", "partition")] {
         let path = format!("/v1/offsets/{path}");
         assert_eq!(node.put(&path, &json!({"next_offset": 1})).await.problem(400).1, field);
     }
+    // What is missing or misspelt moves nothing.
+    for body in [json!({}), json!({"offset": 1}), json!({"next_offset": "1"}), json!(7)] {
+        node.put("/v1/offsets/events/3", &body).await.problem(400);
+    }
+    for topic in ["event", "Events", "other"] {
+        let path = format!("/v1/offsets/{topic}/3");
+        let answer = node.put(&path, &json!({"next_offset": 1})).await;
+        assert!(answer.json()["detail"].as_str().unwrap().contains(topic), "{answer:?}");
+        assert_eq!(answer.problem(404), ("unknown-topic".to_owned(), "topic".to_owned()));
+    }
+    assert_eq!(node.get("/v1/offsets").await.expect(200), json!([reset]));
     let body = json!({"next_offset": -1});
     assert_eq!(node.put("/v1/offsets/events/3", &body).await.problem(400).1, "next_offset");
 

@@ -69,3 +69,17 @@ async fn an_answer_that_asks_for_a_repetition_is_not_kept() {
     let (status, ..) = post(&node, "/v1/events", "k", event("e1", &["ann"]).to_string()).await;
     assert_eq!(status, 200);
 }
+
+#[tokio::test]
+async fn an_answer_that_is_long_is_not_kept_and_the_repetition_tells_nobody_twice() {
+    let site = Site::new("");
+    let node = site.start();
+    let events: Vec<_> = (0..1_000).map(|n| event(&format!("e{n}"), &["ann"])).collect();
+    let body = serde_json::to_string(&events).unwrap();
+    let (status, _, first) = post(&node, "/v1/events", "k", body.clone()).await;
+    assert!(status == 200 && first.len() > 64 * 1024, "{} bytes", first.len());
+    let (status, headers, second) = post(&node, "/v1/events", "k", body).await;
+    assert_eq!((status, headers.get("idempotency-replayed")), (200, None));
+    let second: Value = serde_json::from_str(&second).unwrap();
+    assert_eq!((&second["stored"], &second["duplicates"]), (&json!(0), &json!(1_000)));
+}

@@ -276,7 +276,8 @@ async fn replay(
     };
     let mut answer = EventsAnswer::default();
     for outcome in app.intake.accept(std::slice::from_ref(&event)).await {
-        answer.add_outcome(0, &event, &Ok(outcome?));
+        answer.add_outcome(&app.event_counts, 0, &event, &outcome);
+        outcome?;
     }
     // If this fails, or the node does, the letter is replayed once more, and tells nobody twice.
     app.dead_letters.remove_dead_letter(id).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, body::Body, extract::State};
+use axum::{Json, body::Body, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use tidings_core::checkpoint::{Checkpoint, PartitionId};
 use utoipa::ToSchema;
@@ -12,9 +12,6 @@ use crate::{
     auth::{Caller, Scope},
     http::{body, error::Problem, extract::Path, state::App},
 };
-
-/// The longest name of a topic.
-const MAX_TOPIC_BYTES: usize = 249;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(put))
@@ -49,9 +46,10 @@ impl OffsetAnswer {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewOffset {
-    /// The first record to be read; null: where a new partition starts (`kafka.start`).
-    #[serde(default)]
-    #[schema(minimum = 0)]
+    /// The first record to be read; null: where a new partition starts (`kafka.start`). Has to be
+    /// there: what is left out by mistake must not move anything.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(minimum = 0, required = true)]
     next_offset: Option<i64>,
 }
 
@@ -87,6 +85,7 @@ async fn list(
     responses(
         (status = 200, description = "Moved", body = OffsetAnswer), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, description = "The topic is not in kafka.topics", body = Problem),
     ),
 )]
 async fn put(
@@ -96,8 +95,8 @@ async fn put(
     body: Body,
 ) -> Result<Json<OffsetAnswer>, Problem> {
     caller.server(Scope::OffsetsWrite)?;
-    if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES {
-        return Err(Problem::bad_input("topic", "is not the name of a topic"));
+    if !app.kafka_topics.contains(&topic) {
+        return Err(unknown_topic(&topic));
     }
     let number = partition.parse().ok().filter(|number| *number >= 0);
     let partition = number
@@ -111,4 +110,10 @@ async fn put(
     let checkpoint = app.checkpoints.set_checkpoint(&partition, next_offset).await?;
     tracing::warn!(partition = %partition, next_offset, "the position was moved by hand");
     Ok(Json(OffsetAnswer::new(&partition, checkpoint)))
+}
+
+/// Nobody reads it, so its position would wait for somebody who once does.
+fn unknown_topic(topic: &str) -> Problem {
+    let detail = format!("{topic:?} is not in kafka.topics of this node");
+    Problem::new(StatusCode::NOT_FOUND, "unknown-topic", "Topic not configured", detail).at("topic")
 }

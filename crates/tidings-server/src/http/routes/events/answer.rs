@@ -6,7 +6,7 @@ use tidings_core::event::IncomingEvent;
 use tidings_ingest::{Accepted, IntakeError};
 use utoipa::ToSchema;
 
-use crate::http::{error::Problem, idempotency};
+use crate::http::{error::Problem, idempotency, measure::EventCounts};
 
 /// What became of the events of a request.
 #[derive(Debug, Default, Serialize, ToSchema)]
@@ -60,6 +60,7 @@ pub(super) enum EventStatus {
 impl EventsAnswer {
     pub(in crate::http::routes) fn add_outcome(
         &mut self,
+        counts: &EventCounts,
         index: usize,
         event: &IncomingEvent,
         outcome: &Result<Accepted, IntakeError>,
@@ -69,19 +70,14 @@ impl EventsAnswer {
             Ok(accepted) => (EventStatus::Stored, *accepted, None),
             Err(error) => (EventStatus::Failed, Accepted::default(), Some(error.to_string())),
         };
-        match status {
-            EventStatus::Stored => self.stored += 1,
-            EventStatus::Duplicate => self.duplicates += 1,
-            EventStatus::Rejected => self.rejected += 1,
-            EventStatus::Failed => self.failed += 1,
-        }
-        let name = match status {
-            EventStatus::Stored => "stored",
-            EventStatus::Duplicate => "duplicate",
-            EventStatus::Rejected => "rejected",
-            EventStatus::Failed => "failed",
+        let (number, counter) = match status {
+            EventStatus::Stored => (&mut self.stored, &counts.stored),
+            EventStatus::Duplicate => (&mut self.duplicates, &counts.duplicate),
+            EventStatus::Rejected => (&mut self.rejected, &counts.rejected),
+            EventStatus::Failed => (&mut self.failed, &counts.failed),
         };
-        metrics::counter!("tidings_events_total", "outcome" => name).increment(1);
+        *number += 1;
+        counter.increment(1);
         self.results.push(EventResult {
             index,
             id: Some(event.event.id.as_str().to_owned()),

@@ -70,6 +70,7 @@ impl<'a> BatchIntake<'a> {
             at,
         });
         self.answer.rejected += 1;
+        self.app.event_counts.rejected.increment(1);
         self.answer.results.push(EventResult {
             index,
             id: None,
@@ -86,7 +87,7 @@ impl<'a> BatchIntake<'a> {
         let (indices, events): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
         let outcomes = self.app.intake.accept(&events).await;
         for ((index, event), outcome) in indices.into_iter().zip(&events).zip(outcomes) {
-            self.answer.add_outcome(index, event, &outcome);
+            self.answer.add_outcome(&self.app.event_counts, index, event, &outcome);
             self.last_failure = outcome.err().or(self.last_failure.take());
         }
     }

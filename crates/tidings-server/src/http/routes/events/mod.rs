@@ -1,18 +1,18 @@
 //! Events in.
 
 mod answer;
+mod array;
 mod batch;
 
 use std::sync::Arc;
 
 use axum::{body::Body, extract::State, http::StatusCode, response::Response};
-use serde_json::value::RawValue;
 use tidings_core::event::{IncomingEvent, MAX_EVENT_BYTES};
 use tidings_ingest::lines::LineSplitter;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) use self::answer::EventsAnswer;
-use self::batch::BatchIntake;
+use self::{array::ArrayError, batch::BatchIntake};
 use crate::{
     auth::{Caller, Scope},
     http::{
@@ -46,7 +46,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         (status = 207, description = "Some are durable: see `results`", body = EventsAnswer),
         (status = 400, description = "Not valid", body = Problem),
         (status = 409, description = "A request with this key is being answered", body = Problem),
-        (status = 413, description = "Too large", body = Problem),
+        (status = 413, description = "Too many events or bytes: nothing is stored", body = Problem),
         (status = 422, description = "No event of the array is valid, or the key was used for another request", body = Problem),
         (status = 429, description = "The queue is full; send again after Retry-After", body = Problem),
         (status = 503, description = "Not stored; send again after Retry-After", body = Problem),
@@ -75,19 +75,26 @@ async fn post_events(
 }
 
 async fn accept_one(app: &App, json: &[u8]) -> Result<(StatusCode, EventsAnswer), Problem> {
-    let event = IncomingEvent::from_json(json, app.clock.now())?;
+    let counts = &app.event_counts;
+    let event = IncomingEvent::from_json(json, app.clock.now())
+        .inspect_err(|_| counts.rejected.increment(1))?;
     let mut answer = EventsAnswer::default();
     for outcome in app.intake.accept(std::slice::from_ref(&event)).await {
-        answer.add_outcome(0, &event, &Ok(outcome?));
+        answer.add_outcome(counts, 0, &event, &outcome);
+        outcome?;
     }
     Ok((StatusCode::OK, answer))
 }
 
 async fn accept_array(app: &App, json: &[u8]) -> Result<(StatusCode, EventsAnswer), Problem> {
-    let items: Vec<&RawValue> = serde_json::from_slice(json)
-        .map_err(|error| Problem::bad_input("", format!("not an array of events: {error}")))?;
-    if items.is_empty() || items.len() > MAX_EVENTS {
-        let detail = format!("has {} events, from 1 to {MAX_EVENTS} are allowed", items.len());
+    let items = array::items(json, MAX_EVENTS).map_err(|error| match error {
+        ArrayError::Malformed(cause) => {
+            Problem::bad_input("", format!("not an array of events: {cause}"))
+        }
+        ArrayError::TooMany { .. } => too_many_events("the array"),
+    })?;
+    if items.is_empty() {
+        let detail = format!("has no event, from 1 to {MAX_EVENTS} are allowed");
         return Err(Problem::bad_input("", detail));
     }
     let mut intake = BatchIntake::new(app);
@@ -165,7 +172,7 @@ async fn post_batch(
         }
         for line in lines.drain(..) {
             if intake.count() == MAX_EVENTS {
-                return Err(intake.cut_short(too_many_lines()).await);
+                return Err(intake.cut_short(too_many_events("the stream")).await);
             }
             intake.add_line(line).await;
         }
@@ -173,7 +180,7 @@ async fn post_batch(
     splitter.finish(&mut lines);
     for line in lines {
         if intake.count() == MAX_EVENTS {
-            return Err(intake.cut_short(too_many_lines()).await);
+            return Err(intake.cut_short(too_many_events("the stream")).await);
         }
         intake.add_line(line).await;
     }
@@ -181,7 +188,7 @@ async fn post_batch(
     Ok(respond(repeatable, digest, status, answer).await)
 }
 
-fn too_many_lines() -> Problem {
-    let detail = format!("the stream has more than {MAX_EVENTS} events; send it in parts");
+fn too_many_events(what: &str) -> Problem {
+    let detail = format!("{what} has more than {MAX_EVENTS} events; send it in parts");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-events", "Too many events", detail)
 }
