@@ -178,7 +178,7 @@ impl Command for ForgetNotifications {
 }
 
 /// Of an event `e`: nobody's notification refers to it, and no fan-out is under way with it.
-macro_rules! is_told {
+macro_rules! is_unreferenced {
     () => {
         "NOT EXISTS (SELECT 1 FROM notification n WHERE n.event = e.event) \
          AND NOT EXISTS (SELECT 1 FROM fan_out f WHERE f.event = e.event AND NOT f.done)"
@@ -198,7 +198,7 @@ impl Command for FindOldEvents {
     async fn run(&self, session: &Session) -> Result<Found<Uuid>, Failure> {
         const FIND: &str = concat!(
             "SELECT CASE WHEN e.stored_ms < $2 THEN ",
-            is_told!(),
+            is_unreferenced!(),
             " ELSE false END, e.source, e.event_id, e.event, e.stored_ms < $2 \
              FROM event e WHERE e.event > $1 ORDER BY e.event LIMIT $3"
         );
@@ -259,7 +259,7 @@ impl Command for FindExpiredEvents {
     async fn run(&self, session: &Session) -> Result<Found<Uuid>, Failure> {
         const FIND: &str = concat!(
             "SELECT ",
-            is_told!(),
+            is_unreferenced!(),
             ", e.source, e.event_id, e.time_ms + e.ttl_ms, e.event FROM event e \
              WHERE e.ttl_ms IS NOT NULL AND (e.time_ms + e.ttl_ms, e.event) > ($1, $2) \
              AND e.time_ms + e.ttl_ms < $3 ORDER BY e.time_ms + e.ttl_ms, e.event LIMIT $4"
@@ -295,7 +295,7 @@ impl Command for ForgetEvents {
         // A later statement than the lock: it sees who was told by those who had it before.
         const REMOVE: &str = concat!(
             "DELETE FROM event e WHERE e.event = ANY($1::bigint[]) AND ",
-            is_told!(),
+            is_unreferenced!(),
             " RETURNING e.event"
         );
         const REMOVE_KEYS: &str = "DELETE FROM event_key WHERE key = ANY($1::uuid[])";

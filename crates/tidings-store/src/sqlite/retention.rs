@@ -168,7 +168,7 @@ fn find_notifications(
 }
 
 /// Of an event `e`: nobody's notification refers to it, and no fan-out is under way with it.
-macro_rules! is_told {
+macro_rules! is_unreferenced {
     () => {
         "NOT EXISTS (SELECT 1 FROM notification n WHERE n.event = e.event) \
          AND NOT EXISTS (SELECT 1 FROM fan_out f WHERE f.event = e.event AND f.done = 0)"
@@ -177,7 +177,7 @@ macro_rules! is_told {
 
 const OLD_EVENTS: &str = concat!(
     "SELECT e.event, e.stored_ms < ?2, e.stored_ms < ?2 AND ",
-    is_told!(),
+    is_unreferenced!(),
     " FROM event e WHERE e.event > ?1 ORDER BY e.event LIMIT ?3"
 );
 
@@ -224,7 +224,7 @@ fn find_old_events(
 
 const EXPIRED_EVENTS: &str = concat!(
     "SELECT e.time_ms + e.ttl_ms, e.event, ",
-    is_told!(),
+    is_unreferenced!(),
     " FROM event e INDEXED BY event_expiry WHERE e.ttl_ms IS NOT NULL \
      AND e.time_ms + e.ttl_ms >= ?1 AND e.time_ms + e.ttl_ms < ?3 \
      AND (e.time_ms + e.ttl_ms > ?1 OR e.event > ?2) \
@@ -329,7 +329,10 @@ fn forget_notifications(conn: &Connection, inbox: i64, upto: i64) -> Result<u64,
 fn forget_event(conn: &Connection, event: i64) -> Result<u64, Failure> {
     // It may have been told to somebody since it was found.
     let removed = conn
-        .prepare_cached(concat!("DELETE FROM event AS e WHERE e.event = ?1 AND ", is_told!()))?
+        .prepare_cached(concat!(
+            "DELETE FROM event AS e WHERE e.event = ?1 AND ",
+            is_unreferenced!()
+        ))?
         .execute([event])?;
     if removed == 0 {
         return Ok(0);
