@@ -42,8 +42,8 @@ impl InboxNumbers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets all. Done when an append fails: a database that went away may come back as it was on an
-    /// earlier day.
+    /// Forgets all. Done when an append fails because the database went away: it may come back as it was
+    /// on an earlier day.
     pub(super) fn clear(&self) {
         self.known().clear();
     }

@@ -15,6 +15,7 @@ use tidings_core::{
     notification::Notification,
     ports::{NotificationStore, StoreError},
 };
+use tokio_postgres::error::SqlState;
 
 use super::{
     append::Append,
@@ -131,6 +132,23 @@ impl PostgresStore {
     }
 }
 
+/// Whether the numbers of inboxes that are remembered may not be those of the database any more: it
+/// went away, and may come back as it was on an earlier day, or refuses a number that it once gave.
+fn makes_inboxes_doubtful(error: &StoreError) -> bool {
+    let source = match error {
+        StoreError::Fenced { .. } | StoreError::BatchTooLarge { .. } => return false,
+        StoreError::Unavailable { source, .. } => source,
+        _ => return true,
+    };
+    let code = source.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.code());
+    // The server lives and has only ended this transaction: it lost against another, waited too long
+    // for a lock, took too long, or had no room.
+    let lives = ["40", "55", "53"];
+    !code.is_some_and(|code| {
+        *code == SqlState::QUERY_CANCELED || lives.iter().any(|it| code.code().starts_with(it))
+    })
+}
+
 #[async_trait]
 impl NotificationStore for PostgresStore {
     async fn append(
@@ -150,9 +168,11 @@ impl NotificationStore for PostgresStore {
                 metrics::histogram!("tidings_store_commit_rows")
                     .record(u32::try_from(rows).unwrap_or(u32::MAX));
             }
-            Err(_) => {
+            Err(error) => {
                 metrics::counter!("tidings_store_commit_failures_total").increment(1);
-                self.inboxes.clear();
+                if makes_inboxes_doubtful(error) {
+                    self.inboxes.clear();
+                }
             }
         }
         appended

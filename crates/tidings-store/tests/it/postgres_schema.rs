@@ -3,6 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use tidings_core::{
+    checkpoint::{Advance, Epoch, PartitionId},
     device::{Device, Platform, PushToken},
     error_chain::ErrorChain,
     ids::{DeviceId, Seq},
@@ -94,6 +95,31 @@ async fn a_host_that_is_not_there_is_named() {
     assert!(!shown.contains("tiger"), "{shown}");
     let error = refusal(PostgresConfig::new("not a URL, tiger"), Migrate::AtStart).await;
     assert!(matches!(error, PostgresOpenError::Url), "{error}");
+}
+
+#[tokio::test]
+async fn an_append_that_is_fenced_or_loses_a_lock_leaves_the_numbers_of_inboxes_known() {
+    let schema = TestSchema::new();
+    let mut config = schema.config();
+    config.lock_timeout = Duration::from_millis(100);
+    let store = PostgresStore::open(config, Migrate::AtStart).await.unwrap();
+    let ann = user("ann");
+    store.append(batch("e1", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
+
+    let mut fenced = batch("e2", std::slice::from_ref(&ann));
+    let partition = PartitionId { group: "g".into(), topic: "t".into(), partition: 0 };
+    fenced.advance(Advance { partition, epoch: Epoch(7), from: None, to: 9 }, now());
+    let error = store.append(fenced.into(), now()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Fenced { .. }), "{error}");
+    let held = schema.hold("SELECT * FROM inbox FOR UPDATE").await;
+    let error = store.append(batch("e2", std::slice::from_ref(&ann)).into(), now()).await;
+    assert!(error.unwrap_err().is_transient());
+    held.let_go().await;
+
+    // Whoever has to look for the inbox now does not find it.
+    schema.run("ALTER TABLE user_inbox RENAME TO put_away").await;
+    store.append(batch("e2", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
+    store.append(batch("e2", &[user("ben")]).into(), now()).await.unwrap_err();
 }
 
 #[tokio::test]
