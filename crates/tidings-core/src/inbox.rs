@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::ids::{NotificationId, Seq};
+use crate::{
+    delivery::Delivery,
+    ids::{NotificationId, Seq, UserId},
+};
 
 /// An inbox's counters at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -35,4 +38,15 @@ pub enum Selection {
     UpTo(Seq),
     /// These. Those of another inbox are left alone, as if they did not exist.
     Ids(Vec<NotificationId>),
+}
+
+/// A live session of `user` has everything up to `seq`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Acknowledgement {
+    /// Whose inbox.
+    pub user: UserId,
+    /// The newest notification that the session has, and with it all before.
+    pub seq: Seq,
+    /// What the delivery log says of how they got there.
+    pub deliveries: Vec<Delivery>,
 }

@@ -35,6 +35,7 @@ macro_rules! store_contract_tests {
                 $crate::contract::notification_store, $open;
                 a_batch_may_hold_duplicates,
                 acknowledge_never_goes_back_or_beyond,
+                many_are_acknowledged_at_once,
                 an_unknown_user_has_an_empty_inbox,
                 append_twice_stores_once,
                 archived_notifications_leave_newest_and_stay_in_after,

@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream};
 use tidings_core::{
     delivery::Delivery,
     error_chain::ErrorChain,
     ids::{Seq, UserId},
+    inbox::Acknowledgement,
     ports::NotificationStore,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -18,24 +18,13 @@ const QUEUE: usize = 4096;
 const GATHER: Duration = Duration::from_millis(50);
 /// Rows for the delivery log that are gathered before they are stored.
 const GATHER_ROWS: usize = 10_000;
-/// Users whose acknowledgements are stored at a time: they share the store's transactions.
-const STORING: usize = 64;
-
-/// A client has everything up to `seq`.
-#[derive(Debug)]
-pub(super) struct Ack {
-    pub(super) user: UserId,
-    pub(super) seq: Seq,
-    pub(super) deliveries: Vec<Delivery>,
-}
-
 /// Where sessions leave acknowledgements.
 #[derive(Debug, Clone)]
-pub struct AckLog(mpsc::Sender<Ack>);
+pub struct AckLog(mpsc::Sender<Acknowledgement>);
 
 impl AckLog {
     /// Hands over an acknowledgement; waits while too many are waiting.
-    pub(super) async fn note(&self, ack: Ack) {
+    pub(super) async fn note(&self, ack: Acknowledgement) {
         // The flusher outlives the sessions; if it is gone the node is being cut off, and the push
         // that this would have cancelled is sent: at least once, as promised.
         let _taken = self.0.send(ack).await.is_ok();
@@ -44,7 +33,7 @@ impl AckLog {
 
 /// Stores acknowledgements, some at a time.
 pub struct AckFlusher {
-    acks: mpsc::Receiver<Ack>,
+    acks: mpsc::Receiver<Acknowledgement>,
     store: Arc<dyn NotificationStore>,
 }
 
@@ -86,20 +75,19 @@ impl AckFlusher {
 
     async fn store(&self, gathered: HashMap<UserId, (Seq, Vec<Delivery>)>) {
         let start = Instant::now();
-        let store = &self.store;
-        stream::iter(gathered)
-            .for_each_concurrent(STORING, |(user, (seq, deliveries))| async move {
-                if let Err(error) = store.acknowledge(&user, seq, deliveries).await {
-                    // The client keeps its place; at worst it is pushed what it has seen.
-                    tracing::warn!(error = %ErrorChain(&error), "acknowledgements were not stored");
-                }
-            })
-            .await;
+        let acknowledged = gathered
+            .into_iter()
+            .map(|(user, (seq, deliveries))| Acknowledgement { user, seq, deliveries })
+            .collect();
+        if let Err(error) = self.store.acknowledge(acknowledged).await {
+            // The clients keep their place; at worst they are pushed what they have seen.
+            tracing::warn!(error = %ErrorChain(&error), "acknowledgements were not stored");
+        }
         metrics::histogram!("tidings_realtime_ack_flush_seconds").record(start.elapsed());
     }
 }
 
-fn add(gathered: &mut HashMap<UserId, (Seq, Vec<Delivery>)>, ack: Ack) {
+fn add(gathered: &mut HashMap<UserId, (Seq, Vec<Delivery>)>, ack: Acknowledgement) {
     let entry = gathered.entry(ack.user).or_default();
     entry.0 = entry.0.max(ack.seq);
     entry.1.extend(ack.deliveries);

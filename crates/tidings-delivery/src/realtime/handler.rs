@@ -7,13 +7,14 @@ use tidings_core::{
     clock::{Clock, Timestamp},
     error_chain::ErrorChain,
     ids::{Seq, UserId},
+    inbox::Acknowledgement,
     ports::NotificationStore,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    acks::{Ack, AckLog},
+    acks::AckLog,
     pool::ConnectionPool,
     protocol::{BadFrame, ClientFrame, CloseCode, ServerFrame, read_frame},
     session::{Ending, Session},
@@ -169,7 +170,7 @@ impl WebSocketHandler {
             // Whoever says that it has something need not say it again: an acknowledgement that was
             // lost with the connection must not end in a push.
             let (user, deliveries) = (identity.user.clone(), Vec::new());
-            self.acks.note(Ack { user, seq: from, deliveries }).await;
+            self.acks.note(Acknowledgement { user, seq: from, deliveries }).await;
         }
         let reach = (from, inbox.last_seq);
         Session::new(self, identity, id, reach, registration, stop).run(socket).await

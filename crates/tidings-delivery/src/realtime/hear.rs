@@ -7,12 +7,11 @@ use tidings_core::{
     delivery::{Channel, Delivery, Outcome},
     error_chain::ErrorChain,
     ids::{NotificationId, Seq},
-    inbox::{Mark, Selection},
+    inbox::{Acknowledgement, Mark, Selection},
 };
 use tokio::time::Instant;
 
 use super::{
-    acks::Ack,
     protocol::{BadFrame, ClientFrame, ServerFrame, read_frame},
     session::{Ending, Session},
     socket::{Incoming, SessionSocket},
@@ -82,7 +81,7 @@ impl Session<'_> {
             self.unacknowledged = VecDeque::new();
         }
         let user = self.identity.user.clone();
-        self.handler.acks.note(Ack { user, seq, deliveries }).await;
+        self.handler.acks.note(Acknowledgement { user, seq, deliveries }).await;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use tidings_core::{
     delivery::Delivery,
     event::{Event, IncomingEvent},
     ids::{InboxNumber, NotificationId, Seq, UserId},
-    inbox::{InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection},
     notification::{Notification, NotificationState},
     ports::{LiveNotifications, NotificationStore, StoreError},
 };
@@ -189,15 +189,12 @@ impl NotificationStore for OneInbox {
         Ok(inbox.state())
     }
 
-    async fn acknowledge(
-        &self,
-        _: &UserId,
-        seq: Seq,
-        deliveries: Vec<Delivery>,
-    ) -> Result<(), StoreError> {
+    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError> {
         let mut inbox = self.here()?;
-        inbox.acked = inbox.acked.max(seq);
-        inbox.deliveries.extend(deliveries);
+        for it in acknowledged {
+            inbox.acked = inbox.acked.max(it.seq);
+            inbox.deliveries.extend(it.deliveries);
+        }
         Ok(())
     }
 

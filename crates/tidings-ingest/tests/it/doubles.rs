@@ -11,11 +11,10 @@ use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, StoredNotification},
     clock::Timestamp,
     dead_letter::NewDeadLetter,
-    delivery::Delivery,
     fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutsLeft},
     follow::{Block, Follow, FollowCounts, Hidden, Mute},
     ids::{GraphId, InboxNumber, NotificationId, Seq, UserId},
-    inbox::{InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection},
     notification::Notification,
     ports::{
         Claim, Cursor, FanOutStore, GraphError, LiveNotifications, NotificationStore, Page,
@@ -400,7 +399,7 @@ impl NotificationStore for Recorder {
         gone()
     }
 
-    async fn acknowledge(&self, _: &UserId, _: Seq, _: Vec<Delivery>) -> Result<(), StoreError> {
+    async fn acknowledge(&self, _: Vec<Acknowledgement>) -> Result<(), StoreError> {
         gone()
     }
 

@@ -15,9 +15,8 @@ use tidings_core::{
     batch::{AppendedEvent, BatchLimits, NotificationBatch},
     checkpoint::{Checkpoint, PartitionId},
     clock::{Clock, SystemClock, Timestamp},
-    delivery::Delivery,
     ids::{NotificationId, Seq, UserId},
-    inbox::{InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection},
     notification::Notification,
     ports::{CheckpointStore, NotificationStore, StoreError},
     route::RoutingPolicy,
@@ -117,13 +116,8 @@ impl NotificationStore for Deadly {
         self.inner.mark(user, mark, selection, now).await
     }
 
-    async fn acknowledge(
-        &self,
-        user: &UserId,
-        seq: Seq,
-        deliveries: Vec<Delivery>,
-    ) -> Result<(), StoreError> {
-        self.inner.acknowledge(user, seq, deliveries).await
+    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError> {
+        self.inner.acknowledge(acknowledged).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

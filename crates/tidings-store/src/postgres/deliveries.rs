@@ -34,12 +34,7 @@ pub(super) const LOG: &str = "INSERT INTO delivery (inbox, seq, channel, target,
      $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[])";
 
 /// Appends to the log.
-pub(super) async fn log(session: &Session, deliveries: &[Delivery]) -> Result<(), Failure> {
-    let deliveries: Vec<_> = deliveries.iter().collect();
-    log_all(session, &deliveries).await
-}
-
-async fn log_all(session: &Session, deliveries: &[&Delivery]) -> Result<(), Failure> {
+pub(super) async fn log(session: &Session, deliveries: &[&Delivery]) -> Result<(), Failure> {
     if deliveries.is_empty() {
         return Ok(());
     }
@@ -323,7 +318,7 @@ impl Command for Settle {
         let seqs: Vec<_> = jobs.iter().map(|((_, seq, _), _)| *seq).collect();
         let ids: Vec<_> = jobs.iter().map(|((.., device), _)| *device).collect();
         let leases: Vec<_> = jobs.iter().map(|(_, leased_ms)| *leased_ms).collect();
-        try_join!(biased; session.begin(), log_all(session, &logged))?;
+        try_join!(biased; session.begin(), log(session, &logged))?;
         devices::prune(session, &prunes).await?;
         let ended = session.query(END, &[&inboxes, &seqs, &ids, &leases]).await?;
         let mut open: HashSet<JobKey<'_>> = HashSet::with_capacity(ended.len());

@@ -10,9 +10,8 @@ use hashlink::LruCache;
 use tidings_core::{
     batch::{NotificationBatch, Recipient},
     clock::Timestamp,
-    delivery::Delivery,
     ids::{Seq, UserId},
-    inbox::{InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection},
     ports::StoreError,
 };
 use tokio::try_join;
@@ -315,34 +314,36 @@ async fn change(session: &Session, sql: &str, params: &[Param<'_>]) -> Result<In
     Columns::of(&row).inbox_state()
 }
 
-pub(super) struct Acknowledge<'a> {
-    pub(super) user: &'a UserId,
-    pub(super) seq: Seq,
-    pub(super) deliveries: &'a [Delivery],
-}
+/// Moves inboxes on to what their sessions have; `$1` are users, `$2` places. Locks in the order in
+/// which appends lock, and only what moves.
+const ACKNOWLEDGE: &str = "\
+    WITH said AS MATERIALIZED ( \
+        SELECT u.inbox, max(s.seq) AS seq FROM unnest($1::text[], $2::bigint[]) AS s (user_id, seq) \
+        JOIN user_inbox u ON u.user_id = s.user_id GROUP BY u.inbox \
+    ), held AS MATERIALIZED ( \
+        SELECT i.inbox, least(said.seq, i.last_seq) AS seq \
+        FROM said JOIN inbox i ON i.inbox = said.inbox \
+        WHERE i.acked_seq < least(said.seq, i.last_seq) ORDER BY i.inbox FOR NO KEY UPDATE OF i \
+    ) \
+    UPDATE inbox i SET acked_seq = held.seq FROM held WHERE i.inbox = held.inbox";
+
+pub(super) struct Acknowledge<'a>(pub(super) &'a [Acknowledgement]);
 
 impl Command for Acknowledge<'_> {
     type Output = ();
     const OP: &'static str = "acknowledge";
 
     async fn run(&self, session: &Session) -> Result<(), Failure> {
-        let note = concat!(
-            "UPDATE inbox SET acked_seq = least($2, last_seq) \
-             WHERE acked_seq < least($2, last_seq) AND inbox = ",
-            inbox_of_user!()
-        );
-        let (user, seq) = (self.user.as_str(), to_sql(self.seq.0));
-        let noted: [Param<'_>; 2] = [&user, &seq];
-        if self.deliveries.is_empty() {
-            session.execute(note, &noted).await?;
-            return Ok(());
-        }
-        session.ready(&[note, deliveries::LOG]).await?;
+        let users: Vec<&str> = self.0.iter().map(|it| it.user.as_str()).collect();
+        let seqs: Vec<i64> = self.0.iter().map(|it| to_sql(it.seq.0)).collect();
+        let said: [Param<'_>; 2] = [&users, &seqs];
+        let logged: Vec<_> = self.0.iter().flat_map(|it| &it.deliveries).collect();
+        session.ready(&[ACKNOWLEDGE, deliveries::LOG]).await?;
         try_join!(
             biased;
-            session.begin(),
-            session.execute(note, &noted),
-            deliveries::log(session, self.deliveries),
+            session.begin_unhurried(),
+            session.execute(ACKNOWLEDGE, &said),
+            deliveries::log(session, &logged),
             session.commit(),
         )?;
         Ok(())

@@ -9,9 +9,8 @@ use async_trait::async_trait;
 use tidings_core::{
     batch::{AppendedEvent, MAX_BATCH_ROWS, NotificationBatch},
     clock::Timestamp,
-    delivery::Delivery,
     ids::{NotificationId, Seq, UserId},
-    inbox::{InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection},
     notification::Notification,
     ports::{NotificationStore, StoreError},
 };
@@ -217,14 +216,8 @@ impl NotificationStore for PostgresStore {
         self.writers.run(MarkInbox { user, mark, selection, now }).await
     }
 
-    async fn acknowledge(
-        &self,
-        user: &UserId,
-        seq: Seq,
-        deliveries: Vec<Delivery>,
-    ) -> Result<(), StoreError> {
-        let deliveries = &deliveries;
-        self.writers.run(Acknowledge { user, seq, deliveries }).await
+    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError> {
+        self.writers.run(Acknowledge(&acknowledged)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -169,6 +169,14 @@ impl Session {
         Ok(())
     }
 
+    /// Begins a transaction whose commit does not wait for the disk: its locks are gone at once, and
+    /// a crash of the database may lose it.
+    pub(super) async fn begin_unhurried(&self) -> Result<(), Failure> {
+        self.in_transaction.store(true, Ordering::Relaxed);
+        self.client().batch_execute("BEGIN; SET LOCAL synchronous_commit TO off").await?;
+        Ok(())
+    }
+
     /// Commits it. What was sent before and failed has failed before this answers.
     pub(super) async fn commit(&self) -> Result<(), Failure> {
         self.client().batch_execute("COMMIT").await?;

@@ -6,9 +6,8 @@ use hashlink::{LruCache, linked_hash_map::RawEntryMut};
 use rusqlite::{Connection, ToSql};
 use tidings_core::{
     clock::Timestamp,
-    delivery::Delivery,
     ids::{Seq, UserId},
-    inbox::{InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection},
 };
 
 use super::{
@@ -253,28 +252,27 @@ impl MarkInbox {
     }
 }
 
-pub(super) struct Acknowledge {
-    pub(super) user: UserId,
-    pub(super) seq: Seq,
-    pub(super) deliveries: Vec<Delivery>,
-}
+pub(super) struct Acknowledge(pub(super) Vec<Acknowledgement>);
 
 impl Command for Acknowledge {
     type Output = ();
     const OP: &'static str = "acknowledge";
 
     fn rows(&self) -> usize {
-        1 + self.deliveries.len()
+        self.0.iter().map(|it| 1 + it.deliveries.len()).sum()
     }
 
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<(), Failure> {
-        if let Some((inbox, mut state)) = find_state(tx.conn, &LOAD_STATE, self.user.as_str())? {
-            let acked = self.seq.min(state.last_seq);
-            if acked > state.acked_seq {
-                state.acked_seq = acked;
-                write_state(tx.conn, inbox, &state)?;
+        for Acknowledgement { user, seq, deliveries } in &self.0 {
+            if let Some((inbox, mut state)) = find_state(tx.conn, &LOAD_STATE, user.as_str())? {
+                let acked = (*seq).min(state.last_seq);
+                if acked > state.acked_seq {
+                    state.acked_seq = acked;
+                    write_state(tx.conn, inbox, &state)?;
+                }
             }
+            deliveries::log(tx.conn, deliveries)?;
         }
-        deliveries::log(tx.conn, &self.deliveries)
+        Ok(())
     }
 }

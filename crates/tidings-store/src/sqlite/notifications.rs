@@ -7,9 +7,8 @@ use rusqlite::{Connection, Params};
 use tidings_core::{
     batch::{AppendedEvent, MAX_BATCH_ROWS, NotificationBatch},
     clock::Timestamp,
-    delivery::Delivery,
     ids::{NotificationId, Seq, UserId},
-    inbox::{InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection},
     notification::Notification,
     ports::{NotificationStore, StoreError},
 };
@@ -140,15 +139,8 @@ impl NotificationStore for SqliteStore {
         self.writer.run(command).await
     }
 
-    async fn acknowledge(
-        &self,
-        user: &UserId,
-        seq: Seq,
-        deliveries: Vec<Delivery>,
-    ) -> Result<(), StoreError> {
-        let user = user.clone();
-        let command = Acknowledge { user, seq, deliveries };
-        self.writer.run(command).await
+    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError> {
+        self.writer.run(Acknowledge(acknowledged)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

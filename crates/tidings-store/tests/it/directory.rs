@@ -9,7 +9,7 @@ use tidings_core::{
     device::{Device, Platform, PushToken},
     event::{Event, IncomingEvent},
     ids::{DeviceId, Seq, UserId},
-    inbox::{Mark, Selection},
+    inbox::{Acknowledgement, Mark, Selection},
     ports::{DeadLetterStore, DeliveryStore, DeviceStore, NotificationStore},
 };
 use tidings_store::{SqliteConfig, SqliteOpenError, SqliteStore};
@@ -61,7 +61,10 @@ async fn write_everything(store: &SqliteStore) {
     store.append(batch("e1", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
     store.append(batch("e2", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
     store.mark(&ann, Mark::Read, Selection::UpTo(Seq(1)), now()).await.unwrap();
-    store.acknowledge(&ann, Seq(1), vec![]).await.unwrap();
+    store
+        .acknowledge(vec![Acknowledgement { user: ann.clone(), seq: Seq(1), deliveries: vec![] }])
+        .await
+        .unwrap();
     let letter = NewDeadLetter {
         origin: Origin::Http,
         stage: Stage::Decode,

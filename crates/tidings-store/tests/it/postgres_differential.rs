@@ -8,7 +8,7 @@ use tidings_core::{
     clock::Timestamp,
     event::{Event, IncomingEvent},
     ids::{Seq, UserId},
-    inbox::{Mark, Selection},
+    inbox::{Acknowledgement, Mark, Selection},
     ports::Store,
 };
 
@@ -94,7 +94,14 @@ async fn both_stores_make_the_same_of_the_same_events() {
         let upto = Seq(random.random_range(0..40));
         for store in stores {
             store.mark(marked, mark, Selection::UpTo(upto), at).await.unwrap();
-            store.acknowledge(marked, upto, vec![]).await.unwrap();
+            store
+                .acknowledge(vec![Acknowledgement {
+                    user: marked.clone(),
+                    seq: upto,
+                    deliveries: vec![],
+                }])
+                .await
+                .unwrap();
         }
     }
     for user in &users {

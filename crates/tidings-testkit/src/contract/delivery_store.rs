@@ -7,13 +7,14 @@ use tidings_core::{
     delivery::{Channel, Delivery, Outcome},
     device::Device,
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
+    inbox::Acknowledgement,
     ports::{DuePush, DueRetry, Prune, PushJob, PushSettlement},
 };
 use tokio::task::JoinSet;
 
 use super::{
     Store,
-    sample::{ALL, LEASE, append, at, device, event, fill, plan_push, user},
+    sample::{ALL, LEASE, append, at, device, event, fill, has, plan_push, user},
 };
 
 async fn claim(store: &dyn Store, now: Timestamp) -> Vec<DuePush> {
@@ -72,7 +73,7 @@ pub async fn a_push_falls_due_at_its_time(store: &dyn Store) {
     let (ann, phone, id) = one_push(store).await;
     assert_eq!(next_due(store).await, Some(at(100)));
     assert!(claim(store, at(99)).await.is_empty());
-    store.acknowledge(&ann, Seq(1), vec![]).await.expect("acknowledge");
+    store.acknowledge(has(&ann, 1)).await.expect("acknowledge");
     let due = claim(store, at(100)).await;
     assert_eq!(due.len(), 1);
     let job = PushJob { notification: id, device: None, leased_until: at(100).after(LEASE) };
@@ -223,7 +224,10 @@ pub async fn deliveries_are_listed_in_order(store: &dyn Store) {
         ..delivery(id, &ann, 1)
     };
     let acked = vec![live.clone(), delivery(other, &ann, 7)];
-    store.acknowledge(&ann, Seq(1), acked).await.expect("acknowledge");
+    store
+        .acknowledge(vec![Acknowledgement { user: ann.clone(), seq: Seq(1), deliveries: acked }])
+        .await
+        .expect("acknowledge");
     let job = PushJob { notification: id, device: None, leased_until: at(0) };
     // Times run backwards here: the order is that of writing.
     let pushed = vec![delivery(id, &ann, 9), delivery(id, &ann, 2)];

@@ -7,14 +7,15 @@ use tidings_core::{
     clock::Timestamp,
     delivery::{Channel, Delivery, Outcome},
     ids::{NotificationId, Seq, UserId},
-    inbox::{InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection},
     ports::{Cutoffs, Forgotten, KeptAnswer, RequestKey},
 };
 
 use super::{
     Store, fan_out_store,
     sample::{
-        ALL, at, batch, device, event, event_from, event_ids, plan, plan_push, read_all, seqs, user,
+        ALL, at, batch, device, event, event_from, event_ids, has, plan, plan_push, read_all, seqs,
+        user,
     },
 };
 
@@ -78,7 +79,7 @@ pub async fn old_notifications_are_forgotten(store: &dyn Store) {
     tell(store, &ben, "e9", at(30)).await;
     let read = Selection::Ids(vec![ids[0], ids[2]]);
     store.mark(&ann, Mark::Read, read, at(31)).await.expect("mark");
-    store.acknowledge(&ann, Seq(1), vec![]).await.expect("acknowledge");
+    store.acknowledge(has(&ann, 1)).await.expect("acknowledge");
 
     assert_eq!(removed(forget(store, told_before(at(20)), 10).await), (2, 2, 0));
     let state = store.inbox(&ann).await.expect("inbox");
@@ -219,7 +220,14 @@ pub async fn old_deliveries_and_answers_are_forgotten(store: &dyn Store) {
         provider_id: None,
     };
     let rows = [30, 10, 20, 40, 5].map(log);
-    store.acknowledge(&ann, Seq(1), rows.to_vec()).await.expect("acknowledge");
+    store
+        .acknowledge(vec![Acknowledgement {
+            user: ann.clone(),
+            seq: Seq(1),
+            deliveries: rows.to_vec(),
+        }])
+        .await
+        .expect("acknowledge");
     let key = |name: &str| RequestKey { sender: "s".to_owned(), key: name.to_owned() };
     for (name, millis) in [("young", 30), ("old", 10)] {
         let answer =

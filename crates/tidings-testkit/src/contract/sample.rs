@@ -11,6 +11,7 @@ use tidings_core::{
     device::{Device, Platform, PushToken},
     event::{Event, IncomingEvent},
     ids::{DeviceId, NotificationId, Seq, UserId},
+    inbox::Acknowledgement,
     notification::Notification,
     ports::NotificationStore,
 };
@@ -21,6 +22,11 @@ pub(super) const ALL: usize = 1_000_000;
 /// `millis` after the moment at which every rule starts.
 pub(super) fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000).after(Duration::from_millis(millis))
+}
+
+/// One acknowledgement, without deliveries.
+pub(super) fn has(user: &UserId, seq: u64) -> Vec<Acknowledgement> {
+    vec![Acknowledgement { user: user.clone(), seq: Seq(seq), deliveries: vec![] }]
 }
 
 pub(super) fn user(name: &str) -> UserId {

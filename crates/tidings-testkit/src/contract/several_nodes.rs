@@ -18,7 +18,9 @@ use tokio::task::JoinSet;
 
 use super::{
     Store,
-    sample::{at, batch, device, event, event_ids, partition, plan, read_all, seqs, titled, user},
+    sample::{
+        at, batch, device, event, event_ids, has, partition, plan, read_all, seqs, titled, user,
+    },
 };
 
 const TASKS: usize = 8;
@@ -137,7 +139,7 @@ async fn mark_to(store: &dyn Store, user: &UserId, mark: Mark, round: usize) {
     let seq = Seq(round as u64);
     let upto = Selection::UpTo(Seq(3 * seq.0));
     store.mark(user, mark, upto, at(9)).await.expect("mark");
-    store.acknowledge(user, seq, vec![]).await.expect("acknowledge");
+    store.acknowledge(has(user, seq.0)).await.expect("acknowledge");
 }
 
 /// Marks, devices and appends at once leave counters that are what a look at the rows would count,

@@ -7,9 +7,8 @@ use async_trait::async_trait;
 use crate::{
     batch::{AppendedEvent, NotificationBatch},
     clock::Timestamp,
-    delivery::Delivery,
     ids::{NotificationId, Seq, UserId},
-    inbox::{InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection},
     notification::Notification,
     ports::StoreError,
 };
@@ -98,19 +97,17 @@ pub trait NotificationStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<InboxState, StoreError>;
 
-    /// Notes that a live session of the user has everything up to `seq`, and logs `deliveries` with
-    /// it. Never moves back, nor beyond the newest notification.
+    /// Notes what live sessions have, and logs the deliveries with it, in one transaction. An inbox
+    /// never moves back, nor beyond its newest notification; a user without one is passed over.
+    ///
+    /// Nobody was promised anything: a store may answer before it would survive a crash of its
+    /// machine. Clients that come back say again what they have.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] if nothing was noted, or nobody knows: noting again logs the
     /// deliveries again, and changes nothing else.
-    async fn acknowledge(
-        &self,
-        user: &UserId,
-        seq: Seq,
-        deliveries: Vec<Delivery>,
-    ) -> Result<(), StoreError>;
+    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError>;
 
     /// Asks the store for a sign of life, through the path that appends take.
     ///

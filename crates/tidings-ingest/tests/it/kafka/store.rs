@@ -16,9 +16,8 @@ use tidings_core::{
     checkpoint::{Checkpoint, PartitionId},
     clock::Timestamp,
     dead_letter::DeadLetter,
-    delivery::Delivery,
     ids::{NotificationId, Seq, UserId},
-    inbox::{InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection},
     notification::Notification,
     ports::{CheckpointStore, DeadLetterStore, NotificationStore, StoreError},
 };
@@ -175,13 +174,8 @@ impl NotificationStore for TestStore {
         self.inner.mark(user, mark, selection, now).await
     }
 
-    async fn acknowledge(
-        &self,
-        user: &UserId,
-        seq: Seq,
-        deliveries: Vec<Delivery>,
-    ) -> Result<(), StoreError> {
-        self.inner.acknowledge(user, seq, deliveries).await
+    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError> {
+        self.inner.acknowledge(acknowledged).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

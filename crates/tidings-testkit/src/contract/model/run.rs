@@ -18,7 +18,7 @@ use super::{
 };
 use crate::contract::{
     Store,
-    sample::{ALL, at, batch, device, plan, titled, user},
+    sample::{ALL, at, batch, device, has, plan, titled, user},
 };
 
 const LEASE_MS: u64 = 60;
@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
             }
             Op::Acknowledge(user, seq) => {
                 let owner = self.user(*user);
-                let noted = self.store.acknowledge(&owner, Seq(*seq), vec![]).await;
+                let noted = self.store.acknowledge(has(&owner, *seq)).await;
                 noted.expect("acknowledge");
                 self.model.acknowledge(*user, *seq);
             }

@@ -6,7 +6,7 @@ use tidings_core::{
     ports::NotificationStore,
 };
 
-use crate::contract::sample::{ALL, at, event_ids, fill, read_all, seqs, user};
+use crate::contract::sample::{ALL, at, event_ids, fill, has, read_all, seqs, user};
 
 /// A user who was never told of anything has nothing, and counters of zero.
 pub async fn an_unknown_user_has_an_empty_inbox(store: &dyn NotificationStore) {
@@ -17,7 +17,7 @@ pub async fn an_unknown_user_has_an_empty_inbox(store: &dyn NotificationStore) {
     assert!(newest.is_empty());
     let marked = store.mark(&ann, Mark::Read, Selection::UpTo(Seq(9)), at(0)).await.expect("mark");
     assert_eq!(marked, InboxState::default());
-    store.acknowledge(&ann, Seq(9), vec![]).await.expect("acknowledge");
+    store.acknowledge(has(&ann, 9)).await.expect("acknowledge");
     assert_eq!(store.inbox(&ann).await.expect("inbox"), InboxState::default());
 }
 

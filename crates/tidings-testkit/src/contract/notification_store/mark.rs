@@ -7,7 +7,7 @@ use tidings_core::{
     ports::NotificationStore,
 };
 
-use crate::contract::sample::{at, fill, read_all, user};
+use crate::contract::sample::{at, fill, has, read_all, user};
 
 async fn mark(
     store: &dyn NotificationStore,
@@ -123,13 +123,28 @@ pub async fn acknowledge_never_goes_back_or_beyond(store: &dyn NotificationStore
     let ann = user("ann");
     fill(store, &ann, &["e1", "e2", "e3"]).await;
     for (seq, expected) in [(0, 0), (2, 2), (1, 2), (2, 2), (99, 3), (u64::MAX, 3), (1, 3)] {
-        store.acknowledge(&ann, Seq(seq), vec![]).await.expect("acknowledge");
+        store.acknowledge(has(&ann, seq)).await.expect("acknowledge");
         let state = store.inbox(&ann).await.expect("inbox");
         assert_eq!(state.acked_seq, Seq(expected), "after {seq}");
         assert_eq!((state.last_seq, state.unread), (Seq(3), 3));
     }
     fill(store, &ann, &["e4"]).await;
     assert_eq!(store.inbox(&ann).await.expect("inbox").acked_seq, Seq(3));
+}
+
+/// Many are acknowledged at once: the farthest of an inbox counts, and who has no inbox is no
+/// matter to the others.
+pub async fn many_are_acknowledged_at_once(store: &dyn NotificationStore) {
+    let (ann, bob, cid) = (user("ann"), user("bob"), user("cid"));
+    fill(store, &ann, &["e1", "e2", "e3"]).await;
+    fill(store, &bob, &["e1", "e2"]).await;
+    let said = [(&bob, 1), (&ann, 2), (&cid, 7), (&ann, 1), (&bob, 9)];
+    let said = said.into_iter().flat_map(|(user, seq)| has(user, seq)).collect();
+    store.acknowledge(said).await.expect("acknowledge");
+    for (user, acked) in [(&ann, 2), (&bob, 2), (&cid, 0)] {
+        assert_eq!(store.inbox(user).await.expect("inbox").acked_seq, Seq(acked), "{user}");
+    }
+    store.acknowledge(vec![]).await.expect("acknowledge nothing");
 }
 
 /// A store that works says so.
