@@ -7,6 +7,7 @@ use std::{
 
 use futures_util::future::join_all;
 use rdkafka::{
+    error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
 };
@@ -45,19 +46,21 @@ impl DeadRecord {
         self.chunk.record(self.index)
     }
 
-    /// The letter as the store keeps it, with at most `kept` bytes of the value.
+    /// The letter as the store keeps it, with at most `kept` bytes of the value, and as many of the
+    /// key and the headers.
     pub(super) fn letter(&self, id: &PartitionId, kept: usize, at: Timestamp) -> NewDeadLetter {
         let record = self.record();
         let value = record.value().unwrap_or_default();
         let headers = record.headers().map(|(name, value)| (name.to_owned(), value.map(Vec::from)));
+        let origin = RecordOrigin {
+            topic: id.topic.to_string(),
+            partition: id.partition,
+            offset: record.offset(),
+            key: record.key().map(Vec::from),
+            headers: headers.collect(),
+        };
         NewDeadLetter {
-            origin: Origin::Kafka(RecordOrigin {
-                topic: id.topic.to_string(),
-                partition: id.partition,
-                offset: record.offset(),
-                key: record.key().map(Vec::from),
-                headers: headers.collect(),
-            }),
+            origin: Origin::Kafka(origin.cut_to(kept)),
             stage: self.stage,
             reason: self.reason.to_string(),
             payload: value[..value.len().min(kept)].to_vec(),
@@ -99,7 +102,17 @@ impl DeadLetterTopics {
             let sent = join_all(some.iter().map(|it| self.send(&topic, id, it))).await;
             let failed = sent.iter().flatten().count();
             count_not_produced(failed);
-            if let Some(error) = sent.into_iter().flatten().next() {
+            // What is too large for the topic says nothing of the next.
+            let (too_large, others): (Vec<_>, Vec<_>) =
+                sent.into_iter().flatten().partition(is_too_large);
+            if !too_large.is_empty() {
+                tracing::warn!(
+                    topic,
+                    letters = too_large.len(),
+                    "dead letters are too large for their topic; the store keeps them"
+                );
+            }
+            if let Some(error) = others.into_iter().next() {
                 self.shut();
                 tracing::error!(
                     %error,
@@ -122,18 +135,17 @@ impl DeadLetterTopics {
         *self.shut_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
-    async fn send(
-        &self,
-        topic: &str,
-        id: &PartitionId,
-        dead: &DeadRecord,
-    ) -> Option<rdkafka::error::KafkaError> {
+    async fn send(&self, topic: &str, id: &PartitionId, dead: &DeadRecord) -> Option<KafkaError> {
         let record = dead.record();
         let mut produced = FutureRecord::<[u8], [u8]>::to(topic).headers(headers(id, dead));
         produced.key = record.key();
         produced.payload = record.value();
         self.producer.send(produced, QUEUE_WAIT).await.err().map(|(error, _)| error)
     }
+}
+
+fn is_too_large(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
 fn count_not_produced(letters: usize) {

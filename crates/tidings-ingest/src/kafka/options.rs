@@ -159,6 +159,8 @@ pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
         .set("client.id", "tidings-dead-letters")
         .set("enable.idempotence", "true")
         .set("message.timeout.ms", "5000")
+        // What is too large is the broker's to say: the topic may take as much as the source does.
+        .set("message.max.bytes", "1000000000")
         .set("linger.ms", "5");
     for (name, value) in &config.options {
         if SHARED.iter().any(|prefix| name.starts_with(prefix)) {
