@@ -7,6 +7,7 @@ use tidings_core::{
     error_chain::ErrorChain,
     ports::{Cutoffs, RetentionStore},
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::RetentionSection;
@@ -17,6 +18,8 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 const REST: Duration = Duration::from_secs(600);
 /// After a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
+/// A round that takes longer is behind, and goes on without a pause.
+const BEHIND: Duration = Duration::from_secs(3_600);
 
 /// The task that keeps a store from growing for ever.
 pub struct Retention {
@@ -38,8 +41,9 @@ impl Retention {
     /// Forgets until `stop`. A step that is cut off is made again later.
     pub async fn run(self, stop: CancellationToken) {
         describe_metrics();
+        let mut round_began = Instant::now();
         loop {
-            let rest = self.step().await;
+            let rest = self.step(&mut round_began).await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(rest) => {}
@@ -48,7 +52,7 @@ impl Retention {
     }
 
     /// Makes one step and says how long to rest.
-    async fn step(&self) -> Duration {
+    async fn step(&self, round_began: &mut Instant) -> Duration {
         let cutoffs = cutoffs(&self.section, self.clock.now());
         match self.store.forget(cutoffs, self.section.step_rows).await {
             Ok(forgotten) => {
@@ -60,7 +64,14 @@ impl Retention {
                     metrics::counter!("tidings_forgotten_rows_total", "what" => what)
                         .increment(count);
                 }
-                if forgotten.complete { REST } else { Duration::from_millis(self.section.pause_ms) }
+                let round = round_began.elapsed();
+                metrics::gauge!("tidings_forgetting_round_seconds").set(round.as_secs_f64());
+                if forgotten.complete {
+                    *round_began = Instant::now() + REST;
+                    return REST;
+                }
+                let pause = Duration::from_millis(self.section.pause_ms);
+                if round > BEHIND { Duration::ZERO } else { pause }
             }
             Err(error) => {
                 tracing::warn!(error = %ErrorChain(&error), "nothing could be forgotten");
@@ -85,11 +96,19 @@ fn describe_metrics() {
         "tidings_forgotten_rows_total",
         "Rows that retention has removed, by what they were"
     );
+    metrics::describe_gauge!(
+        "tidings_forgetting_round_seconds",
+        metrics::Unit::Seconds,
+        "How long retention has been looking since it had last seen everything"
+    );
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    };
 
     use async_trait::async_trait;
     use tidings_core::{
@@ -112,18 +131,50 @@ mod tests {
         }
     }
 
+    /// Never done.
+    #[derive(Default)]
+    struct Endless(AtomicU64);
+
+    #[async_trait]
+    impl RetentionStore for Endless {
+        async fn forget(&self, _: Cutoffs, _: usize) -> Result<Forgotten, StoreError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(Forgotten::default())
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn steps_follow_each_other_until_all_is_done_and_zero_days_keep_all() {
-        let store = Arc::new(Steps::default());
+    async fn a_round_that_is_behind_goes_on_without_a_pause() {
+        let store = Arc::new(Endless::default());
         let now = Timestamp::from_millis(1_790_000_000_000);
-        let section = RetentionSection {
+        let section = RetentionSection { pause_ms: 59_000, ..section() };
+        let shared: Arc<dyn RetentionStore> = Arc::<Endless>::clone(&store);
+        let retention = Retention::new(shared, ManualClock::new(now), section);
+        tokio::select! {
+            () = retention.run(CancellationToken::new()) => {}
+            () = tokio::time::sleep(BEHIND + Duration::from_millis(60_500)) => {}
+        }
+        // One a minute for an hour, then one a second.
+        assert_eq!(store.0.load(Ordering::Relaxed), 60 + 60);
+    }
+
+    fn section() -> RetentionSection {
+        RetentionSection {
             notifications_days: 2,
             expired_days: 0,
             deliveries_days: 1,
             answers_hours: 3,
             step_rows: 7,
             pause_ms: 50,
-        };
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_follow_each_other_until_all_is_done_and_zero_days_keep_all() {
+        let store = Arc::new(Steps::default());
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        let section = section();
         let clock = ManualClock::new(now);
         let shared: Arc<dyn RetentionStore> = Arc::<Steps>::clone(&store);
         let retention = Retention::new(shared, clock, section);
