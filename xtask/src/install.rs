@@ -32,6 +32,9 @@ const NEEDS: &[Need] = &[
     Need { what: "psql", package: "postgresql-client", is_there: || has("psql") },
     Need { what: "redis-server", package: "redis-server", is_there: || has("redis-server") },
     Need { what: "redis-cli", package: "redis-tools", is_there: || has("redis-cli") },
+    Need { what: "Node.js", package: "nodejs", is_there: || has("node") },
+    Need { what: "npm", package: "npm", is_there: || has("npm") },
+    Need { what: "Chromium", package: "chromium", is_there: || has("chromium") },
 ];
 
 /// Installs what is missing, or says what to install.

@@ -8,6 +8,7 @@ mod install;
 mod peers;
 mod process;
 mod say;
+mod sdk;
 mod services;
 mod test;
 mod tools;

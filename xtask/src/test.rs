@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::install::install;
 use crate::process::{cargo, run, show};
 use crate::say::say;
+use crate::sdk;
 use crate::services::{Guard, Service, Wipe, answering, down, up};
 
 /// Who starts and stops the real servers.
@@ -47,6 +48,16 @@ fn all_steps(report: &mut Report, services: Services, filters: &[String]) -> Res
             run(doc.env("RUSTDOCFLAGS", "-D warnings"))
         })?;
     }
+    server_tests(report, services, filters)?;
+    if filters.is_empty() {
+        // After the servers have gone: a browser wants their memory.
+        report.step("sdk", sdk::test)?;
+    }
+    Ok(())
+}
+
+/// The tests of the workspace, with the real servers.
+fn server_tests(report: &mut Report, services: Services, filters: &[String]) -> Result<()> {
     if services == Services::Theirs {
         return tests(report, filters);
     }
