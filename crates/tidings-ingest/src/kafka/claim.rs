@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{
+    link::{Link, Notice},
     measure,
-    partition::{Link, Notice, Partition, Status, StopReason},
+    partition::Partition,
+    status::{Status, StopReason},
     storing::{Deps, Ended},
     worker::Worker,
 };

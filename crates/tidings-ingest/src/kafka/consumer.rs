@@ -13,14 +13,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     account::Shares,
+    asking::Asker,
     claim,
     config::KafkaConfig,
     context::Context,
     health::{Board, KafkaHealthHandle},
     letter::DeadLetterTopics,
+    link::{Link, Notice},
     measure,
     options::{self, KafkaSetupError},
-    partition::{Link, Notice, Partition},
+    partition::Partition,
     poll::{Poller, PollerParts},
     storing::Deps,
 };
@@ -144,8 +146,9 @@ fn start_polling(
     parts: PollerParts,
 ) -> Result<oneshot::Receiver<()>, KafkaSetupError> {
     options::subscribe(&consumer, &parts.config)?;
+    let asker = Asker::start(Arc::clone(&parts.link)).map_err(KafkaSetupError::Thread)?;
     let (running, closed) = oneshot::channel();
-    let poller = Poller::new(parts);
+    let poller = Poller::new(parts, asker);
     thread::Builder::new()
         .name("kafka-poll".to_owned())
         .spawn(move || {

@@ -1,6 +1,9 @@
 //! The partitions that are assigned to this member, as the thread that polls keeps them.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -12,7 +15,6 @@ use super::{
     context::Context,
     measure,
     partition::{Partition, UNKNOWN},
-    poll::ASK_TIMEOUT,
 };
 
 /// Whether the client fetches a partition.
@@ -30,15 +32,20 @@ pub(super) enum Fetching {
 pub(super) struct Entry {
     pub(super) partition: Arc<Partition>,
     pub(super) fetching: Fetching,
-    /// The offset after the last record that was handed over.
+    /// The offset after the last record that was handed over, and after what follows it and is none.
     pub(super) next: i64,
+    /// The client's position of the time before fetching began, which it says until it has begun.
+    stale: Option<i64>,
+    /// Where the record is that may not be in the log, while that is being asked.
+    pub(super) suspect: Option<i64>,
     /// The position that Kafka was told.
     pub(super) committed: i64,
 }
 
 impl Entry {
     pub(super) fn new(partition: Arc<Partition>) -> Self {
-        Self { partition, fetching: Fetching::No, next: UNKNOWN, committed: UNKNOWN }
+        let (fetching, stale, suspect) = (Fetching::No, None, None);
+        Self { partition, fetching, next: UNKNOWN, stale, suspect, committed: UNKNOWN }
     }
 
     fn list(&self) -> TopicPartitionList {
@@ -62,7 +69,35 @@ impl Entry {
         consumer.incremental_assign(&list)?;
         self.fetching = Fetching::Running;
         self.next = next;
+        self.suspect = None;
         Ok(())
+    }
+
+    /// Takes the client's position right after [`Self::start`] and before the next poll, which alone
+    /// moves it on: if there is one, it is of an earlier assignment, and may be beyond records that
+    /// are to be read again.
+    pub(super) fn note_stale(&mut self, position: Offset) {
+        self.stale = Some(known(position)).filter(|it| *it != UNKNOWN);
+    }
+
+    /// Notes that a record of this assignment was handed over.
+    pub(super) fn note_record(&mut self, offset: i64) {
+        self.next = offset + 1;
+        self.stale = None;
+    }
+
+    /// Goes where the client is, which is behind the marks of transactions: they are no records, and
+    /// nobody hears of them.
+    pub(super) fn follow(&mut self, position: Offset) {
+        let position = known(position);
+        if self.stale == Some(position) {
+            return;
+        }
+        self.stale = None;
+        if self.fetching != Fetching::No && position > self.next {
+            self.next = position;
+            self.partition.pass(position);
+        }
     }
 
     /// Fetches it no more; what was handed over stays.
@@ -108,13 +143,20 @@ impl Entry {
         }
     }
 
-    /// Goes on where it is, should the client have stopped fetching.
+    /// Goes on where it is, should the client have stopped fetching. Does not wait for it.
     pub(super) fn seek(&self, consumer: &BaseConsumer<Context>) {
         let id = &self.partition.id;
         let to = if self.next == UNKNOWN { Offset::Beginning } else { Offset::Offset(self.next) };
-        if let Err(error) = consumer.seek(&id.topic, id.partition, to, ASK_TIMEOUT) {
+        if let Err(error) = consumer.seek(&id.topic, id.partition, to, Duration::ZERO) {
             tracing::warn!(%error, partition = %id, "fetching did not go on");
         }
+    }
+}
+
+fn known(position: Offset) -> i64 {
+    match position {
+        Offset::Offset(offset) => offset,
+        _ => UNKNOWN,
     }
 }
 
@@ -123,7 +165,6 @@ impl Entry {
 pub(super) struct Entries {
     all: Vec<Entry>,
     last: usize,
-    next_paused: usize,
 }
 
 impl Entries {
@@ -188,21 +229,55 @@ impl Entries {
         }
     }
 
-    /// The paused ones, one after the other.
-    pub(super) fn next_paused(&mut self) -> Option<Arc<Partition>> {
-        let count = self.all.len();
-        for _ in 0..count {
-            self.next_paused = (self.next_paused + 1) % count;
-            let entry = &self.all[self.next_paused];
-            if entry.fetching == Fetching::Paused {
-                return Some(Arc::clone(&entry.partition));
-            }
-        }
-        None
+    pub(super) fn each_paused(&self, act: impl FnMut(&Entry)) {
+        let paused = |entry: &&Entry| entry.fetching == Fetching::Paused;
+        self.all.iter().filter(paused).for_each(act);
     }
 
     /// Takes all of them out.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Entry> {
         self.all.drain(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(next: i64) -> Entry {
+        let mut entry = Entry::new(Partition::for_tests(0));
+        (entry.fetching, entry.next) = (Fetching::Running, next);
+        entry
+    }
+
+    #[test]
+    fn marks_of_transactions_are_passed_over_and_records_are_not() {
+        let mut entry = entry(10);
+        entry.note_stale(Offset::Invalid);
+        for (position, passed) in [(Offset::Invalid, UNKNOWN), (Offset::Offset(10), UNKNOWN)] {
+            entry.follow(position);
+            assert_eq!((entry.partition.passed(), entry.next), (passed, 10));
+        }
+        entry.follow(Offset::Offset(11));
+        assert_eq!((entry.partition.passed(), entry.next), (11, 11));
+    }
+
+    #[test]
+    fn a_position_of_an_earlier_assignment_passes_over_nothing() {
+        let stale = Offset::Offset(61);
+        for is_told_by_a_record in [true, false] {
+            let mut entry = entry(0);
+            entry.note_stale(stale);
+            entry.follow(stale);
+            assert_eq!((entry.partition.passed(), entry.next), (UNKNOWN, 0));
+            if is_told_by_a_record {
+                entry.note_record(0);
+            } else {
+                entry.follow(Offset::Invalid);
+            }
+            // It was fetched up to there again.
+            entry.follow(stale);
+            assert_eq!((entry.partition.passed(), entry.next), (61, 61));
+        }
     }
 }

@@ -10,10 +10,7 @@ use rdkafka::{
     message::{BorrowedMessage, Headers},
 };
 
-use super::{
-    chunk::Chunk,
-    partition::{Link, Partition},
-};
+use super::{chunk::Chunk, link::Link, partition::Partition};
 
 /// How long a full partition is waited for before it is paused. Pausing throws away what the client
 /// has read ahead: not worth it when the store is merely slower than the broker.

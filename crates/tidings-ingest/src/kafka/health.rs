@@ -10,10 +10,7 @@ use std::{
 
 use rdkafka::Statistics;
 
-use super::{
-    measure,
-    partition::{Partition, Status},
-};
+use super::{measure, partition::Partition, status::Status};
 
 /// How a consumer is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

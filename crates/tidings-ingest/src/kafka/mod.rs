@@ -2,7 +2,8 @@
 //!
 //! # How
 //!
-//! One thread polls one client and never waits for the store: it copies records into the
+//! One thread polls one client and never waits for the store, nor for an answer of a broker, which another
+//! thread asks where logs begin and end, all partitions at a time. The one that polls copies records into the
 //! queue of their partition, which is counted in bytes, and pauses a partition whose share is full. A
 //! worker per partition decodes and plans records while the batch before them is being
 //! stored, and hands the pipeline batches that carry three things for one transaction: the rows, the
@@ -34,6 +35,14 @@
 //! - **A producer that sent twice** makes two records with one identity: the same. Twice in one batch
 //!   is no different from twice in two.
 //!
+//! # What takes offsets and is no record
+//!
+//! The marks that end a producer's transactions, and what it has aborted, are handed to nobody. The
+//! client's own position is behind them once it has met them; the thread that polls looks at it once a
+//! second, and the position in the store follows when all records before it are stored. Else the lag of
+//! an idle partition would never be 0, and once retention has emptied the log, the position would be
+//! outside it.
+//!
 //! # What stops a partition, and what does not
 //!
 //! A record that is not an event, cannot be planned, or is refused by the store becomes a dead letter in
@@ -50,6 +59,7 @@
 //! [`Advance`]: tidings_core::checkpoint::Advance
 
 mod account;
+mod asking;
 mod breaker;
 mod chunk;
 mod claim;
@@ -60,11 +70,14 @@ mod entries;
 mod hand_over;
 mod health;
 mod letter;
+mod link;
 mod measure;
 mod options;
 mod partition;
 mod poll;
+mod positions;
 mod record;
+mod status;
 mod storing;
 mod unit;
 mod worker;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -10,14 +9,15 @@ use std::{
 };
 
 use tidings_core::checkpoint::{Checkpoint, Epoch, PartitionId};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    account::{Account, Bell},
+    account::Account,
     chunk::Chunk,
     config::RecordFormat,
     measure,
+    status::{Status, StopReason},
 };
 
 /// No offset is known.
@@ -40,69 +40,9 @@ pub(super) struct Partition {
     status: Mutex<Status>,
     epoch: AtomicU64,
     position: AtomicI64,
+    passed: AtomicI64,
     low: AtomicI64,
     high: AtomicI64,
-}
-
-/// What is being done with a partition.
-#[derive(Debug, Clone, Default)]
-pub(super) enum Status {
-    /// Its epoch is being raised, its position read.
-    #[default]
-    Claiming,
-    Reading,
-    /// Something that it needs is out of reach; it is tried again and again.
-    Waiting(Arc<str>),
-    Stopped(StopReason),
-}
-
-/// Why a partition is read no further until a person has looked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum StopReason {
-    OutOfRange { position: i64, low: i64, high: i64 },
-    MostlyBad { bad: usize, of: usize },
-    Refused { offset: i64, why: Arc<str> },
-    Failed,
-}
-
-impl StopReason {
-    /// The name in metrics.
-    pub(super) fn as_str(&self) -> &'static str {
-        match self {
-            Self::OutOfRange { .. } => "out_of_range",
-            Self::MostlyBad { .. } => "mostly_bad",
-            Self::Refused { .. } => "refused",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutOfRange { position, low, high } if position < low => write!(
-                f,
-                "position {position} is before the oldest record ({low}; the end is {high}): records \
-                 were deleted before they were read; go on with `tidings offsets set`"
-            ),
-            Self::OutOfRange { position, low, high } => write!(
-                f,
-                "position {position} is beyond the end of the log ({high}; the oldest record is \
-                 {low}): the topic was truncated or made anew; go on with `tidings offsets set`"
-            ),
-            Self::MostlyBad { bad, of } => write!(
-                f,
-                "{bad} of the last {of} records are no events: is it the right topic and format? It \
-                 is tried again after a restart or a reassignment"
-            ),
-            Self::Refused { offset, why } => write!(
-                f,
-                "the store refuses the record at offset {offset} even as a dead letter ({why}); pass \
-                 over it with `tidings offsets set`"
-            ),
-            Self::Failed => f.write_str("its worker failed; it is tried again after a restart"),
-        }
-    }
 }
 
 impl Partition {
@@ -124,9 +64,17 @@ impl Partition {
             status: Mutex::default(),
             epoch: AtomicU64::new(0),
             position: AtomicI64::new(UNKNOWN),
+            passed: AtomicI64::new(UNKNOWN),
             low: AtomicI64::new(UNKNOWN),
             high: AtomicI64::new(UNKNOWN),
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_tests(number: i32) -> Arc<Self> {
+        let (group, topic) = (Arc::from("group"), Arc::from("topic"));
+        let id = PartitionId { group, topic, partition: number };
+        Self::new(id, RecordFormat::Auto, Account::for_tests(), 0)
     }
 
     fn queue(&self) -> MutexGuard<'_, VecDeque<Chunk>> {
@@ -156,11 +104,27 @@ impl Partition {
         self.queue().pop_front()
     }
 
-    /// Waits until records wait. Cancel-safe.
-    pub(super) async fn arrived(&self) {
-        while self.queue().is_empty() {
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.queue().is_empty()
+    }
+
+    /// Waits until records wait, or the log is [passed](Self::pass) beyond `position`. Cancel-safe.
+    pub(super) async fn arrived(&self, position: i64) {
+        while !self.has_waiting() && self.passed() <= position {
             self.arrived.notified().await;
         }
+    }
+
+    /// Notes that no record that was not pushed yet is before `position`: what is there are the marks
+    /// of transactions, or nothing.
+    pub(super) fn pass(&self, position: i64) {
+        self.passed.store(position, Ordering::Release);
+        self.arrived.notify_one();
+    }
+
+    /// How far the log was passed. Records that are pushed after it was read are not before it.
+    pub(super) fn passed(&self) -> i64 {
+        self.passed.load(Ordering::Acquire)
     }
 
     /// Ends it: what waits is dropped, and its worker stops.
@@ -261,56 +225,4 @@ impl Partition {
 
 fn known(offset: &AtomicI64) -> Option<i64> {
     Some(offset.load(Ordering::Acquire)).filter(|offset| *offset >= 0)
-}
-
-/// What workers tell the thread that polls. At most one of each kind per assignment.
-#[derive(Debug)]
-pub(super) enum Notice {
-    /// The partition is ours. `begin` gets the position to store at once, if there is one, when
-    /// fetching has begun.
-    Claimed { partition: Arc<Partition>, begin: oneshot::Sender<Option<i64>> },
-    /// Somebody else has taken it or moved its position: claim it anew if it is still assigned to us.
-    Reclaim { partition: Arc<Partition> },
-    /// It is not to be fetched any more.
-    Stopped { partition: Arc<Partition> },
-}
-
-/// The way from the workers to the thread that polls.
-#[derive(Debug, Default)]
-pub(super) struct Link {
-    notices: Mutex<Vec<Notice>>,
-    draining: AtomicBool,
-    closing: AtomicBool,
-    pub(super) bell: Arc<Bell>,
-}
-
-impl Link {
-    pub(super) fn tell(&self, notice: Notice) {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
-        self.bell.ring();
-    }
-
-    pub(super) fn take_notices(&self) -> Vec<Notice> {
-        std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Fetch no more.
-    pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        self.bell.ring();
-    }
-
-    /// Leave the group.
-    pub(super) fn close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.bell.ring();
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
 }

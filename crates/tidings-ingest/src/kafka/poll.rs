@@ -1,5 +1,6 @@
 //! The thread that polls: fetches, hands over, pauses, and changes the assignment. It waits for no
-//! store and for no commit, and for room in memory only shortly, so that the group never misses it.
+//! store, no broker and no commit, and for room in memory only shortly, so that the group never misses
+//! it. What it does about positions is in [`positions`](super::positions).
 
 use std::{
     sync::Arc,
@@ -7,8 +8,8 @@ use std::{
 };
 
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer},
+    Message,
+    consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
@@ -17,13 +18,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     account::{Account, Shares},
-    config::{KafkaConfig, KafkaStart},
+    asking::Asker,
+    config::KafkaConfig,
     context::{Context, Rebalanced},
     entries::{Entries, Entry, Fetching},
     hand_over::{wait_for_room, write},
     health::Board,
+    link::{Link, Notice},
     options,
-    partition::{Link, Notice, Partition, Status, StopReason, UNKNOWN},
+    partition::Partition,
 };
 
 /// How long a poll waits for a record when nothing else is to be done.
@@ -32,10 +35,8 @@ const POLL_IDLE: Duration = Duration::from_millis(100);
 const POLL_BUSY: Duration = Duration::from_millis(10);
 /// How often positions are committed to Kafka and suspicions are looked into.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the end of a paused partition's log is asked for: statistics do not say it then.
-const LOOK_AT_PAUSED: Duration = Duration::from_secs(5);
-/// How long a question to a broker may take. Fetching stands still meanwhile.
-pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the ends of paused partitions' logs are asked for: statistics do not say them then.
+pub(super) const LOOK_AT_PAUSED: Duration = Duration::from_secs(5);
 /// Records between two looks at the clock.
 const RECORDS_PER_LOOK: u32 = 256;
 
@@ -49,32 +50,40 @@ pub(super) struct PollerParts {
     pub(super) workers: mpsc::Sender<Arc<Partition>>,
 }
 
+/// A claim, and who waits to hear where it begins.
+pub(super) type Undecided = (Arc<Partition>, oneshot::Sender<Option<i64>>);
+
 /// The thread that polls.
 pub(super) struct Poller {
-    parts: PollerParts,
+    pub(super) parts: PollerParts,
+    pub(super) asker: Asker,
     group: Arc<str>,
-    entries: Entries,
-    /// Claims whose beginning could not be asked for yet.
-    undecided: Vec<(Arc<Partition>, oneshot::Sender<Option<i64>>)>,
+    pub(super) entries: Entries,
+    /// Claims of which it is not known yet where they begin.
+    pub(super) undecided: Vec<Undecided>,
     /// Whether the client has met an offset that is not in the log.
-    range_is_suspect: bool,
+    pub(super) range_is_suspect: bool,
+    /// Whether fetching has begun since the client's positions were looked at.
+    pub(super) has_started: bool,
     draining: bool,
     /// Whether there is more to do than to wait for records.
     busy: bool,
     next_tick: Instant,
-    next_look_at_paused: Instant,
+    pub(super) next_look_at_paused: Instant,
 }
 
 impl Poller {
-    pub(super) fn new(parts: PollerParts) -> Self {
+    pub(super) fn new(parts: PollerParts, asker: Asker) -> Self {
         let group = Arc::from(parts.config.group.as_str());
         let now = Instant::now();
         Self {
             parts,
+            asker,
             group,
             entries: Entries::default(),
             undecided: Vec::new(),
             range_is_suspect: false,
+            has_started: false,
             draining: false,
             busy: false,
             next_tick: now + TICK,
@@ -83,7 +92,8 @@ impl Poller {
     }
 
     /// Polls until it is told to close or the client has failed for good, then leaves the group.
-    pub(super) fn run(mut self, mut consumer: BaseConsumer<Context>) {
+    pub(super) fn run(mut self, consumer: BaseConsumer<Context>) {
+        let mut consumer = Arc::new(consumer);
         let mut since_look = 0;
         while !self.parts.link.is_closing() {
             match consumer.poll(if self.busy { POLL_BUSY } else { POLL_IDLE }) {
@@ -103,12 +113,15 @@ impl Poller {
             since_look = 0;
             if let Some((code, reason)) = consumer.client().fatal_error() {
                 let Some(another) = self.replace(&consumer, code, reason) else { break };
-                consumer = another;
+                consumer = Arc::new(another);
             }
             self.look_up(&consumer);
         }
         self.commit_positions(&consumer);
         self.forget_all();
+        // The thread that asks may be the last to hold the client.
+        self.parts.link.close();
+        self.asker.close();
         // Dropping the client leaves the group; its callbacks are served meanwhile.
         drop(consumer);
         self.parts.board.set_disconnected();
@@ -153,7 +166,7 @@ impl Poller {
         if self.draining || entry.fetching != Fetching::Running || message.offset() < entry.next {
             return;
         }
-        entry.next = message.offset() + 1;
+        entry.note_record(message.offset());
         entry.partition.push(|chunk| write(chunk, message));
         if entry.partition.account.is_full() && !wait_for_room(&entry.partition, &self.parts.link) {
             entry.pause(consumer);
@@ -224,7 +237,7 @@ impl Poller {
     }
 
     /// Does what is due besides handing over.
-    fn look_up(&mut self, consumer: &BaseConsumer<Context>) {
+    fn look_up(&mut self, consumer: &Arc<BaseConsumer<Context>>) {
         // A rebalance ends the poll that serves it without a record, so none is older than this.
         for change in consumer.context().take_changes() {
             self.apply(change);
@@ -244,13 +257,18 @@ impl Poller {
             self.next_tick = now + TICK;
             self.tick(consumer, now);
         }
+        // Before the next poll, which moves the client's positions on.
+        if std::mem::take(&mut self.has_started) {
+            self.note_stale_positions(consumer);
+        }
+        self.asker.ask(consumer);
         self.busy = self.draining || !self.undecided.is_empty() || self.entries.any_not_fetched();
     }
 
     fn serve(&mut self, consumer: &BaseConsumer<Context>, notice: Notice) {
         match notice {
             Notice::Claimed { partition, begin } => {
-                self.fetch_from_position(consumer, partition, begin);
+                self.fetch_from_position(consumer, (partition, begin));
             }
             Notice::Reclaim { partition } => {
                 let Some(entry) = self.entries.of(&partition) else { return };
@@ -263,107 +281,12 @@ impl Poller {
                     entry.stop(consumer);
                 }
             }
-        }
-    }
-
-    /// Begins to fetch a partition that was claimed: exactly where the store says.
-    fn fetch_from_position(
-        &mut self,
-        consumer: &BaseConsumer<Context>,
-        partition: Arc<Partition>,
-        begin: oneshot::Sender<Option<i64>>,
-    ) {
-        let Some(entry) = self.entries.of(&partition) else { return };
-        let (from, next, to_store) = match (partition.position(), self.parts.config.start) {
-            (Some(position), _) => (Offset::Offset(position), position, None),
-            (None, KafkaStart::Earliest) => (Offset::Beginning, UNKNOWN, None),
-            (None, KafkaStart::Latest) => match ask(consumer, &partition) {
-                Some((_, high)) => (Offset::Offset(high), high, Some(high)),
-                None => return self.undecided.push((partition, begin)),
-            },
-        };
-        if let Err(error) = entry.start(consumer, from, next) {
-            tracing::warn!(%error, partition = %partition.id, "fetching did not begin, trying again");
-            return self.undecided.push((partition, begin));
-        }
-        partition.set_status(Status::Reading);
-        self.parts.board.clear_error();
-        tracing::info!(partition = %partition.id, position = ?partition.position(), "reading");
-        // A worker that is gone was revoked, and the notice of that is on its way.
-        let _gone = begin.send(to_store).is_err();
-    }
-
-    fn tick(&mut self, consumer: &BaseConsumer<Context>, now: Instant) {
-        self.commit_positions(consumer);
-        for (partition, begin) in std::mem::take(&mut self.undecided) {
-            self.fetch_from_position(consumer, partition, begin);
-        }
-        if std::mem::take(&mut self.range_is_suspect) {
-            self.look_for_positions_outside(consumer);
-        }
-        if now >= self.next_look_at_paused {
-            self.next_look_at_paused = now + LOOK_AT_PAUSED;
-            if let Some(partition) = self.entries.next_paused() {
-                ask(consumer, &partition);
+            Notice::Edges(edges) => {
+                for (partition, edges) in edges {
+                    self.asker.note_answer(&partition);
+                    self.take_edges(consumer, &partition, edges);
+                }
             }
-        }
-    }
-
-    /// Finds the partitions whose next record is not in the log, and stops them.
-    fn look_for_positions_outside(&mut self, consumer: &BaseConsumer<Context>) {
-        let mut unanswered = false;
-        self.entries.each_fetched(|entry| {
-            let Some((low, high)) = ask(consumer, &entry.partition) else {
-                unanswered = true;
-                return;
-            };
-            let position = entry.next;
-            if position == UNKNOWN || (low..=high).contains(&position) {
-                // The client has stopped fetching one of them and does not say which: all go on, each
-                // where it is.
-                entry.seek(consumer);
-                return;
-            }
-            entry.stop(consumer);
-            entry.partition.stop(StopReason::OutOfRange { position, low, high });
-        });
-        self.range_is_suspect |= unanswered;
-    }
-
-    /// For lag tools only, hence not waited for.
-    fn commit_positions(&mut self, consumer: &BaseConsumer<Context>) {
-        let mut positions = TopicPartitionList::new();
-        self.entries.each_fetched(|entry| {
-            let Some(position) = entry.partition.position().filter(|it| *it > entry.committed)
-            else {
-                return;
-            };
-            let id = &entry.partition.id;
-            let added =
-                positions.add_partition_offset(&id.topic, id.partition, Offset::Offset(position));
-            if added.is_ok() {
-                entry.committed = position;
-            }
-        });
-        if positions.count() > 0
-            && let Err(error) = consumer.commit(&positions, CommitMode::Async)
-        {
-            tracing::debug!(%error, "the positions were not committed to Kafka");
-        }
-    }
-}
-
-/// Asks the broker where a log begins and ends.
-fn ask(consumer: &BaseConsumer<Context>, partition: &Partition) -> Option<(i64, i64)> {
-    let id = &partition.id;
-    match consumer.fetch_watermarks(&id.topic, id.partition, ASK_TIMEOUT) {
-        Ok((low, high)) => {
-            partition.set_watermarks(low, high);
-            Some((low, high))
-        }
-        Err(error) => {
-            tracing::warn!(%error, partition = %id, "the broker did not say where the log ends");
-            None
         }
     }
 }

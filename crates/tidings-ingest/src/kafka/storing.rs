@@ -16,8 +16,9 @@ use super::{
     config::KafkaConfig,
     letter::DeadLetterTopics,
     measure,
-    partition::{Partition, StopReason},
+    partition::Partition,
     record,
+    status::StopReason,
     unit::{Built, Planned, Unit},
 };
 use crate::{

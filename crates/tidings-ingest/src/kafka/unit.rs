@@ -68,6 +68,7 @@ impl Unit {
     /// Both halves, each with at least one record if there are two.
     pub(super) fn split(self) -> (Self, Self) {
         let middle = self.records() / 2;
+        let end = self.to;
         let half = |from| Self { announced: self.announced, ..Self::new(from) };
         let mut first = half(self.from);
         for (chunk, index) in self.iter().take(middle) {
@@ -77,6 +78,8 @@ impl Unit {
         for (chunk, index) in self.iter().skip(middle) {
             second.push(chunk, index);
         }
+        // Beyond its last record if there are marks of transactions.
+        second.to = end;
         (first, second)
     }
 }
@@ -95,6 +98,11 @@ impl Built {
 
     pub(super) fn is_empty(&self) -> bool {
         self.batch.is_empty()
+    }
+
+    /// Whether there is something to be stored, if only that the position has moved.
+    pub(super) fn is_due(&self) -> bool {
+        !self.is_empty() || self.unit.to > self.unit.from.unwrap_or_default()
     }
 
     /// Adds a record as what it became; gives the event back if it has no room.

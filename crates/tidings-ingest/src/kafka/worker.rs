@@ -16,7 +16,8 @@ use super::{
     breaker::Breaker,
     chunk::Segment,
     measure,
-    partition::{Partition, StopReason},
+    partition::Partition,
+    status::StopReason,
     storing::{Deps, Ended, Unplanned, store},
     unit::{Built, Planned},
 };
@@ -88,13 +89,16 @@ impl Worker {
                 if let Some(ended) = self.ending {
                     return ended;
                 }
-                if !self.open.is_empty() {
+                if self.open.is_due() {
                     self.begin_storing();
                     continue;
                 }
             }
             if self.can_plan() && self.look_ahead() {
                 self.ending = self.plan_unless_ended().await;
+                continue;
+            }
+            if self.can_plan() && self.take_passed() {
                 continue;
             }
             if let Err(ended) = self.wait().await {
@@ -119,6 +123,7 @@ impl Worker {
     /// Waits until there is something to do. Every branch is cancel-safe: what is being stored stays.
     async fn wait(&mut self) -> Result<(), Ended> {
         let can_plan = self.can_plan();
+        let position = self.open.unit.to;
         let plan_again = self.plan_again;
         let partition = &self.partition;
         let stored = async {
@@ -135,7 +140,7 @@ impl Worker {
                 // What is being stored is finished; the rest is read again by whoever comes next.
                 self.ending = Some(Ended::Stopping);
             }
-            () = partition.arrived(), if can_plan => {}
+            () = partition.arrived(position), if can_plan => {}
             () = sleep_until(plan_again), if plan_again.is_some() => self.plan_again = None,
         }
         Ok(())
@@ -171,6 +176,20 @@ impl Worker {
             self.ahead = Some(Segment { chunk: Arc::new(chunk), range });
         }
         self.ahead.is_some()
+    }
+
+    /// Moves the position over what is no record, when all records before it are in the open batch;
+    /// says whether it moved.
+    fn take_passed(&mut self) -> bool {
+        // Before the look at the queue: what is pushed in between is not before it.
+        let passed = self.partition.passed();
+        let is_next =
+            self.ahead.is_none() && self.ready.is_empty() && !self.partition.has_waiting();
+        let moves = is_next && passed > self.open.unit.to;
+        if moves {
+            self.open.unit.to = passed;
+        }
+        moves
     }
 
     /// Plans some of the records ahead, all at a time, and adds them to the open batch. Cancel-safe:

@@ -9,3 +9,4 @@ mod poison;
 mod pressure;
 mod range;
 mod store;
+mod transactions;

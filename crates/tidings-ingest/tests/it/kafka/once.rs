@@ -8,7 +8,7 @@ use tidings_ingest::kafka::KafkaStart;
 use tidings_testkit::services::unique_name;
 
 use super::{
-    broker::{Draft, create_topic, grow_topic, produce, produce_in_transaction},
+    broker::{Draft, create_topic, grow_topic, produce},
     node::{Load, Node, config, event_json, until, until_done},
     store::TestStore,
 };
@@ -179,6 +179,31 @@ async fn a_group_that_begins_with_the_latest_keeps_its_place_from_then_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_partitions_that_begin_with_the_latest_are_asked_for_and_all_of_them_begin() {
+    const PARTITIONS: usize = 64;
+    let topic = unique_name("events");
+    create_topic(&topic, 64).await;
+    let load = Load::new(2 * PARTITIONS, PARTITIONS, PARTITIONS);
+    produce(&topic, &load.drafts[..PARTITIONS]).await;
+    let mut config = config(&[&topic]);
+    config.start = KafkaStart::Latest;
+    let store = TestStore::open();
+    let node = Node::start(&store, &config);
+    // The place of each is stored before anything of it is read.
+    until_done(&store, &config.group, PARTITIONS).await;
+    produce(&topic, &load.drafts[PARTITIONS..]).await;
+    until_done(&store, &config.group, 2 * PARTITIONS).await;
+    for user in 0..PARTITIONS {
+        let told = store.events_of(&format!("u{user}")).await;
+        assert_eq!(told, [format!("e{}", user + PARTITIONS)]);
+    }
+    for (_, checkpoint) in store.list_checkpoints(&config.group).await.unwrap() {
+        assert_eq!(checkpoint.epoch.0, 1, "it never left the group");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_for_more_people_than_a_batch_holds_is_stored_among_the_others() {
     let topic = unique_name("events");
     create_topic(&topic, 1).await;
@@ -193,23 +218,6 @@ async fn an_event_for_more_people_than_a_batch_holds_is_stored_among_the_others(
     until_done(&store, &config.group, 3).await;
     assert_eq!(store.events_of("u0").await, ["before", "wide", "after"]);
     assert_eq!(store.events_of("u4999").await, ["wide"]);
-    node.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_producer_has_aborted_is_told_to_nobody_and_its_offsets_are_passed_over() {
-    let topic = unique_name("events");
-    create_topic(&topic, 1).await;
-    for (round, commits) in [(0, true), (1, false), (2, true)] {
-        let events = (0..10).map(|n| Draft::of(event_json(&format!("e{round}-{n}"), "ann")));
-        produce_in_transaction(&topic, &events.collect::<Vec<_>>(), commits).await;
-    }
-    let (store, config) = (TestStore::open(), config(&[&topic]));
-    let node = Node::start(&store, &config);
-    // 30 records and the marks of the first two transactions; that of the last has no record after it.
-    until_done(&store, &config.group, 32).await;
-    let events = store.events_of("ann").await;
-    assert_eq!((events.len(), &*events[0], &*events[10]), (20, "e0-0", "e2-0"));
     node.stop().await;
 }
 
