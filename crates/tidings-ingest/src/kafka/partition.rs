@@ -1,14 +1,17 @@
 //! One assignment of a partition: what the thread that polls, its worker and the health share.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
-use tidings_core::checkpoint::{Checkpoint, Epoch, PartitionId};
+use tidings_core::{
+    checkpoint::{Checkpoint, Epoch, PartitionId},
+    ids::UserId,
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +44,8 @@ pub(super) struct Partition {
     epoch: AtomicU64,
     position: AtomicI64,
     passed: AtomicI64,
+    /// Whose events the store has refused since it took one.
+    refused: Mutex<HashSet<UserId>>,
     low: AtomicI64,
     high: AtomicI64,
 }
@@ -65,6 +70,7 @@ impl Partition {
             epoch: AtomicU64::new(0),
             position: AtomicI64::new(UNKNOWN),
             passed: AtomicI64::new(UNKNOWN),
+            refused: Mutex::default(),
             low: AtomicI64::new(UNKNOWN),
             high: AtomicI64::new(UNKNOWN),
         })
@@ -190,6 +196,19 @@ impl Partition {
 
     pub(super) fn set_position(&self, position: i64) {
         self.position.store(position, Ordering::Release);
+    }
+
+    /// Notes that the store has refused an event of this user; says of how many users it has since it
+    /// took one.
+    pub(super) fn note_refused(&self, user: UserId) -> usize {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(user);
+        refused.len()
+    }
+
+    /// Notes that the store has taken an event.
+    pub(super) fn note_taken(&self) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub(super) fn watermarks(&self) -> (Option<i64>, Option<i64>) {

@@ -20,6 +20,7 @@ pub(super) enum StopReason {
     OutOfRange { position: i64, low: i64, high: i64 },
     MostlyBad { bad: usize, of: usize },
     Refused { offset: i64, why: Arc<str> },
+    AllRefused { users: usize, why: Arc<str> },
     Failed,
 }
 
@@ -30,6 +31,7 @@ impl StopReason {
             Self::OutOfRange { .. } => "out_of_range",
             Self::MostlyBad { .. } => "mostly_bad",
             Self::Refused { .. } => "refused",
+            Self::AllRefused { .. } => "all_refused",
             Self::Failed => "failed",
         }
     }
@@ -57,6 +59,11 @@ impl fmt::Display for StopReason {
                 f,
                 "the store refuses the record at offset {offset} even as a dead letter ({why}); pass \
                  over it with `tidings offsets set`"
+            ),
+            Self::AllRefused { users, why } => write!(
+                f,
+                "the store has refused the events of {users} users and taken none in between ({why}): is \
+                 it damaged? It is tried again after a restart or a reassignment"
             ),
             Self::Failed => f.write_str("its worker failed; it is tried again after a restart"),
         }

@@ -7,6 +7,7 @@ use tidings_core::{
     clock::{Clock, Timestamp},
     dead_letter::Stage,
     error_chain::ErrorChain,
+    ids::UserId,
     ports::{CheckpointStore, StoreError},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,11 @@ use crate::{
     pipeline::PipelineHandle,
     planner::Planner,
 };
+
+/// People whose events the store may refuse without taking one in between before the partition is
+/// stopped: then it is not the events that are wrong, nor one inbox, but the store, and the dead letters
+/// are not to be filled with all that comes.
+const MOST_REFUSED_IN_A_ROW: usize = 20;
 
 /// What all workers of a consumer share.
 pub(super) struct Deps {
@@ -129,8 +135,9 @@ impl Deps {
 
 /// Stores a unit and returns the position after it.
 ///
-/// A store that is out of reach is tried again and again. A batch that the store refuses is stored in
-/// halves until the record that it does not take is alone, and that becomes a dead letter.
+/// A store that is out of reach is tried again and again. A batch that the store refuses, or that needs
+/// what it cannot read (an inbox, an event: others may be sound), is stored in halves until the record
+/// that it does not take is alone, and that becomes a dead letter.
 pub(super) async fn store(
     deps: Arc<Deps>,
     partition: Arc<Partition>,
@@ -155,6 +162,7 @@ pub(super) async fn store(
             topics.produce(&partition.id, &dead).await;
         }
         unit.announced = true;
+        let whose = first_recipient(&batch);
         let error = match submit(&deps, batch).await {
             Ok(accepted) => {
                 attempt = 0;
@@ -169,6 +177,13 @@ pub(super) async fn store(
             IntakeError::Stopping => return Err(Ended::Stopping),
             IntakeError::Store(ref refused) if is_refusal(refused) => {
                 let why = ErrorChain(&**refused).to_string();
+                if let Some(user) = whose.filter(|_| unit.records() == 1) {
+                    let users = partition.note_refused(user);
+                    if users >= MOST_REFUSED_IN_A_ROW {
+                        let reason = StopReason::AllRefused { users, why: why.into() };
+                        return Err(Ended::Stopped(reason));
+                    }
+                }
                 divide(unit, &why, dead.len(), &mut todo)?;
             }
             error => {
@@ -251,13 +266,24 @@ async fn submit(deps: &Deps, batch: NotificationBatch) -> Result<Vec<Accepted>, 
     answer.await.unwrap_or(Err(IntakeError::Stopping))
 }
 
+fn first_recipient(batch: &NotificationBatch) -> Option<UserId> {
+    let mut recipients = batch.events().iter().flat_map(|planned| &planned.recipients);
+    recipients.next().map(|recipient| recipient.user.clone())
+}
+
 /// Whether the store will never take the batch as it is.
 fn is_refusal(error: &StoreError) -> bool {
-    matches!(error, StoreError::Refused { .. } | StoreError::BatchTooLarge { .. })
+    matches!(
+        error,
+        StoreError::Refused { .. } | StoreError::Corrupt { .. } | StoreError::BatchTooLarge { .. }
+    )
 }
 
 fn note_stored(partition: &Partition, unit: &Unit, accepted: &[Accepted]) {
     partition.set_position(unit.to);
+    if !accepted.is_empty() {
+        partition.note_taken();
+    }
     if partition.read_on() {
         tracing::info!(partition = %partition.id, "what had to wait is stored: reading on");
     }

@@ -100,6 +100,54 @@ async fn what_the_store_refuses_is_found_among_the_rest_and_put_away_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_that_cannot_be_read_costs_its_own_notifications_only() {
+    let topic = unique_name("events");
+    create_topic(&topic, 1).await;
+    // One here, one there, and more in a row than a store may refuse of all.
+    let is_bens = |n: usize| n.is_multiple_of(50) || (200..240).contains(&n);
+    let whose = |n| if is_bens(n) { "ben" } else { "ann" };
+    let drafts = (0..500).map(|n| Draft::of(event_json(&format!("e{n}"), whose(n))));
+    produce(&topic, &drafts.collect::<Vec<_>>()).await;
+    let (store, config) = (TestStore::open(), config(&[&topic]));
+    store.damage_inbox("ben");
+    let node = Node::start(&store, &config);
+    until_done(&store, &config.group, 500).await;
+    let bens: Vec<_> = (0..500).filter(|n| is_bens(*n)).collect();
+    assert_eq!(store.events_of("ann").await.len(), 500 - bens.len());
+    let letters = store.dead_letters().await;
+    let found = letters.iter().map(|it| usize::try_from(record_of(it).offset).unwrap());
+    assert_eq!(found.collect::<Vec<_>>(), bens);
+    let reason = &letters[0].letter.reason;
+    assert!(reason.contains("a inbox that cannot be read"), "{reason}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_damaged_all_over_stops_the_partition_and_not_every_event_is_put_away() {
+    let topic = unique_name("events");
+    create_topic(&topic, 2).await;
+    let to = |user: usize, partition| Draft {
+        partition,
+        ..Draft::of(event_json(&format!("e{user}-{partition}"), &format!("u{user}-{partition}")))
+    };
+    let drafts = (0..200).flat_map(|user| [to(user, 0), to(user, 1)]);
+    produce(&topic, &drafts.collect::<Vec<_>>()).await;
+    let (store, config) = (TestStore::open(), config(&[&topic]));
+    for user in 0..200 {
+        store.damage_inbox(&format!("u{user}-0"));
+    }
+    let node = Node::start(&store, &config);
+    let why = node.stopped_because().await;
+    assert!(why.contains("refused the events of 20 users") && why.contains("damaged"), "{why}");
+    assert!(!node.health.snapshot().is_well());
+    // The first 19 are put away, and all of the other partition is read.
+    until_done(&store, &config.group, 19 + 200).await;
+    assert_eq!(store.dead_letters().await.len(), 19);
+    assert_eq!(store.events_of("u199-1").await, ["e199-1"]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_the_store_refuses_even_as_a_dead_letter_stops_its_partition() {
     let topic = unique_name("events");
     create_topic(&topic, 1).await;

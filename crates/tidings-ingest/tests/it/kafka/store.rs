@@ -41,6 +41,7 @@ pub(super) struct TestStore {
     inner: SqliteStore,
     mood: watch::Sender<Mood>,
     refused: Mutex<HashSet<String>>,
+    damaged: Mutex<HashSet<UserId>>,
     refuses_letters: AtomicBool,
     pub(super) appends: AtomicUsize,
     _dir: TempDir,
@@ -53,6 +54,7 @@ impl TestStore {
             inner: open_at(&dir.path().join("data")),
             mood: watch::Sender::new(Mood::Fine),
             refused: Mutex::default(),
+            damaged: Mutex::default(),
             refuses_letters: AtomicBool::new(false),
             appends: AtomicUsize::new(0),
             _dir: dir,
@@ -66,6 +68,11 @@ impl TestStore {
     /// Refuses any batch with the event of this id.
     pub(super) fn refuse(&self, event: &str) {
         self.refused.lock().unwrap().insert(event.to_owned());
+    }
+
+    /// Cannot read the inbox of this user any more.
+    pub(super) fn damage_inbox(&self, user: &str) {
+        self.damaged.lock().unwrap().insert(UserId::new(user).unwrap());
     }
 
     pub(super) fn refuse_letters(&self) {
@@ -110,6 +117,14 @@ impl TestStore {
     }
 }
 
+impl TestStore {
+    fn needs_what_is_damaged(&self, batch: &NotificationBatch) -> bool {
+        let damaged = self.damaged.lock().unwrap();
+        let mut told = batch.events().iter().flat_map(|planned| &planned.recipients);
+        told.any(|recipient| damaged.contains(&recipient.user))
+    }
+}
+
 fn open_at(path: &Path) -> SqliteStore {
     SqliteStore::open(SqliteConfig::new(path)).unwrap()
 }
@@ -129,6 +144,10 @@ impl NotificationStore for TestStore {
         if self.refuses(&batch) {
             let source = "told to refuse".into();
             return Err(StoreError::Refused { op: "append", backend: "test", source });
+        }
+        if self.needs_what_is_damaged(&batch) {
+            let source = "told to be damaged".into();
+            return Err(StoreError::Corrupt { backend: "test", what: "inbox", source });
         }
         self.appends.fetch_add(1, Ordering::SeqCst);
         let appended = self.inner.append(batch, now).await?;
