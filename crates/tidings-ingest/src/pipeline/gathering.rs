@@ -54,22 +54,25 @@ pub(super) struct Gathering {
     batch: NotificationBatch,
     waiters: Vec<(BatchPart, Waiter)>,
     left_over: Option<Job>,
+    /// Whether somebody waits for an answer: nobody does for a record, it is only read on.
+    is_awaited: bool,
 }
 
 impl Gathering {
     pub(super) fn new(limits: BatchLimits) -> Self {
         let batch = NotificationBatch::new(limits);
-        Self { limits, batch, waiters: Vec::new(), left_over: None }
+        Self { limits, batch, waiters: Vec::new(), left_over: None, is_awaited: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }
 
-    /// How long the batch may still wait for company; zero once nothing more fits.
+    /// How long the batch may still wait for company; zero once nothing more fits, or if it holds what
+    /// somebody waits for.
     pub(super) fn time_left(&self, now: Timestamp) -> Duration {
         match self.batch.due_at() {
-            Some(due) if self.takes_more() => due.since(now),
+            Some(due) if self.takes_more() && !self.is_awaited => due.since(now),
             _ => Duration::ZERO,
         }
     }
@@ -80,8 +83,12 @@ impl Gathering {
 
     pub(super) fn add(&mut self, job: Job) {
         let part = BatchPart::of_appended(&self.batch, &job.batch);
+        let is_of_records = !job.batch.advances().is_empty();
         match self.batch.try_append(job.batch) {
-            Ok(()) => self.waiters.push((part, job.waiter)),
+            Ok(()) => {
+                self.is_awaited |= !is_of_records;
+                self.waiters.push((part, job.waiter));
+            }
             Err(batch) => self.left_over = Some(Job { batch, ..job }),
         }
     }
@@ -90,9 +97,50 @@ impl Gathering {
     pub(super) fn take(&mut self) -> Gathered {
         let batch = std::mem::replace(&mut self.batch, NotificationBatch::new(self.limits));
         let waiters = std::mem::take(&mut self.waiters);
+        self.is_awaited = false;
         if let Some(job) = self.left_over.take() {
             self.add(job);
         }
         Gathered { batch: Arc::new(batch), waiters }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::checkpoint::{Advance, Epoch, PartitionId};
+    use tokio::sync::{Semaphore, mpsc};
+
+    use super::{
+        super::entrance::{Entrance, Entrances},
+        *,
+    };
+
+    fn limits() -> BatchLimits {
+        BatchLimits { max_rows: 10, max_bytes: 1 << 20, max_age: Duration::from_millis(5) }
+    }
+
+    fn job(batch: NotificationBatch) -> Job {
+        let entrance = Entrance::new(mpsc::channel(1).0, mpsc::channel(1).0);
+        let counted = Arc::new(Entrances::new(vec![entrance])).choose(&batch);
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let waiter =
+            Waiter { events: 0, reply: oneshot::channel().0, _room: room, _counted: counted };
+        Job { batch, waiter }
+    }
+
+    #[test]
+    fn records_wait_for_company_and_requests_do_not() {
+        let now = Timestamp::from_millis(1_000);
+        let mut gathering = Gathering::new(limits());
+        let mut records = NotificationBatch::new(limits());
+        let partition = PartitionId { group: "g".into(), topic: "t".into(), partition: 0 };
+        let advance = Advance { partition, epoch: Epoch(1), from: Some(0), to: 1 };
+        records.advance(advance, now);
+        gathering.add(job(records));
+        assert_eq!(gathering.time_left(now), limits().max_age);
+        gathering.add(job(NotificationBatch::new(limits())));
+        assert_eq!(gathering.time_left(now), Duration::ZERO);
+        gathering.take();
+        assert!(!gathering.is_awaited);
     }
 }
