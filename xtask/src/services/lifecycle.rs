@@ -79,6 +79,7 @@ fn start(service: Service) -> Result<Option<Child>> {
         return Ok(None);
     }
     if service.probe().is_ok() {
+        service.fetch(&home)?;
         say(format!("{service}: already up, started by someone else; left alone"));
         return Ok(None);
     }

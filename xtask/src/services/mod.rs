@@ -78,6 +78,14 @@ impl Service {
         }
     }
 
+    /// Fetches what tests start servers of their own with, also where this one runs already.
+    fn fetch(self, home: &Home) -> Result<()> {
+        match self {
+            Self::Kafka => java::fetch_jars(home, "kafka"),
+            Self::Postgres | Self::Redis | Self::Neo4j => Ok(()),
+        }
+    }
+
     /// Puts everything in place and returns the command that starts the server.
     fn prepare(self, home: &Home) -> Result<Command> {
         match self {
