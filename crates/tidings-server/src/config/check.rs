@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt, ops::RangeInclusive};
 
 use super::model::{AuthSection, Config, KafkaSection, PostgresSection, PushSection};
-use crate::auth::Scope;
+use crate::{auth::Scope, http::AllowedOrigins};
 
 /// An option with a value that it cannot have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     check_retention(config, &mut problems);
     check_push(&config.push, &mut problems);
     check_auth(&config.auth, &mut problems);
+    if let Err(error) = AllowedOrigins::new(&config.server.allowed_origins) {
+        problems.add("server.allowed_origins", error.to_string());
+    }
     if !config.server.listen.ip().is_loopback() && config.auth.keys.is_empty() {
         problems.add(
             "server.listen",

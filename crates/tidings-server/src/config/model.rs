@@ -28,6 +28,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct ServerSection {
     pub listen: SocketAddr,
+    pub allowed_origins: Vec<String>,
     pub body_limit_bytes: usize,
     pub request_timeout_ms: u64,
     pub shutdown_grace_ms: u64,

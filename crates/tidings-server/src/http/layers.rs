@@ -16,9 +16,14 @@ use super::{error::Problem, state::App};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(super) fn with_layers(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
-    router
+    let router = router
         .fallback(async || Problem::not_found("resource").into_response())
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(method_not_allowed);
+    let router = match app.origins.cors() {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router
         .layer(from_fn_with_state(Arc::clone(app), time_limit))
         .layer(from_fn(observe))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))

@@ -7,6 +7,7 @@ mod idempotency;
 mod layers;
 mod measure;
 mod openapi;
+mod origins;
 mod routes;
 pub mod schema;
 mod socket;
@@ -16,6 +17,7 @@ pub use error::Problem;
 pub use idempotency::RequestsUnderWay;
 pub use measure::EventCounts;
 pub use openapi::openapi_json;
+pub use origins::{AllowedOrigins, BadOrigin};
 pub use state::{App, LetterDecoder, Readiness};
 
 use std::sync::Arc;

@@ -25,7 +25,7 @@ use tidings_ingest::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{idempotency::RequestsUnderWay, measure::EventCounts};
+use super::{idempotency::RequestsUnderWay, measure::EventCounts, origins::AllowedOrigins};
 use crate::auth::Authenticator;
 
 /// Whether the node takes work.
@@ -97,6 +97,8 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Which web pages may use the node.
+    pub origins: AllowedOrigins,
     /// The longest request body.
     pub body_limit_bytes: usize,
     /// How long a request may take.

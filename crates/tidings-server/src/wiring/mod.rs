@@ -30,7 +30,7 @@ use self::{
 use crate::{
     auth::Authenticator,
     config::{Config, RealtimeSection},
-    http::{self, App, EventCounts, Readiness, RequestsUnderWay},
+    http::{self, AllowedOrigins, App, EventCounts, Readiness, RequestsUnderWay},
     retention::Retention,
     supervisor::{Supervisor, SupervisorError},
     telemetry,
@@ -104,6 +104,7 @@ impl Node {
             readiness: Arc::clone(&readiness),
             metrics,
             clock,
+            origins: AllowedOrigins::new(&config.server.allowed_origins)?,
             body_limit_bytes: config.server.body_limit_bytes,
             request_timeout: Duration::from_millis(config.server.request_timeout_ms),
         });

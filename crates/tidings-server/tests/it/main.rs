@@ -18,5 +18,6 @@ mod harness;
 mod key_sets;
 mod live;
 mod offsets;
+mod origins;
 mod relations;
 mod repeated;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{State, WebSocketUpgrade},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -29,14 +30,19 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     responses(
         (status = 101, description = "The session is open: say hello"),
         (status = 400, description = "Not a WebSocket request", body = Problem),
+        (status = 403, description = "The page's origin is not allowed", body = Problem),
         (status = 503, description = "The node is stopping", body = Problem),
     ),
 )]
 async fn stream(
     State(app): State<Arc<App>>,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|error| Problem::bad_input("", error.body_text()))?;
+    if !app.origins.may_stream(headers.get(header::ORIGIN)) {
+        return Err(origin_refused());
+    }
     if app.readiness.is_stopping() {
         let retry = std::time::Duration::from_secs(1);
         return Err(Problem::unavailable("the node is stopping", retry));
@@ -55,4 +61,9 @@ async fn stream(
             drop(counted);
         });
     Ok(response.into_response())
+}
+
+fn origin_refused() -> Problem {
+    let detail = "this page's origin is not in server.allowed_origins";
+    Problem::new(StatusCode::FORBIDDEN, "origin-not-allowed", "Origin not allowed", detail)
 }
