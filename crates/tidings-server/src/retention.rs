@@ -105,10 +105,7 @@ fn describe_metrics() {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    };
+    use std::sync::Mutex;
 
     use async_trait::async_trait;
     use tidings_core::{
@@ -131,15 +128,18 @@ mod tests {
         }
     }
 
-    /// Never done.
+    /// Never done; knows when it was asked.
     #[derive(Default)]
-    struct Endless(AtomicU64);
+    struct Endless(Mutex<Vec<Instant>>);
+
+    /// How long it takes to forget a step there.
+    const STEP: Duration = Duration::from_secs(1);
 
     #[async_trait]
     impl RetentionStore for Endless {
         async fn forget(&self, _: Cutoffs, _: usize) -> Result<Forgotten, StoreError> {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.0.lock().unwrap().push(Instant::now());
+            tokio::time::sleep(STEP).await;
             Ok(Forgotten::default())
         }
     }
@@ -148,15 +148,25 @@ mod tests {
     async fn a_round_that_is_behind_goes_on_without_a_pause() {
         let store = Arc::new(Endless::default());
         let now = Timestamp::from_millis(1_790_000_000_000);
+        let pause = Duration::from_secs(59);
         let section = RetentionSection { pause_ms: 59_000, ..section() };
         let shared: Arc<dyn RetentionStore> = Arc::<Endless>::clone(&store);
         let retention = Retention::new(shared, ManualClock::new(now), section);
+        let start = Instant::now();
         tokio::select! {
             () = retention.run(CancellationToken::new()) => {}
-            () = tokio::time::sleep(BEHIND + Duration::from_millis(60_500)) => {}
+            () = tokio::time::sleep(BEHIND + Duration::from_secs(120)) => {}
         }
-        // One a minute for an hour, then one a second.
-        assert_eq!(store.0.load(Ordering::Relaxed), 60 + 60);
+        let asked = store.0.lock().unwrap();
+        let mut steps = [0, 0];
+        for pair in asked.windows(2) {
+            let gap = pair[1] - pair[0];
+            // A timer is late by a few milliseconds, and each adds to those before it.
+            let is_behind = pair[0] + STEP - start > BEHIND;
+            assert!(is_behind == (gap < STEP + pause), "{gap:?} after {:?}", pair[0] - start);
+            steps[usize::from(is_behind)] += 1;
+        }
+        assert!(steps[0] >= 59 && steps[1] >= 59, "{steps:?}");
     }
 
     fn section() -> RetentionSection {
