@@ -97,6 +97,11 @@ impl Account {
         }
     }
 
+    /// What the rows may take that are planned ahead of the store: half of the share.
+    pub(super) fn most_planned(&self) -> usize {
+        self.shares.share().div_ceil(2)
+    }
+
     /// Whether the next record has to wait. One record more than the share may be held: else one that
     /// is larger than the share would never be.
     pub(super) fn is_full(&self) -> bool {
@@ -112,6 +117,40 @@ impl Account {
         self.awaited.store(true, Ordering::SeqCst);
         // Released between the look and the store: nobody would ring.
         roomy()
+    }
+}
+
+/// Bytes that are held besides those of records, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Charge {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Charge {
+    pub(super) fn none(account: &Arc<Account>) -> Self {
+        Self { account: Arc::clone(account), bytes: 0 }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.account.charge(bytes);
+    }
+
+    /// Gives `bytes` over to `other`, of the same account.
+    pub(super) fn hand_over(&mut self, bytes: usize, other: &mut Self) {
+        self.bytes -= bytes;
+        other.bytes += bytes;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.release(self.bytes);
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{
+    deps::{Deps, Ended},
     link::{Link, Notice},
     measure,
     partition::Partition,
     status::{Status, StopReason},
-    storing::{Deps, Ended},
     worker::Worker,
 };
 

@@ -59,9 +59,10 @@ pub struct KafkaConfig {
     pub topics: Vec<KafkaTopic>,
     /// Where a partition begins that was never read.
     pub start: KafkaStart,
-    /// Bytes of records that may be in memory between the client and the store, over all partitions.
+    /// Bytes of records, and of the rows that they become, that may be in memory between the client and
+    /// the store, over all partitions.
     pub queue_bytes: usize,
-    /// Bytes of records of one partition that may be in memory. A partition gets its share of
+    /// Bytes of records of one partition, and of their rows, that may be in memory. A partition gets its share of
     /// `queue_bytes`, and at most this.
     pub partition_queue_bytes: usize,
     /// Dead letters are produced to the topic's name with this suffix too, for example `.dlq`.

@@ -17,6 +17,7 @@ use super::{
     claim,
     config::KafkaConfig,
     context::Context,
+    deps::Deps,
     health::{Board, KafkaHealthHandle},
     letter::DeadLetterTopics,
     link::{Link, Notice},
@@ -24,7 +25,6 @@ use super::{
     options::{self, KafkaSetupError},
     partition::Partition,
     poll::{Poller, PollerParts},
-    storing::Deps,
 };
 use crate::{pipeline::PipelineHandle, planner::Planner};
 

@@ -51,7 +51,7 @@ pub struct PartitionHealth {
     pub high: Option<i64>,
     /// Records that are still to be stored.
     pub lag: Option<u64>,
-    /// Bytes of its records in memory.
+    /// Bytes of its records in memory, and of the rows that they have become.
     pub held_bytes: usize,
     /// Whether fetching is paused because enough is in memory.
     pub paused: bool,

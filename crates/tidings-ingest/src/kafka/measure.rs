@@ -26,7 +26,11 @@ pub(super) fn describe() {
     ] {
         metrics::describe_gauge!(name, meaning);
     }
-    metrics::describe_gauge!(HELD, metrics::Unit::Bytes, "Records in memory");
+    metrics::describe_gauge!(
+        HELD,
+        metrics::Unit::Bytes,
+        "Records in memory, and the rows that they have become"
+    );
     metrics::describe_counter!(RECORD_BYTES, metrics::Unit::Bytes, "Values of records taken");
     for (name, meaning) in [
         (RECORDS, "Records taken, events or not"),

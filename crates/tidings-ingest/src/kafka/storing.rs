@@ -1,137 +1,31 @@
 //! Makes a unit durable, however long that takes and whatever one record of it does.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tidings_core::{
     batch::{BatchLimits, MAX_BATCH_ROWS, NotificationBatch},
-    clock::{Clock, Timestamp},
     dead_letter::Stage,
     error_chain::ErrorChain,
     ids::UserId,
-    ports::{CheckpointStore, StoreError},
+    ports::StoreError,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
+    account::Charge,
     chunk::Record,
-    config::KafkaConfig,
-    letter::DeadLetterTopics,
+    deps::{Deps, Ended, Unplanned},
+    letter::DeadRecord,
     measure,
     partition::Partition,
-    record,
     status::StopReason,
-    unit::{Built, Planned, Unit},
+    unit::{Built, Planned, Unit, rows_bytes},
 };
-use crate::{
-    outcome::{Accepted, IntakeError},
-    pipeline::PipelineHandle,
-    planner::Planner,
-};
+use crate::outcome::{Accepted, IntakeError};
 
 /// People whose events the store may refuse without taking one in between before the partition is
 /// stopped: then it is not the events that are wrong, nor one inbox, but the store, and the dead letters
 /// are not to be filled with all that comes.
 const MOST_REFUSED_IN_A_ROW: usize = 20;
-
-/// What all workers of a consumer share.
-pub(super) struct Deps {
-    pub(super) config: Arc<KafkaConfig>,
-    pub(super) planner: Planner,
-    pub(super) pipeline: PipelineHandle,
-    pub(super) checkpoints: Arc<dyn CheckpointStore>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) topics: Option<DeadLetterTopics>,
-    pub(super) stop: CancellationToken,
-}
-
-/// Why a worker ends.
-#[derive(Debug, Clone)]
-pub(super) enum Ended {
-    /// The partition is no longer assigned to us.
-    Gone,
-    /// The node is stopping.
-    Stopping,
-    /// Somebody else has claimed the partition or moved its position.
-    Fenced,
-    /// A person has to look.
-    Stopped(StopReason),
-}
-
-/// Why a record was not planned.
-pub(super) enum Unplanned {
-    /// Nor will it be later.
-    Dead(Stage, String),
-    /// What is needed is out of reach.
-    Later(IntakeError),
-    Ended(Ended),
-}
-
-impl Deps {
-    /// Waits before another try; says so to whoever looks.
-    pub(super) async fn wait(
-        &self,
-        partition: &Partition,
-        attempt: u32,
-        what: &'static str,
-        error: &(dyn std::error::Error + Send + Sync + 'static),
-    ) -> Result<(), Ended> {
-        let wait = self.backoff(attempt);
-        self.say_waiting(partition, attempt, what, error, wait);
-        self.sleep(partition, wait).await
-    }
-
-    pub(super) fn say_waiting(
-        &self,
-        partition: &Partition,
-        attempt: u32,
-        what: &'static str,
-        error: &(dyn std::error::Error + Send + Sync + 'static),
-        wait: Duration,
-    ) {
-        metrics::counter!(measure::RETRIES, "what" => what).increment(1);
-        let why = ErrorChain(error).to_string();
-        let wait_ms = wait.as_millis();
-        // Every partition waits while a store is gone, for minutes maybe: said less and less often.
-        if attempt.is_power_of_two() {
-            tracing::warn!(
-                error = why,
-                partition = %partition.id,
-                attempt,
-                "{what}; trying again in {wait_ms} ms, and for as long as it takes"
-            );
-        }
-        partition.wait(why.into());
-    }
-
-    /// Full jitter below the policy's ceiling.
-    pub(super) fn backoff(&self, attempt: u32) -> Duration {
-        self.config.retry.ceiling(attempt).mul_f64(rand::random::<f64>())
-    }
-
-    pub(super) async fn sleep(&self, partition: &Partition, wait: Duration) -> Result<(), Ended> {
-        tokio::select! {
-            () = partition.gone.cancelled() => Err(Ended::Gone),
-            () = self.stop.cancelled() => Err(Ended::Stopping),
-            () = tokio::time::sleep(wait) => Ok(()),
-        }
-    }
-
-    /// Decodes a record and works out who is told.
-    pub(super) async fn plan(
-        &self,
-        partition: &Partition,
-        record: Record<'_>,
-        now: Timestamp,
-    ) -> Result<tidings_core::batch::PlannedEvent, Unplanned> {
-        let incoming = record::decode(record, partition.format, now)
-            .map_err(|error| Unplanned::Dead(Stage::Decode, error.to_string()))?;
-        self.planner.plan(&incoming).await.map_err(|error| match error {
-            IntakeError::Stopping => Unplanned::Ended(Ended::Stopping),
-            error if error.is_transient() => Unplanned::Later(error),
-            error => Unplanned::Dead(Stage::Plan, ErrorChain(&error).to_string()),
-        })
-    }
-}
 
 /// Stores a unit and returns the position after it.
 ///
@@ -144,10 +38,12 @@ pub(super) async fn store(
     built: Built,
 ) -> Result<i64, Ended> {
     let end = built.unit.to;
-    let mut todo = vec![(built.unit, Some((built.batch, built.dead)))];
+    let Built { unit, batch, dead, rows } = built;
+    let mut todo = vec![(unit, Some((batch, dead, rows)))];
     let mut attempt = 0;
     while let Some((mut unit, made)) = todo.pop() {
-        let (batch, dead) = match made {
+        // The rows are counted until the store has answered: the batch is somewhere until then.
+        let (batch, dead, _rows) = match made {
             Some(made) => made,
             None => match rebuild(&deps, &partition, &unit).await? {
                 Some(made) => made,
@@ -196,7 +92,8 @@ pub(super) async fn store(
     Ok(end)
 }
 
-type Made = (NotificationBatch, Vec<super::letter::DeadRecord>);
+/// The batch of a unit, its dead records, and what its rows take.
+type Made = (NotificationBatch, Vec<DeadRecord>, Charge);
 
 /// Puts what a refused unit is divided into on the stack, the first part on top.
 fn divide(
@@ -226,20 +123,21 @@ fn divide(
 async fn rebuild(deps: &Deps, partition: &Partition, unit: &Unit) -> Result<Option<Made>, Ended> {
     let limits = deps.pipeline.limits();
     let limits = BatchLimits { max_rows: MAX_BATCH_ROWS, max_bytes: usize::MAX, ..limits };
-    let mut built = Built::new(unit.from, limits);
+    let mut built = Built::new(unit.from, limits, &partition.account);
     let kept = deps.config.dead_letter_payload_bytes;
     for (chunk, index) in unit.iter() {
         let planned = match &unit.refused {
             Some(why) => Err((Stage::Store, why.to_string())),
             None => plan_patiently(deps, partition, chunk.record(index)).await?,
         };
+        built.rows.add(planned.as_ref().map_or(0, rows_bytes));
         if built.add((chunk, index), planned, partition, kept, deps.clock.now()).is_err() {
             return Ok(None);
         }
     }
     built.unit.to = unit.to;
     built.complete(partition, deps.clock.now());
-    Ok(Some((built.batch, built.dead)))
+    Ok(Some((built.batch, built.dead, built.rows)))
 }
 
 async fn plan_patiently(

@@ -3,17 +3,27 @@
 use std::sync::Arc;
 
 use tidings_core::{
-    batch::{BatchLimits, MAX_BATCH_ROWS, NotificationBatch, PlannedEvent},
+    batch::{BatchLimits, MAX_BATCH_ROWS, NotificationBatch, PlannedEvent, Recipient},
     checkpoint::Advance,
     clock::Timestamp,
     dead_letter::Stage,
 };
 
 use super::{
+    account::{Account, Charge},
     chunk::{Chunk, Segment},
     letter::DeadRecord,
     partition::Partition,
 };
+
+/// What a row in memory takes besides the id of its user: the recipient, and the id's own counts.
+const ROW_BYTES: usize = size_of::<Recipient>() + 2 * size_of::<usize>();
+
+/// About how many bytes the rows of an event take. The event itself is no larger than its record, which
+/// is counted for as long.
+pub(super) fn rows_bytes(event: &PlannedEvent) -> usize {
+    event.recipients.iter().map(|it| ROW_BYTES + it.user.as_str().len()).sum()
+}
 
 /// What became of a record: the rows of its event, or the stage at which it is dead, and why.
 pub(super) type Planned = Result<PlannedEvent, (Stage, String)>;
@@ -89,11 +99,14 @@ pub(super) struct Built {
     pub(super) unit: Unit,
     pub(super) batch: NotificationBatch,
     pub(super) dead: Vec<DeadRecord>,
+    /// What the rows of the batch take, for as long as somebody has it.
+    pub(super) rows: Charge,
 }
 
 impl Built {
-    pub(super) fn new(from: Option<i64>, limits: BatchLimits) -> Self {
-        Self { unit: Unit::new(from), batch: NotificationBatch::new(limits), dead: Vec::new() }
+    pub(super) fn new(from: Option<i64>, limits: BatchLimits, account: &Arc<Account>) -> Self {
+        let (unit, batch) = (Unit::new(from), NotificationBatch::new(limits));
+        Self { unit, batch, dead: Vec::new(), rows: Charge::none(account) }
     }
 
     pub(super) fn is_empty(&self) -> bool {

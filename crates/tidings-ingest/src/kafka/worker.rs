@@ -1,52 +1,48 @@
-//! What is done with the records of one partition: decoded and planned while the batch before them is
-//! being stored, at most one batch of the partition in the pipeline.
+//! What is done with the records of one partition: [decoded and planned](super::planning) while the
+//! batch before them is being stored, at most one batch of the partition in the pipeline.
 //!
 //! A batch is closed when the one before it is stored, or when it is full: one record when little
 //! comes in, as many as the limits allow when the store is behind.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, join_all},
-};
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::Instant;
 
 use super::{
+    account::Charge,
     breaker::Breaker,
     chunk::Segment,
+    deps::{Deps, Ended},
     measure,
     partition::Partition,
-    status::StopReason,
-    storing::{Deps, Ended, Unplanned, store},
+    planning::PLANNED_AT_ONCE,
+    storing::store,
     unit::{Built, Planned},
 };
 
-/// Records that are planned at a time, before the worker looks whether the store is free again. Each
-/// may ask the graph, which may be far away.
-const PLANNED_AT_ONCE: usize = 30;
-
 /// Works at one assignment of a partition, once it is claimed.
 pub(super) struct Worker {
-    deps: Arc<Deps>,
-    partition: Arc<Partition>,
-    breaker: Breaker,
+    pub(super) deps: Arc<Deps>,
+    pub(super) partition: Arc<Partition>,
+    pub(super) breaker: Breaker,
     /// The batch that is filling up.
-    open: Built,
+    pub(super) open: Built,
     /// Whether an event did not fit into it any more.
-    open_is_closed: bool,
+    pub(super) open_is_closed: bool,
     /// The records that come next.
-    ahead: Option<Segment>,
-    /// What the first of them became already.
-    ready: VecDeque<Planned>,
+    pub(super) ahead: Option<Segment>,
+    /// What the first of them became already, and what its rows take.
+    pub(super) ready: VecDeque<(Planned, usize)>,
+    pub(super) ready_rows: Charge,
     storing: Option<BoxFuture<'static, Result<i64, Ended>>>,
     /// When planning is tried again.
-    plan_again: Option<Instant>,
-    plan_attempt: u32,
+    pub(super) plan_again: Option<Instant>,
+    pub(super) plan_attempt: u32,
     /// Why it ends once nothing is being stored.
     ending: Option<Ended>,
-    records: metrics::Counter,
-    bytes: metrics::Counter,
+    pub(super) records: metrics::Counter,
+    pub(super) bytes: metrics::Counter,
 }
 
 impl Worker {
@@ -55,10 +51,11 @@ impl Worker {
         let topic = partition.id.topic.to_string();
         let mut worker = Self {
             breaker: Breaker::new(deps.config.breaker),
-            open: Built::new(partition.position(), deps.pipeline.limits()),
+            open: Built::new(partition.position(), deps.pipeline.limits(), &partition.account),
             open_is_closed: false,
             ahead: None,
             ready: VecDeque::with_capacity(PLANNED_AT_ONCE),
+            ready_rows: Charge::none(&partition.account),
             storing: None,
             plan_again: None,
             plan_attempt: 0,
@@ -152,7 +149,7 @@ impl Worker {
     }
 
     fn begin_storing(&mut self) {
-        let next = Built::new(Some(self.open.unit.to), self.deps.pipeline.limits());
+        let next = self.empty(Some(self.open.unit.to));
         let mut built = std::mem::replace(&mut self.open, next);
         self.open_is_closed = false;
         built.complete(&self.partition, self.deps.clock.now());
@@ -160,116 +157,22 @@ impl Worker {
         self.storing = Some(stored.boxed());
     }
 
+    pub(super) fn empty(&self, from: Option<i64>) -> Built {
+        Built::new(from, self.deps.pipeline.limits(), &self.partition.account)
+    }
+
+    /// Whether an event may be planned, or one that is be added to the open batch.
+    ///
+    /// Rows are counted beside the records that wait, so that fewer of these are fetched. That the rows
+    /// are many must stop planning itself too, which nobody fetches for.
     fn can_plan(&self) -> bool {
+        let most = self.partition.account.most_planned();
+        let is_room = !self.ready.is_empty() || self.open.rows.bytes() < most;
         self.ending.is_none()
+            && is_room
             && self.plan_again.is_none()
             && !self.open_is_closed
             && !self.open.batch.is_full()
-    }
-
-    /// Whether there are records to plan.
-    fn look_ahead(&mut self) -> bool {
-        if self.ahead.is_none()
-            && let Some(chunk) = self.partition.take()
-        {
-            let range = 0..chunk.len();
-            self.ahead = Some(Segment { chunk: Arc::new(chunk), range });
-        }
-        self.ahead.is_some()
-    }
-
-    /// Moves the position over what is no record, when all records before it are in the open batch;
-    /// says whether it moved.
-    fn take_passed(&mut self) -> bool {
-        // Before the look at the queue: what is pushed in between is not before it.
-        let passed = self.partition.passed();
-        let is_next =
-            self.ahead.is_none() && self.ready.is_empty() && !self.partition.has_waiting();
-        let moves = is_next && passed > self.open.unit.to;
-        if moves {
-            self.open.unit.to = passed;
-        }
-        moves
-    }
-
-    /// Plans some of the records ahead, all at a time, and adds them to the open batch. Cancel-safe:
-    /// what was not planned is planned again.
-    async fn plan_some(&mut self) -> Result<(), Ended> {
-        let Some(ahead) = &self.ahead else { return Ok(()) };
-        if self.ready.is_empty() {
-            let now = self.deps.clock.now();
-            let end = ahead.range.end.min(ahead.range.start + PLANNED_AT_ONCE);
-            let plans = (ahead.range.start..end)
-                .map(|index| self.deps.plan(&self.partition, ahead.chunk.record(index), now));
-            for planned in join_all(plans).await {
-                match planned {
-                    Ok(event) => self.ready.push_back(Ok(event)),
-                    Err(Unplanned::Dead(stage, reason)) => {
-                        self.ready.push_back(Err((stage, reason)));
-                    }
-                    Err(Unplanned::Ended(ended)) => return Err(ended),
-                    Err(Unplanned::Later(error)) => {
-                        self.plan_later(&error);
-                        break;
-                    }
-                }
-            }
-        }
-        self.fill()
-    }
-
-    /// Moves what is planned to the open batch, as far as there is room.
-    fn fill(&mut self) -> Result<(), Ended> {
-        let Some(mut ahead) = self.ahead.take() else { return Ok(()) };
-        let now = self.deps.clock.now();
-        let kept = self.deps.config.dead_letter_payload_bytes;
-        let (mut records, mut bytes, mut trips) = (0, 0, false);
-        while !trips
-            && !self.open.batch.is_full()
-            && let Some(planned) = self.ready.pop_front()
-        {
-            let index = ahead.range.start;
-            let is_dead = planned.is_err();
-            let added = self.open.add((&ahead.chunk, index), planned, &self.partition, kept, now);
-            if let Err(event) = added {
-                self.ready.push_front(Ok(event));
-                self.open_is_closed = true;
-                break;
-            }
-            ahead.range.start += 1;
-            records += 1;
-            bytes += ahead.chunk.record(index).value().map_or(0, <[u8]>::len);
-            trips = self.breaker.note(is_dead);
-        }
-        if records > 0 && self.plan_again.is_none() {
-            self.plan_attempt = 0;
-        }
-        self.records.increment(records);
-        self.bytes.increment(bytes as u64);
-        self.ahead = Some(ahead).filter(|it| !it.range.is_empty());
-        if trips { Err(self.trip()) } else { Ok(()) }
-    }
-
-    /// Stops before more dead letters are stored: what is in the open batch is dropped, and read again
-    /// when the partition is tried again.
-    fn trip(&mut self) -> Ended {
-        let (bad, of) = self.breaker.seen();
-        self.open = Built::new(self.open.unit.from, self.deps.pipeline.limits());
-        Ended::Stopped(StopReason::MostlyBad { bad, of })
-    }
-
-    /// What is planned already is stored meanwhile.
-    fn plan_later(&mut self, error: &crate::outcome::IntakeError) {
-        self.plan_attempt = self.plan_attempt.saturating_add(1);
-        let wait = self.deps.backoff(self.plan_attempt).max(Duration::from_millis(1));
-        self.deps.say_waiting(
-            &self.partition,
-            self.plan_attempt,
-            "an event was not planned",
-            error,
-            wait,
-        );
-        self.plan_again = Some(Instant::now() + wait);
     }
 }
 

@@ -88,12 +88,17 @@ impl Node {
         self.tasks.shutdown().await;
     }
 
-    /// Waits until the health is as `wanted` says.
+    /// Waits until the health is as `wanted` says; if it never is, says what it was at last.
     pub(super) async fn until(&self, what: &str, wanted: impl Fn(&KafkaHealth) -> bool) {
-        until(&format!("{what}: {:#?}", self.health.snapshot()), async || {
-            wanted(&self.health.snapshot())
-        })
-        .await;
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let health = self.health.snapshot();
+            if wanted(&health) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "waited in vain: {what}: {health:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until a partition is stopped, and says why.

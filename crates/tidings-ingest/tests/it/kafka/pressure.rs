@@ -17,8 +17,9 @@ use crate::doubles::Fault;
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_store_hangs_partitions_are_paused_memory_is_bounded_and_the_node_stays() {
     const QUEUE_BYTES: usize = 1 << 20;
-    // What a partition may have beyond its share: the record that filled it.
-    const RECORD_BYTES: usize = 4_096;
+    // What a partition may have beyond its share: the record that filled it, and the rows of what was
+    // planned when it was full, a batch and a few.
+    const BEYOND_BYTES: usize = 4_096 + 1_030 * 56;
     let topic = unique_name("events");
     create_topic(&topic, 2).await;
     let load = Load::new(30_000, 20, 2);
@@ -40,7 +41,7 @@ async fn while_the_store_hangs_partitions_are_paused_memory_is_bounded_and_the_n
     until("seven seconds have passed", async || {
         let health = node.health.snapshot();
         let held: usize = health.partitions.iter().map(|it| it.held_bytes).sum();
-        assert!(held <= QUEUE_BYTES + 2 * RECORD_BYTES, "{held} bytes are held");
+        assert!(held <= QUEUE_BYTES + 2 * BEYOND_BYTES, "{held} bytes are held");
         assert!(health.partitions.len() == 2 && health.connected, "{health:?}");
         Instant::now() >= end
     })
@@ -51,6 +52,52 @@ async fn while_the_store_hangs_partitions_are_paused_memory_is_bounded_and_the_n
     for (_, checkpoint) in store.list_checkpoints(&config.group).await.unwrap() {
         assert_eq!(checkpoint.epoch.0, 1, "it never left the group");
     }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_events_for_many_are_counted_and_few_are_planned_ahead_of_a_store_that_hangs() {
+    const QUEUE_BYTES: usize = 64 << 10;
+    const USERS: usize = 2_000;
+    // What the rows of an event take at least, which is more than may be queued at all; and at most.
+    const ROWS_BYTES: usize = USERS * 40;
+    const MOST_ROWS_BYTES: usize = USERS * 56;
+    let topic = unique_name("events");
+    create_topic(&topic, 1).await;
+    let users: Vec<_> = (0..USERS).map(|n| format!("u{n}")).collect();
+    let wide = |n: usize| {
+        let audience = serde_json::json!({ "users": users });
+        let id = format!("e{n}");
+        let event = serde_json::json!({"id": id, "source": "s", "type": "t", "audience": audience});
+        Draft::of(event.to_string())
+    };
+    let drafts: Vec<_> = (0..100).map(wide).collect();
+    let mut config = config(&[&topic]);
+    config.queue_bytes = QUEUE_BYTES;
+    let store = TestStore::open();
+    let node = Node::start(&store, &config);
+    produce(&topic, &drafts[..1]).await;
+    until_done(&store, &config.group, 1).await;
+    store.be(Mood::Hangs);
+    produce(&topic, &drafts[1..]).await;
+    let held =
+        |health: &KafkaHealth| health.partitions.iter().map(|it| it.held_bytes).sum::<usize>();
+    node.until("the rows are counted", |health| {
+        health.partitions.iter().all(|it| it.paused) && held(health) > QUEUE_BYTES + ROWS_BYTES
+    })
+    .await;
+    // An event is being stored, one is in the open batch, four are planned: their values are 64 KiB.
+    let end = Instant::now() + Duration::from_secs(2);
+    until("two seconds have passed", async || {
+        let held = held(&node.health.snapshot());
+        assert!(held <= 2 * QUEUE_BYTES + 6 * MOST_ROWS_BYTES, "{held} bytes are held");
+        Instant::now() >= end
+    })
+    .await;
+    store.be(Mood::Fine);
+    until_done(&store, &config.group, 100).await;
+    assert_eq!(store.events_of("u1999").await.len(), 100);
+    node.until("nothing is held", |health| held(health) == 0).await;
     node.stop().await;
 }
 
