@@ -92,6 +92,10 @@ fn check_ranges(config: &Config, problems: &mut Problems) {
     problems.range("realtime.replay_page", realtime.replay_page, 1..=1_000);
     problems.range("realtime.hello_timeout_ms", realtime.hello_timeout_ms, 100..=60_000);
     problems.range("realtime.heartbeat_ms", realtime.heartbeat_ms, 1_000..=600_000);
+    problems.range("realtime.slow_ms", realtime.slow_ms, 1_000..=3_600_000);
+    problems.range("realtime.frame_bytes", realtime.frame_bytes, 4_096..=1 << 20);
+    problems.range("realtime.frames_per_second", realtime.frames_per_second, 1..=100_000);
+    problems.range("realtime.frames_burst", realtime.frames_burst, 1..=100_000);
     problems.range("realtime.drain_retry_ms", realtime.drain_retry_ms, 0..=600_000);
     if config.store.data_dir.as_os_str().is_empty() {
         problems.add("store.data_dir", "is empty");

@@ -160,6 +160,10 @@ pub struct RealtimeSection {
     pub replay_page: usize,
     pub hello_timeout_ms: u64,
     pub heartbeat_ms: u64,
+    pub slow_ms: u64,
+    pub frame_bytes: usize,
+    pub frames_per_second: u32,
+    pub frames_burst: u32,
     pub drain_retry_ms: u64,
 }
 

@@ -1,12 +1,6 @@
 //! What the routes work with.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tidings_core::{
@@ -31,19 +25,25 @@ use crate::auth::Authenticator;
 /// Whether the node takes work.
 #[derive(Debug, Default)]
 pub struct Readiness {
-    stopping: AtomicBool,
+    stopping: CancellationToken,
 }
 
 impl Readiness {
     /// From now on the node says that it is going away, so that load balancers look elsewhere.
     pub fn begin_stopping(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.stopping.cancel();
     }
 
     /// Whether the node is going away.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+        self.stopping.is_cancelled()
+    }
+
+    /// Ends when the node begins to stop.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
     }
 }
 
@@ -101,6 +101,8 @@ pub struct App {
     pub origins: AllowedOrigins,
     /// The longest request body.
     pub body_limit_bytes: usize,
+    /// The longest frame of a live session's client.
+    pub frame_bytes: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
 }

@@ -15,8 +15,8 @@ use tidings_core::{
     ports::NotificationStore,
 };
 use tidings_delivery::realtime::{
-    AckFlusher, AckLog, ConnectionPool, RealtimeConfig, SessionAuthenticator, SessionIdentity,
-    SessionRefused, WebSocketHandler,
+    AckFlusher, AckLog, ConnectionPool, Pace, RealtimeConfig, SessionAuthenticator,
+    SessionIdentity, SessionRefused, WebSocketHandler,
 };
 use tidings_ingest::kafka::KafkaNotificationConsumer;
 use tokio::net::TcpListener;
@@ -28,7 +28,7 @@ use self::{
     stores::Stores,
 };
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, UserToken},
     config::{Config, RealtimeSection},
     http::{self, AllowedOrigins, App, EventCounts, Readiness, RequestsUnderWay},
     retention::Retention,
@@ -106,6 +106,7 @@ impl Node {
             clock,
             origins: AllowedOrigins::new(&config.server.allowed_origins)?,
             body_limit_bytes: config.server.body_limit_bytes,
+            frame_bytes: config.realtime.frame_bytes,
             request_timeout: Duration::from_millis(config.server.request_timeout_ms),
         });
 
@@ -172,6 +173,8 @@ fn session_handler(
         replay_page: section.replay_page,
         hello_timeout: Duration::from_millis(section.hello_timeout_ms),
         heartbeat: Duration::from_millis(section.heartbeat_ms),
+        slow: Duration::from_millis(section.slow_ms),
+        pace: Pace::new(section.frames_per_second, section.frames_burst),
         drain_retry: Duration::from_millis(section.drain_retry_ms),
     };
     let authenticator = Arc::new(Tokens(Arc::clone(auth)));
@@ -188,7 +191,9 @@ struct Tokens(Arc<Authenticator>);
 impl SessionAuthenticator for Tokens {
     async fn authenticate(&self, token: &str) -> Result<SessionIdentity, SessionRefused> {
         match self.0.user(token) {
-            Ok(token) => Ok(SessionIdentity { user: token.user, expires_at: token.expires_at }),
+            Ok(UserToken { user, expires_at, issued_at }) => {
+                Ok(SessionIdentity { user, expires_at, issued_at })
+            }
             Err(error) => Err(SessionRefused { reason: error.to_string() }),
         }
     }
