@@ -30,6 +30,9 @@ pub enum TokenError {
     /// The time in `exp` has passed.
     #[error("the token has expired")]
     Expired,
+    /// Its user was signed out everywhere since it was issued.
+    #[error("the token has been revoked")]
+    Revoked,
     /// The signature, the issuer, the audience or the form is wrong.
     #[error("the token is not valid")]
     Invalid,

@@ -140,6 +140,7 @@ pub struct RetentionSection {
     pub expired_days: u32,
     pub deliveries_days: u32,
     pub answers_hours: u32,
+    pub revocations_days: u32,
     pub step_rows: usize,
     pub pause_ms: u64,
 }
@@ -200,6 +201,7 @@ pub struct FcmSection {
 #[serde(deny_unknown_fields)]
 pub struct AuthSection {
     pub keys: Vec<ApiKeySection>,
+    pub revocations_max: usize,
     pub tokens: TokensSection,
 }
 

@@ -20,7 +20,7 @@ use tidings_ingest::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{idempotency::RequestsUnderWay, measure::EventCounts, origins::AllowedOrigins};
-use crate::auth::Authenticator;
+use crate::{auth::Authenticator, revocations::Revocations};
 
 /// Whether the node takes work.
 #[derive(Debug, Default)]
@@ -89,6 +89,8 @@ pub struct App {
     pub session_tasks: TaskTracker,
     /// Ends live sessions.
     pub stop_sessions: CancellationToken,
+    /// Signs users out everywhere.
+    pub revocations: Arc<Revocations>,
     /// Checks credentials.
     pub auth: Arc<Authenticator>,
     /// Whether the node takes work.
