@@ -20,6 +20,8 @@ const IDLE_CAPACITY: usize = 4;
 pub(super) enum Waiting {
     /// This notification.
     Notification(NotificationId, Arc<str>),
+    /// The session's token may have been revoked.
+    Recheck,
     /// Something that has no place in the order.
     Update(Arc<str>),
     /// Notifications were dropped, or never left here: the session has to read from the store.
@@ -31,6 +33,7 @@ struct State {
     notifications: VecDeque<(NotificationId, Arc<str>)>,
     updates: VecDeque<Arc<str>>,
     lagged: bool,
+    recheck: bool,
 }
 
 /// What waits for one session: bounded, and never waited for by those who fill it. A session that
@@ -76,6 +79,12 @@ impl Mailbox {
         self.ready.notify_one();
     }
 
+    /// Has the session look whether its token still holds.
+    pub(super) fn put_recheck(&self) {
+        self.state().recheck = true;
+        self.ready.notify_one();
+    }
+
     /// Leaves an update; when there is no room, drops the oldest.
     pub(super) fn put_update(&self, frame: &Arc<str>) {
         {
@@ -91,6 +100,9 @@ impl Mailbox {
     /// Takes what waits, if anything does. Takes the lag first: what follows is newer than it.
     pub(super) fn take(&self) -> Option<Waiting> {
         let mut state = self.state();
+        if std::mem::take(&mut state.recheck) {
+            return Some(Waiting::Recheck);
+        }
         if std::mem::take(&mut state.lagged) {
             return Some(Waiting::Lagged);
         }

@@ -13,8 +13,6 @@ use crate::http::{error::Problem, socket::AxumSocket, state::App};
 
 /// The subprotocol that this node speaks.
 const SUBPROTOCOL: &str = "tidings.v1";
-/// The longest frame that a client may send, in bytes: a token, or a list of ids.
-const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// Per connection. The library's default of 128 KiB is what an idle connection would cost.
 const READ_BUFFER_BYTES: usize = 512;
 
@@ -51,8 +49,8 @@ async fn stream(
     let counted = app.session_tasks.token();
     let response = upgrade
         .protocols([SUBPROTOCOL])
-        .max_message_size(MAX_FRAME_BYTES)
-        .max_frame_size(MAX_FRAME_BYTES)
+        .max_message_size(app.frame_bytes)
+        .max_frame_size(app.frame_bytes)
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .on_upgrade(move |socket| async move {
@@ -63,7 +61,7 @@ async fn stream(
     Ok(response.into_response())
 }
 
-fn origin_refused() -> Problem {
+pub(super) fn origin_refused() -> Problem {
     let detail = "this page's origin is not in server.allowed_origins";
     Problem::new(StatusCode::FORBIDDEN, "origin-not-allowed", "Origin not allowed", detail)
 }
