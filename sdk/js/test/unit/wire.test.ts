@@ -23,12 +23,12 @@ test("the golden frames of the server are read as they are", () => {
 });
 
 test("the types know each frame that the golden ones of a client have", () => {
-  const known = new Set<ClientFrame["type"]>(["hello", "ack", "read", "seen", "archive", "token", "ping", "pong"]);
+  const known = new Set<ClientFrame["type"]>(["hello", "renew", "ack", "read", "ping", "pong"]);
   for (const { frame } of clientFrames) assert.ok(known.has(frame.type), frame.type);
 });
 
 test("nonsense is told apart from a later version", () => {
-  for (const text of ["", "7", "null", "[]", "{}", '{"type":"welcome"}', '{"type":"notification","seq":1}']) {
+  for (const text of ["", "7", "null", "[]", "{}", '{"type":"welcome"}', '{"type":"renewed"}', '{"type":"notification","seq":1}']) {
     assert.throws(() => readServerFrame(text), SyntaxError, text);
   }
   assert.equal(readServerFrame('{"type":"wave"}'), undefined);
@@ -45,7 +45,7 @@ test("waits are random up to a bound that doubles, and begin anew after success"
 });
 
 test("each close code has its way on", () => {
-  const end = (code: number, more = {}) => decide({ code, reason: "", ...more }, true);
+  const end = (code: number, more = {}) => decide({ code, reason: "", said: true, ...more }, true);
   assert.deepEqual(end(1012, { retryMs: 7 }), { then: "after", ms: 7 });
   assert.deepEqual(end(1012), { then: "backoff", minAttempt: 0 });
   assert.deepEqual(end(1006), { then: "backoff", minAttempt: 0 });
