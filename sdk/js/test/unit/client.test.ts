@@ -392,6 +392,31 @@ test("a mark that is refused for what it is holds nothing up", async () => {
   assert.equal(client.unread, 4);
 });
 
+test("a server that asks for a pause is not asked again within it, whatever is marked", async (context) => {
+  server.onRequest = (_request, _body, answer) => {
+    answer.writeHead(503, { "content-type": "application/problem+json", "retry-after": "30" });
+    answer.end(JSON.stringify({ type: "t", title: "busy", status: 503, detail: "later" }));
+  };
+  const { client } = open();
+  await (await server.peer(1)).welcome(0);
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const first = client.read({ upToSeq: 1 });
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const settled = async (n: number) => {
+    for (const end = Date.now() + 30_000; server.requests.length < n && Date.now() < end; ) await turn();
+    for (let more = 0; more < 50; more += 1) await turn();
+    assert.equal(server.requests.length, n);
+  };
+  await settled(1);
+  const second = client.seen({ upToSeq: 2 });
+  context.mock.timers.tick(29_000);
+  await settled(1);
+  server.onRequest = (_request, _body, answer) => void answer.end(JSON.stringify({ unread: 0 }));
+  context.mock.timers.tick(2_000);
+  await settled(3);
+  await Promise.all([first, second]);
+});
+
 test("marks that wait are bounded", async () => {
   server.onRequest = () => undefined;
   const { client } = open();
