@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Backoff } from "../../src/backoff.js";
 import { addressOf } from "../../src/address.js";
@@ -16,6 +17,25 @@ const clientFrames: readonly { readonly frame: ClientFrame }[] = clientFixtures;
 
 test("what is generated from api/ is up to date", () => {
   execFileSync(process.execPath, ["scripts/generate-types.mjs", "--check"], { stdio: "inherit" });
+});
+
+test("the demo's page is built from the sources as they are", () => {
+  execFileSync(process.execPath, ["scripts/demo.mjs", "--check"], { stdio: "inherit" });
+});
+
+test("the limits in the guide are the defaults of the node", () => {
+  const guide = readFileSync("../../docs/realtime.md", "utf8");
+  const file = readFileSync("../../config/tidings.default.toml", "utf8");
+  const section = /^\[realtime\]\n([^]*?)^\[/m.exec(file)?.[1] ?? "";
+  const rows = [...guide.matchAll(/^\| `(\w+)` \| (\d+) \|/gm)];
+  assert.ok(rows.length >= 7);
+  for (const [, option, value] of rows) assert.match(section, new RegExp(`^${option} = ${value}$`, "m"));
+});
+
+test("a ticket, and a renewal, are read as they are", () => {
+  const welcome = { type: "welcome", session: "s", user: "u_7", seq: 42, unread: 3, heartbeat_ms: 25_000, ticket: "opaque" };
+  const renewed = { type: "renewed", expires_ms: 1_795_420_800_000, ticket: "opaque" };
+  for (const frame of [welcome, renewed]) assert.deepEqual(readServerFrame(JSON.stringify(frame)), frame);
 });
 
 test("the golden frames of the server are read as they are", () => {
