@@ -26,7 +26,7 @@ export class Composer {
   constructor(root: HTMLElement, people: readonly string[]) {
     this.#form = root.querySelector("form")!;
     this.#log = root.querySelector(".log")!;
-    this.#field("to").append(...people.map((one) => new Option(`user ${one}`, one)));
+    this.#field("to").append(...people.map((one) => new Option(one, one)));
     root.querySelector(".ideas")!.append(...IDEAS.map(([type, name, title]) => {
       const button = make("button", { type: "button" }, name);
       button.addEventListener("click", () => {

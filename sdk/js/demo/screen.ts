@@ -45,7 +45,7 @@ export class Screen {
   ) {
     this.#user = user;
     const who = make("select", { "aria-label": `User of ${name}` });
-    who.append(...people.map((one) => new Option(`user ${one}`, one, one === user, one === user)));
+    who.append(...people.map((one) => new Option(one, one, one === user, one === user)));
     who.addEventListener("change", () => this.#open(who.value));
     const readAll = make("button", { type: "button" }, "Read all");
     readAll.addEventListener("click", () => this.#readAll());
