@@ -89,6 +89,10 @@ pub struct ServeArgs {
     /// Stop when standard input ends: for a parent process that must not leave a node behind.
     #[arg(long)]
     pub stop_with_stdin: bool,
+    /// Serve the demo's page under `/demo`, for these users. For `tidings demo`, which starts its node
+    /// with it.
+    #[arg(long, hide = true, value_name = "IDS", value_delimiter = ',')]
+    pub demo_page: Option<Vec<String>>,
 }
 
 /// Flags of `tidings demo`.
@@ -114,6 +118,9 @@ pub struct DemoArgs {
     /// --events it stops after 30 seconds.
     #[arg(long)]
     pub json: bool,
+    /// When the stream is over, keep the node and its page until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
     /// Seed of the stream: the same seed tells the same story.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,

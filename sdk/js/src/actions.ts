@@ -23,6 +23,8 @@ export class Actions {
   readonly #waiting: Waiting[] = [];
   #sending = false;
   #closed = false;
+  /** The server asked to be left alone for a while. */
+  #held = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -54,7 +56,7 @@ export class Actions {
 
   /** Tries now what waits. */
   async flush(): Promise<void> {
-    if (this.#sending) return;
+    if (this.#sending || this.#held) return;
     clearTimeout(this.#retry);
     this.#sending = true;
     try {
@@ -88,7 +90,11 @@ export class Actions {
     } catch (error) {
       if (this.#closed) return false;
       if (error instanceof TidingsError && error.isTransient) {
-        this.#retry = setTimeout(() => void this.flush(), this.backoff.next());
+        this.#held = error.retryAfterMs > 0;
+        this.#retry = setTimeout(() => {
+          this.#held = false;
+          void this.flush();
+        }, error.retryAfterMs + this.backoff.next());
         return false;
       }
       // Refused for what it is: it must not hold up what comes after.

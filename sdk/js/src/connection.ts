@@ -2,35 +2,39 @@ import { Backoff } from "./backoff.js";
 import { isOffline } from "./environment.js";
 import { TidingsError } from "./errors.js";
 import type { Feed, FeedContext, FeedListener, State } from "./feed.js";
-import type { ErrorFrame, NotificationFrame, Welcome } from "./frames.js";
-import { GOOD_MS, decide } from "./reconnect.js";
+import type { ErrorFrame, NotificationFrame, Renewed, Welcome } from "./frames.js";
+import { GOOD_MS, decide, keepsTicket } from "./reconnect.js";
 import { GONE, Session } from "./session.js";
 import type { Ending } from "./session.js";
-import { expiryOf, renewalDelay } from "./token.js";
+import { Renewal } from "./renewal.js";
 
-/** The longest time that a timer takes, in milliseconds. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
 /** How long acknowledgements are gathered, in milliseconds. */
 const ACK_MS = 100;
 
 /** An own socket that is opened again and again. */
 export class Connection implements Feed {
   #session: Session | undefined;
+  /** The newest. In memory only: it is as good as a token. */
   #ticket: string | undefined;
   #state: State | undefined;
   /** Counts what was begun, so that an answer to something given up is told apart. */
   #turn = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #renewal: ReturnType<typeof setTimeout> | undefined;
   #acking: ReturnType<typeof setTimeout> | undefined;
   #ackSeq = 0;
   readonly #backoff: Backoff;
+  readonly #renewal: Renewal;
 
   constructor(
     private readonly context: FeedContext,
     private readonly listener: FeedListener,
   ) {
     this.#backoff = new Backoff(context.backoff);
+    this.#renewal = new Renewal(
+      context.tokens,
+      (token) => this.#session?.send({ type: "renew", token }),
+      (error) => listener.error(error),
+    );
   }
 
   start(): void {
@@ -80,9 +84,11 @@ export class Connection implements Feed {
     const turn = this.#drop();
     this.#become("connecting");
     const { address, tokens, cursor, device, timeouts } = this.context;
-    let token: string;
+    const ticket = this.#ticket;
+    let proof: { token: string } | { ticket: string };
     try {
-      token = await tokens.current();
+      // With a ticket nobody is asked for a token, the app's backend included.
+      proof = ticket === undefined ? { token: await tokens.current() } : { ticket };
     } catch (cause) {
       if (turn !== this.#turn) return;
       const error = new TidingsError("unauthenticated", "there is no token", false, undefined, { cause });
@@ -90,29 +96,29 @@ export class Connection implements Feed {
       return this.#retryAfter(this.#backoff.next(1));
     }
     if (turn !== this.#turn) return;
+    // A ticket stands for the token of the session before, and ends with it.
+    if ("token" in proof) this.#renewal.token = proof.token;
     const hello = {
       type: "hello" as const,
-      token,
+      ...proof,
       ...(cursor.last === undefined ? {} : { last_seq: cursor.last }),
       ...(device === undefined ? {} : { device }),
-      ...(this.#ticket === undefined ? {} : { resume: this.#ticket }),
     };
-    // A ticket is good for one try: one that the server does not like must not be said for ever.
-    this.#ticket = undefined;
     this.#session = new Session(this.context.WebSocket, address.stream, hello, timeouts, {
-      welcome: (frame) => this.#welcome(frame, token),
+      welcome: (frame) => this.#welcome(frame),
+      renewed: (frame) => this.#renewed(frame),
       notification: (frame) => this.#notification(frame),
       update: (frame) => this.listener.update(frame),
       refused: (frame) => this.#refused(frame),
       ended: (ending) => {
-        if (turn === this.#turn) this.#ended(ending, token);
+        if (turn === this.#turn) this.#ended(ending, ticket !== undefined);
       },
     });
   }
 
-  #welcome(frame: Welcome, token: string): void {
-    this.#ticket = frame.resume;
-    this.#renewAhead(token);
+  #welcome(frame: Welcome): void {
+    this.#ticket = frame.ticket;
+    this.#renewal.begin();
     const { cursor } = this.context;
     const last = cursor.last;
     const forgotten = frame.forgotten_seq ?? 0;
@@ -127,6 +133,11 @@ export class Connection implements Feed {
     this.#become("live");
   }
 
+  #renewed(frame: Renewed): void {
+    this.#ticket = frame.ticket ?? this.#ticket;
+    this.#renewal.accepted(frame.expires_ms);
+  }
+
   #notification(frame: NotificationFrame): void {
     const step = this.context.cursor.step(frame.seq);
     if (step === "deliver") this.listener.notification(frame);
@@ -135,17 +146,23 @@ export class Connection implements Feed {
   }
 
   #refused(frame: ErrorFrame): void {
-    const message = frame.message ?? frame.reason ?? "the server refused a frame";
-    // A server that does not know `token` frames closes with 4401 at the token's end; the next hello
-    // then says the new one.
-    if (frame.code === "unknown_type" || message.startsWith("there is no frame of type")) return;
-    this.listener.error(new TidingsError("refused", message));
+    const reason = frame.reason ?? "the server refused a frame";
+    if (this.#renewal.refused(reason)) return;
+    this.listener.error(new TidingsError("refused", reason));
   }
 
-  #ended(ending: Ending, token: string): void {
+  #ended(ending: Ending, byTicket: boolean): void {
     const { tokens } = this.context;
     this.#drop();
-    if (ending.code === 4401) tokens.refuse(token);
+    if (byTicket && ending.livedMs === undefined && !keepsTicket(ending)) {
+      this.#ticket = undefined;
+      // Whatever the node has against the ticket, the token says who this is.
+      if (ending.code >= 4400 && ending.code <= 4403) return void this.#dial();
+    }
+    if (ending.code === 4401) {
+      this.#ticket = undefined;
+      tokens.refuse(this.#renewal.token);
+    }
     if ((ending.livedMs ?? 0) >= GOOD_MS) this.#backoff.reset();
     const decision = decide(ending, tokens.canRenew);
     if (decision.then === "stop") {
@@ -163,29 +180,6 @@ export class Connection implements Feed {
     this.#retry = setTimeout(() => void this.#dial(), ms);
   }
 
-  #renewAhead(token: string): void {
-    clearTimeout(this.#renewal);
-    const expiry = expiryOf(token);
-    const { tokens } = this.context;
-    if (expiry === undefined || !tokens.canRenew) return;
-    const turn = this.#turn;
-    const delay = Math.min(renewalDelay(expiry, Date.now()), TIMER_MAX_MS);
-    this.#renewal = setTimeout(() => {
-      tokens.renew().then(
-        (next) => {
-          if (turn !== this.#turn || next === token) return;
-          this.#session?.send({ type: "token", token: next });
-          this.#renewAhead(next);
-        },
-        // The session goes on until the token's end; then the provider is asked again.
-        (cause: unknown) => {
-          const message = "the token was not renewed";
-          this.listener.error(new TidingsError("unauthenticated", message, false, undefined, { cause }));
-        },
-      );
-    }, delay);
-  }
-
   #leave(state: State): void {
     this.#drop();
     this.#become(state);
@@ -194,7 +188,7 @@ export class Connection implements Feed {
   /** Gives up what is under way, and returns the number of what comes next. */
   #drop(): number {
     clearTimeout(this.#retry);
-    clearTimeout(this.#renewal);
+    this.#renewal.end();
     clearTimeout(this.#acking);
     this.#acking = undefined;
     this.#turn += 1;

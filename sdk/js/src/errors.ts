@@ -25,6 +25,8 @@ export class TidingsError extends Error {
     /** What the server said of an HTTP request (RFC 9457). */
     readonly problem?: ProblemDetails,
     options?: ErrorOptions,
+    /** How long the server asked to wait before the request is made again, in milliseconds. */
+    readonly retryAfterMs: number = 0,
   ) {
     super(message, options);
   }

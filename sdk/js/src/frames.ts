@@ -5,22 +5,19 @@ import type { Notification } from "./generated/api.js";
 /** Which notifications a mark is about: all up to a `seq`, itself included, or these. */
 export type Selection = { readonly up_to_seq: number } | { readonly ids: readonly string[] };
 
-/** Opens a session. */
-export interface Hello {
+/** Opens a session: with the user's token, or with the newest ticket, which spares the server work. */
+export type Hello = {
   readonly type: "hello";
-  readonly token: string;
   readonly last_seq?: number;
   readonly device?: string;
-  /** The ticket of the last `welcome`, which spares the server work. */
-  readonly resume?: string;
-}
+} & ({ readonly token: string } | { readonly ticket: string });
 
 /** What a client says. */
 export type ClientFrame =
   | Hello
   | { readonly type: "ack"; readonly seq: number }
-  | ({ readonly type: "read" | "seen" | "archive" } & Selection)
-  | { readonly type: "token"; readonly token: string }
+  | ({ readonly type: "read" } & Selection)
+  | { readonly type: "renew"; readonly token: string }
   | { readonly type: "ping" }
   | { readonly type: "pong" };
 
@@ -35,7 +32,17 @@ export interface Welcome {
   readonly heartbeat_ms: number;
   /** Everything up to here was too old and is gone. */
   readonly forgotten_seq?: number;
-  readonly resume?: string;
+  /** To come back with in place of the token. */
+  readonly ticket?: string;
+}
+
+/** The session goes on with the token of a `renew`. */
+export interface Renewed {
+  readonly type: "renewed";
+  /** When it ends now unless it is renewed again, in milliseconds since 1970. */
+  readonly expires_ms: number;
+  /** Takes the place of the ticket before. */
+  readonly ticket?: string;
 }
 
 /** The next notification. */
@@ -57,8 +64,6 @@ export interface Update {
 /** A frame was not understood, or could not be carried out; the session goes on. */
 export interface ErrorFrame {
   readonly type: "error";
-  readonly code?: string;
-  readonly message?: string;
   readonly reason?: string;
 }
 
@@ -72,6 +77,7 @@ export interface Bye {
 /** What a server says. */
 export type ServerFrame =
   | Welcome
+  | Renewed
   | NotificationFrame
   | Update
   | ErrorFrame
@@ -82,6 +88,7 @@ export type ServerFrame =
 /** The numbers that the client relies on, by frame type. Other fields may be missing. */
 const NUMBERS: Readonly<Record<ServerFrame["type"], readonly string[]>> = {
   welcome: ["seq", "unread", "heartbeat_ms"],
+  renewed: ["expires_ms"],
   notification: ["seq"],
   update: ["unread"],
   error: [],

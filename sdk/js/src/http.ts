@@ -34,7 +34,8 @@ export class Http {
     const problem = await problemOf(answer);
     const code =
       answer.status === 401 ? "unauthenticated" : answer.status === 403 ? "forbidden" : "http";
-    throw new TidingsError(code, problem.detail || problem.title, false, problem);
+    const detail = problem.detail || problem.title;
+    throw new TidingsError(code, detail, false, problem, undefined, retryAfterMs(answer.headers));
   }
 
   async #send(method: string, path: string, token: string, body?: string): Promise<Response> {
@@ -54,6 +55,12 @@ export class Http {
       throw new TidingsError("network", message, false, undefined, { cause });
     }
   }
+}
+
+/** What `Retry-After` says in seconds, up to an hour; 0 when it says nothing. */
+function retryAfterMs(headers: Headers): number {
+  const seconds = Number(headers.get("retry-after") ?? 0);
+  return seconds > 0 ? Math.min(seconds, 3_600) * 1_000 : 0;
 }
 
 async function problemOf(answer: Response): Promise<ProblemDetails> {

@@ -12,6 +12,11 @@ export type Decision =
 /** A session that lived this long was a good one: waits begin anew, in milliseconds. */
 export const GOOD_MS = 5_000;
 
+/** Whether the ticket may be said again: it never got as far as the node, or the node had no room. */
+export function keepsTicket(ending: Ending): boolean {
+  return !ending.said || ending.code === 1012 || ending.code === 4429;
+}
+
 /** Decides by close code, as the table of api/websocket.md says. */
 export function decide(ending: Ending, canRenew: boolean): Decision {
   switch (ending.code) {

@@ -4,6 +4,7 @@ import type {
   ErrorFrame,
   Hello,
   NotificationFrame,
+  Renewed,
   Update,
   Welcome,
 } from "./frames.js";
@@ -33,6 +34,8 @@ export interface Ending {
   readonly reason: string;
   /** What a `bye` before said. */
   readonly retryMs?: number;
+  /** Whether the hello went out. */
+  readonly said: boolean;
   /** How long the session was open, in milliseconds; undefined if it never was. */
   readonly livedMs?: number;
 }
@@ -40,6 +43,7 @@ export interface Ending {
 /** What a session tells. Nothing comes after `ended`. */
 export interface SessionListener {
   welcome(frame: Welcome): void;
+  renewed(frame: Renewed): void;
   notification(frame: NotificationFrame): void;
   update(frame: Update): void;
   refused(frame: ErrorFrame): void;
@@ -62,6 +66,7 @@ export class Session {
   #welcomedAt: number | undefined;
   #heardAt = 0;
   #retryMs: number | undefined;
+  #said = false;
   #over = false;
 
   constructor(
@@ -72,7 +77,10 @@ export class Session {
     private readonly listener: SessionListener,
   ) {
     const socket = (this.#socket = new WebSocketImpl(url, [SUBPROTOCOL]));
-    socket.onopen = () => this.send(hello);
+    socket.onopen = () => {
+      this.#said = true;
+      this.send(hello);
+    };
     socket.onmessage = (event: { data: unknown }) => this.#hear(String(event.data));
     socket.onclose = (event: { code: number; reason: unknown }) =>
       this.#end(event.code, String(event.reason));
@@ -129,6 +137,8 @@ export class Session {
         return this.isLive ? this.listener.notification(frame) : undefined;
       case "update":
         return this.isLive ? this.listener.update(frame) : undefined;
+      case "renewed":
+        return this.isLive ? this.listener.renewed(frame) : undefined;
       case "error":
         return this.listener.refused(frame);
       case "bye":
@@ -161,6 +171,7 @@ export class Session {
     this.listener.ended({
       code,
       reason,
+      said: this.#said,
       ...(this.#retryMs === undefined ? {} : { retryMs: this.#retryMs }),
       ...(this.#welcomedAt === undefined ? {} : { livedMs: Date.now() - this.#welcomedAt }),
     });

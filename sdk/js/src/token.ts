@@ -49,6 +49,7 @@ export function renewalDelay(expiry: number, now: number): number {
 /** Holds the token that is used, and gets the next one. */
 export class TokenSource {
   #token: string | undefined;
+  #expiry: number | undefined;
   #asking: Promise<string> | undefined;
 
   constructor(
@@ -59,6 +60,12 @@ export class TokenSource {
       throw new TypeError("connect takes a token or a tokenProvider");
     }
     this.#token = token;
+    this.#expiry = token === undefined ? undefined : expiryOf(token);
+  }
+
+  /** When `token` ends, in milliseconds since 1970, as far as this clock can tell. */
+  expiryOf(token: string): number | undefined {
+    return token === this.#token ? this.#expiry : expiryOf(token);
   }
 
   /** Whether there can be another token than this one. */
@@ -68,8 +75,7 @@ export class TokenSource {
 
   /** The token to use now. */
   current(): Promise<string> {
-    const expiry = this.#token === undefined ? undefined : expiryOf(this.#token);
-    const expired = expiry !== undefined && expiry <= Date.now() && this.canRenew;
+    const expired = this.#expiry !== undefined && this.#expiry <= Date.now() && this.canRenew;
     if (this.#token === undefined || expired) return this.renew();
     return Promise.resolve(this.#token);
   }
@@ -81,7 +87,7 @@ export class TokenSource {
   }
 
   /** The server refused `token`: the next use asks for another, if that one is still in use. */
-  refuse(token: string): void {
+  refuse(token: string | undefined): void {
     if (this.canRenew && this.#token === token) this.#token = undefined;
   }
 
@@ -93,8 +99,12 @@ export class TokenSource {
       timer = setTimeout(() => reject(error), PROVIDER_TIMEOUT_MS);
     });
     try {
-      this.#token = await Promise.race([this.provider(), late]);
-      return this.#token;
+      const token = (this.#token = await Promise.race([this.provider(), late]));
+      const expiry = expiryOf(token);
+      // One that is new and over already says that this clock is ahead. The server's is the one that
+      // counts; asking again and again would not help.
+      this.#expiry = expiry !== undefined && expiry > Date.now() ? expiry : undefined;
+      return token;
     } finally {
       clearTimeout(timer);
     }

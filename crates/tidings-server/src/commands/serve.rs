@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     cli::ServeArgs,
     config::{self, Sources},
-    telemetry,
+    demo, telemetry,
     wiring::Node,
 };
 
@@ -23,7 +23,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = config::load(&Sources { file: args.config.config, flags })?;
     telemetry::init_log(&config.log)?;
     let grace = Duration::from_millis(config.server.shutdown_grace_ms);
-    let mut node = Node::start(config).await?;
+    let beside = args.demo_page.map(demo::page).unwrap_or_default();
+    let mut node = Node::start(config, beside).await?;
     let address = node.address();
     if let Some(file) = &args.address_file {
         write_address(file, &address.to_string()).context("the address file cannot be written")?;

@@ -29,6 +29,8 @@ pub(super) struct NodeFiles<'a> {
     pub(super) log: &'a Path,
     /// Where it says on which address it listens.
     pub(super) address: &'a Path,
+    /// Whom its page shows.
+    pub(super) people: &'a [String],
 }
 
 impl DemoNode {
@@ -42,6 +44,8 @@ impl DemoNode {
             .arg(files.config)
             .arg("--address-file")
             .arg(files.address)
+            .arg("--demo-page")
+            .arg(files.people.join(","))
             // The pipe ends when the demo does, however it ends: no node is left behind.
             .arg("--stop-with-stdin")
             // A group of its own: Ctrl-C is for the demo, which stops the node when it has counted.
@@ -81,9 +85,12 @@ impl DemoNode {
         Some(kib * 1024)
     }
 
-    /// Whether it has ended by itself.
-    pub(super) fn ended(&mut self) -> Option<std::process::ExitStatus> {
-        self.child.try_wait().ok().flatten()
+    /// Fails once it has ended by itself.
+    pub(super) fn check(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait().context("the node cannot be looked at")? {
+            Some(status) => bail!("the node ended before the demo ({status})"),
+            None => Ok(()),
+        }
     }
 
     /// Asks it to stop and waits for it.

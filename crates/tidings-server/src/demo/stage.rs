@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tempfile::TempDir;
 use tidings_client::Api;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,6 +20,7 @@ use super::{
     graph::DemoGraph,
     hints,
     node::{DemoNode, NodeFiles},
+    page,
     phones::Phones,
     sessions::{EVENT_PREFIX, Sessions},
     story::Story,
@@ -47,10 +49,14 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let outcome = stage.play(&args, &mut display).await;
     let elapsed = start.elapsed();
     display.end_live();
-    let summary = match outcome {
-        Ok(()) => stage.summary().await,
-        Err(error) => Err(error),
+    let (asked_to_stop, summary) = match outcome {
+        Ok(ending) => (ending == Ending::AskedTo, stage.summary().await),
+        Err(error) => (true, Err(error)),
     };
+    if let (true, false, Ok(summary)) = (args.keep, asked_to_stop, &summary) {
+        display.result(summary, elapsed)?;
+        stage.keep(&display).await?;
+    }
     let unexpected = stage.tally.unexpected();
     let unreadable = stage.tally.unreadable_arrivals();
     let refused = stage.tally.failed_requests();
@@ -58,7 +64,9 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let taken_down = stage.take_down().await;
     let summary = summary.with_context(|| format!("the node's log is {}", node_log.display()))?;
     taken_down?;
-    display.result(&summary, elapsed)?;
+    if asked_to_stop || !args.keep {
+        display.result(&summary, elapsed)?;
+    }
     if refused > 0 {
         display.say(&format!("{refused} events were not answered with 2xx."));
     }
@@ -70,6 +78,15 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     }
     let clean = summary.holes + summary.duplicates + unexpected + unreadable == 0;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why the stream is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It came to its bound.
+    Complete,
+    /// Somebody wants the demo to end.
+    AskedTo,
 }
 
 /// Everything that runs during the demo.
@@ -111,20 +128,19 @@ impl Stage {
         let phones = Phones::start(&path, Arc::clone(&tally)).await?;
         let listen = free_address(args.listen)?;
         let log = path.join("node.log");
-        let node = start_node(&path, &log, listen, &phones).await?;
-        display.say(&format!(
-            "Node on http://{}, data and log in {}.",
-            node.address(),
-            path.display()
-        ));
-
-        let api = Api::new(&format!("http://{}", node.address()), None)?;
-        import(&api, &graph, display).await?;
         let online = choose_online(&graph, args.online, args.seed);
+        let people = page::people(&graph, &online);
+        let node = start_node(&path, &log, listen, &phones, &people).await?;
+        let address = node.address();
+        display.say(&format!("Node on http://{address}, data and log in {}.", path.display()));
+        display.say(&format!("A page to look at: http://{address}/demo"));
+
+        let url = format!("http://{address}");
+        let api = Api::new(&url, None)?;
+        import(&api, &graph, display).await?;
         phones.register(&api, &graph, &online, display).await?;
         let stored_before =
             if args.data_dir.is_some() { stream::stored(&api, &graph).await? } else { 0 };
-        let url = format!("http://{}", node.address());
         let sessions = Sessions::open(&url, &graph, &online, &tally, display).await?;
         Ok(Self {
             graph,
@@ -141,7 +157,7 @@ impl Stage {
     }
 
     /// Runs the stream and waits for the last notifications.
-    async fn play(&mut self, args: &DemoArgs, display: &mut Display) -> anyhow::Result<()> {
+    async fn play(&mut self, args: &DemoArgs, display: &mut Display) -> anyhow::Result<Ending> {
         let bounded = args.seconds.is_some() || args.events.is_some();
         if !bounded && !args.json {
             for line in hints::lines(self.node.address(), &self.graph, &self.online) {
@@ -166,10 +182,8 @@ impl Stage {
         );
         tokio::pin!(sending);
         display.say("streaming events");
-        let mut interrupt =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
         let mut tick = tokio::time::interval(Duration::from_millis(250));
         loop {
             tokio::select! {
@@ -177,9 +191,7 @@ impl Stage {
                 _ = interrupt.recv() => stop.cancel(),
                 _ = terminate.recv() => stop.cancel(),
                 _ = tick.tick() => {
-                    if let Some(status) = self.node.ended() {
-                        bail!("the node ended in the middle of the stream ({status})");
-                    }
+                    self.node.check()?;
                     self.tally.forget_complete(Duration::from_secs(30));
                     display.update(&self.tally.summary(self.node.rss_bytes().unwrap_or_default()));
                 }
@@ -192,7 +204,23 @@ impl Stage {
             display.update(&self.tally.summary(self.node.rss_bytes().unwrap_or_default()));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
+        Ok(if stop.is_cancelled() { Ending::AskedTo } else { Ending::Complete })
+    }
+
+    /// Leaves everything running for people to look at, until one of them has seen enough.
+    async fn keep(&mut self, display: &Display) -> anyhow::Result<()> {
+        let page = format!("http://{}/demo", self.node.address());
+        display.say(&format!("The stream is over. {page} stays until Ctrl-C."));
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(()),
+                _ = tick.tick() => self.node.check()?,
+            }
+        }
     }
 
     /// The final count: what is stored is read from the inboxes, as their users would.
@@ -237,6 +265,7 @@ async fn start_node(
     log: &Path,
     listen: SocketAddr,
     phones: &Phones,
+    people: &[String],
 ) -> anyhow::Result<DemoNode> {
     let config = dir.join("tidings.toml");
     // An answer counts who was told with the event: nearly everyone's followers fit its transaction.
@@ -250,7 +279,7 @@ async fn start_node(
     let address = dir.join("address");
     // Left behind by an earlier run in the same directory, if at all.
     let _absent = std::fs::remove_file(&address).is_err();
-    DemoNode::start(&NodeFiles { config: &config, log, address: &address }).await
+    DemoNode::start(&NodeFiles { config: &config, log, address: &address, people }).await
 }
 
 async fn import(api: &Api, graph: &DemoGraph, display: &Display) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use async_trait::async_trait;
+use axum::Router;
 use tidings_core::{
     clock::{Clock, SystemClock},
     ports::NotificationStore,
@@ -47,12 +48,12 @@ pub struct Node {
 
 impl Node {
     /// Opens the stores, starts every task, and listens. Stores, then delivery, then intake, then HTTP:
-    /// whoever is let in finds everything running.
+    /// whoever is let in finds everything running. `beside` is served next to the API.
     ///
     /// # Errors
     ///
     /// Whatever part cannot start, with its cause.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, beside: Router) -> anyhow::Result<Self> {
         let metrics = telemetry::init_metrics()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (auth, jwks) = Authenticator::new(&config.auth)?;
@@ -111,7 +112,7 @@ impl Node {
 
         // In the order in which they are stopped.
         let mut supervisor = Supervisor::default();
-        supervisor.add("http", |stop| serve(listener, app, stop));
+        supervisor.add("http", |stop| serve(listener, http::router(app).merge(beside), stop));
         if let Some(consumer) = ingest.kafka {
             supervisor.add("kafka", |stop| consumer.run(stop));
         }
@@ -153,9 +154,9 @@ impl Node {
     }
 }
 
-async fn serve(listener: TcpListener, app: Arc<App>, stop: CancellationToken) {
-    let server = axum::serve(listener, http::router(app))
-        .with_graceful_shutdown(async move { stop.cancelled().await });
+async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let server =
+        axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
     if let Err(error) = server.await {
         tracing::error!(%error, "the HTTP server ended");
     }

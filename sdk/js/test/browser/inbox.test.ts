@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { createRequire } from "node:module";
 import type { Browser, Page } from "playwright-core";
 import type { TidingsInbox } from "../../src/inbox/index.js";
+import { violations } from "../support/axe.js";
 import { Site } from "../support/node.js";
 import { PageServer, launch } from "../support/page.js";
 import { until } from "../support/until.js";
@@ -191,12 +191,6 @@ for (const colorScheme of ["light", "dark"] as const) {
     await bell().click();
     await until("three lines", async () => (await titles()).length === 3);
     await page.locator(".mark").first().click();
-    await page.addScriptTag({ path: createRequire(import.meta.url).resolve("axe-core/axe.min.js") });
-    const found = await page.evaluate(async () => {
-      type Axe = { run(where: string): Promise<{ violations: Array<{ id: string; nodes: Array<{ html: string }> }> }> };
-      const { violations } = await (window as unknown as { axe: Axe }).axe.run("tidings-inbox");
-      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-    });
-    assert.deepEqual(found, []);
+    assert.deepEqual(await violations(page, "tidings-inbox"), []);
   });
 }

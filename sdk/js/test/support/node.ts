@@ -10,11 +10,12 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { until } from "./until.js";
 
-const BINARY = resolve(process.env["TIDINGS_BINARY"] ?? "../../target/debug/tidings");
+export const BINARY = resolve(process.env["TIDINGS_BINARY"] ?? "../../target/debug/tidings");
 
 export const SECRET = "a secret of thirty-two bytes, or more";
 
-async function freePort(): Promise<number> {
+/** A port that nobody listens on. */
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const { port } = probe.address() as AddressInfo;

@@ -14,6 +14,8 @@ const HTML = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>
 <link rel="icon" href="data:,"></head><body><main><h1>Page</h1><div id="place"></div></main></body></html>`;
 
 export class PageServer {
+  /** What is answered to any path that is not served otherwise. */
+  html = HTML;
   /** Sockets that are open now. */
   readonly streams = new Set<Socket>();
 
@@ -22,8 +24,10 @@ export class PageServer {
 
   private constructor(private readonly http: Server) {}
 
-  static async start(site: Site): Promise<PageServer> {
-    const http = createServer((request, answer) => {
+  static async start(site: Site, port = 0): Promise<PageServer> {
+    const http = createServer();
+    const server = new PageServer(http);
+    http.on("request", (request, answer) => {
       const path = request.url ?? "/";
       if (path.startsWith("/v1/")) {
         const { method, headers } = request;
@@ -39,9 +43,8 @@ export class PageServer {
           (file) => answer.writeHead(200, { "content-type": type }).end(file),
           () => answer.writeHead(404).end(),
         );
-      } else answer.writeHead(200, { "content-type": "text/html" }).end(HTML);
+      } else answer.writeHead(200, { "content-type": "text/html" }).end(server.html);
     });
-    const server = new PageServer(http);
     http.on("upgrade", (request, socket: Socket) => {
       const onward = connect(site.port, "127.0.0.1", () => {
         const head = request.rawHeaders.map((part, n) => part + (n % 2 ? "\r\n" : ": ")).join("");
@@ -60,7 +63,7 @@ export class PageServer {
       };
       for (const one of [socket, onward]) one.on("error", end).on("close", end);
     });
-    http.listen(0, "127.0.0.1");
+    http.listen(port, "127.0.0.1");
     await once(http, "listening");
     return server;
   }

@@ -127,10 +127,74 @@ test("a token is renewed ahead of its end by a frame", async () => {
   const { client } = open({ tokenProvider: () => jwt("u", ++asked === 1 ? 2 : 3600) });
   const peer = await server.peer(1);
   const hello = await peer.welcome(0);
-  const { token } = await peer.frame("token");
+  const { token } = await peer.frame("renew");
   assert.notEqual(token, hello["token"]);
   assert.equal(asked, 2);
+  peer.say({ type: "renewed", expires_ms: Date.now() + 3_600_000, ticket: "second" });
+  peer.notify(1);
+  await until("what came after it", () => client.lastSeq === 1);
   assert.equal(client.state, "live");
+  peer.socket.terminate();
+  assert.equal((await (await server.peer(2)).welcome(1))["ticket"], "second");
+});
+
+test("a renewed session is renewed again before its new end", async () => {
+  open({ tokenProvider: () => jwt("u", 2) });
+  const peer = await server.peer(1);
+  await peer.welcome(0);
+  const renews = () => peer.heard.filter(({ type }) => type === "renew");
+  for (const n of [1, 2]) {
+    await until(`renewal ${n}`, () => renews().length === n);
+    peer.say({ type: "renewed", expires_ms: Date.now() + 2_000 });
+  }
+  await until("the third", () => renews().length === 3);
+  assert.equal(new Set(renews().map(({ token }) => token)).size, 3);
+  assert.equal(server.peers.length, 1);
+});
+
+test("a server that cannot renew is come back to with the new token, and that is no error", async () => {
+  let asked = 0;
+  const { errors } = open({ tokenProvider: () => jwt("u", ++asked === 1 ? 2 : 3600) });
+  const peer = await server.peer(1);
+  await peer.welcome(0);
+  const { token } = await peer.frame("renew");
+  peer.say({ type: "error", reason: 'there is no frame of type "renew" in tidings.v1' });
+  peer.socket.close(4401, "the token has expired");
+  assert.equal((await (await server.peer(2)).welcome(0))["token"], token);
+  assert.equal(asked, 2);
+  assert.deepEqual(errors, []);
+});
+
+test("a new token that is refused in the session is an error, and another is tried before its end", async () => {
+  let asked = 0;
+  const { client, errors } = open({ tokenProvider: () => jwt("u", ++asked === 1 ? 3 : 3600) });
+  const peer = await server.peer(1);
+  await peer.welcome(0);
+  const first = await peer.frame("renew");
+  peer.say({ type: "error", reason: "the token is not valid" });
+  await until("another", () => peer.heard.filter(({ type }) => type === "renew").length === 2);
+  assert.notEqual((await peer.frame("renew"))["token"], first["token"]);
+  assert.deepEqual(errors.map(({ message, fatal }) => [message, fatal]), [["the token is not valid", false]]);
+  assert.equal(client.state, "live");
+});
+
+test("a provider that has no other token is asked again, and the session is not told", async () => {
+  const token = jwt("u", 2);
+  let asked = 0;
+  open({ tokenProvider: () => (++asked < 4 ? token : jwt("u", 3600)) });
+  const peer = await server.peer(1);
+  await peer.welcome(0);
+  assert.notEqual((await peer.frame("renew"))["token"], token);
+  assert.equal(asked, 4);
+  assert.equal(peer.heard.filter(({ type }) => type === "renew").length, 1);
+});
+
+test("a clock that is ahead does not make a client ask for tokens without end", async () => {
+  let asked = 0;
+  const { client } = open({ tokenProvider: () => jwt("u", -600 - asked++) });
+  await (await server.peer(1)).welcome(0);
+  for (let n = 0; n < 3; n += 1) await client.inbox.counters();
+  assert.equal(asked, 1);
 });
 
 test("a provider that fails is asked again", async () => {
@@ -190,18 +254,76 @@ test("what a server says of a refused frame is an error that ends nothing", asyn
   const peer = await server.peer(1);
   await peer.welcome(0);
   peer.say({ type: "error", reason: "the store is not available; say it again" });
-  peer.say({ type: "error", code: "unavailable", message: "again" });
+  peer.say({ type: "error" });
   await until("two errors", () => errors.length === 2);
-  assert.deepEqual(errors.map(({ message }) => message), ["the store is not available; say it again", "again"]);
+  assert.deepEqual(errors.map(({ message }) => message), ["the store is not available; say it again", "the server refused a frame"]);
   assert.equal(client.state, "live");
 });
 
-test("a ticket is said at the next hello", async () => {
+test("a ticket is said at the next hello in place of the token, and the newest counts", async () => {
+  let asked = 0;
+  const { client } = open({ lastSeq: 3, device: "laptop", tokenProvider: () => `token ${++asked}` });
+  const first = await server.peer(1);
+  await first.welcome(3, { ticket: "first" });
+  first.socket.terminate();
+  const second = await server.peer(2);
+  assert.deepEqual(await second.welcome(3, { ticket: "second" }), { type: "hello", ticket: "first", last_seq: 3, device: "laptop" });
+  second.socket.terminate();
+  assert.equal((await (await server.peer(3)).welcome(3))["ticket"], "second");
+  await until("live", () => client.state === "live");
+  assert.equal(asked, 1);
+});
+
+for (const code of [4400, 4401, 4403]) {
+  test(`a ticket that is answered with ${code} is given up for the token, at once and without an error`, async () => {
+    const { errors } = open({ backoff: { baseMs: 60_000, capMs: 60_000 } });
+    const first = await server.peer(1);
+    await first.welcome(0, { ticket: "old" });
+    first.say({ type: "bye", reason: "stopping", retry_ms: 1 });
+    first.socket.close(1012);
+    const second = await server.peer(2);
+    assert.equal((await second.frame("hello"))["ticket"], "old");
+    second.socket.close(code, "not this ticket");
+    const hello = await (await server.peer(3)).welcome(0);
+    assert.deepEqual([hello["token"], hello["ticket"]], ["user:u", undefined]);
+    assert.deepEqual(errors, []);
+  });
+}
+
+test("a ticket outlasts attempts that do not reach the server, and a node that has no room", async () => {
+  const { client } = open();
+  await (await server.peer(1)).welcome(0, { ticket: "kept" });
+  const { port } = server;
+  await server.stop();
+  await until("waiting", () => client.state === "waiting");
+  server = await FakeServer.start(port);
+  const full = await server.peer(1);
+  assert.equal((await full.frame("hello"))["ticket"], "kept");
+  full.socket.close(1012, "no room");
+  assert.equal((await (await server.peer(2)).welcome(0))["ticket"], "kept");
+});
+
+test("a ticket that gets no answer is not said again", async () => {
   open();
   const first = await server.peer(1);
-  await first.welcome(0, { resume: "ticket" });
+  await first.welcome(0, { ticket: "odd" });
   first.socket.terminate();
-  assert.equal((await (await server.peer(2)).welcome(0))["resume"], "ticket");
+  const second = await server.peer(2);
+  assert.equal((await second.frame("hello"))["ticket"], "odd");
+  second.socket.terminate();
+  assert.equal((await (await server.peer(3)).welcome(0))["token"], "user:u");
+});
+
+test("4401 in a session that a ticket opened asks for another token", async () => {
+  let asked = 0;
+  open({ tokenProvider: () => `token ${++asked}` });
+  const first = await server.peer(1);
+  await first.welcome(0, { ticket: "t" });
+  first.socket.terminate();
+  const second = await server.peer(2);
+  await second.welcome(0, { ticket: "u" });
+  second.socket.close(4401, "revoked");
+  assert.equal((await (await server.peer(3)).welcome(0))["token"], "token 2");
 });
 
 test("a server that was set back takes the client with it", async () => {
@@ -268,6 +390,31 @@ test("a mark that is refused for what it is holds nothing up", async () => {
   await assert.rejects(bad, { name: "TidingsError", message: "no such id" });
   assert.equal((await good).unread, 4);
   assert.equal(client.unread, 4);
+});
+
+test("a server that asks for a pause is not asked again within it, whatever is marked", async (context) => {
+  server.onRequest = (_request, _body, answer) => {
+    answer.writeHead(503, { "content-type": "application/problem+json", "retry-after": "30" });
+    answer.end(JSON.stringify({ type: "t", title: "busy", status: 503, detail: "later" }));
+  };
+  const { client } = open();
+  await (await server.peer(1)).welcome(0);
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const first = client.read({ upToSeq: 1 });
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const settled = async (n: number) => {
+    for (const end = Date.now() + 30_000; server.requests.length < n && Date.now() < end; ) await turn();
+    for (let more = 0; more < 50; more += 1) await turn();
+    assert.equal(server.requests.length, n);
+  };
+  await settled(1);
+  const second = client.seen({ upToSeq: 2 });
+  context.mock.timers.tick(29_000);
+  await settled(1);
+  server.onRequest = (_request, _body, answer) => void answer.end(JSON.stringify({ unread: 0 }));
+  context.mock.timers.tick(2_000);
+  await settled(3);
+  await Promise.all([first, second]);
 });
 
 test("marks that wait are bounded", async () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Backoff } from "../../src/backoff.js";
 import { addressOf } from "../../src/address.js";
@@ -18,17 +19,36 @@ test("what is generated from api/ is up to date", () => {
   execFileSync(process.execPath, ["scripts/generate-types.mjs", "--check"], { stdio: "inherit" });
 });
 
+test("the demo's page is built from the sources as they are", () => {
+  execFileSync(process.execPath, ["scripts/demo.mjs", "--check"], { stdio: "inherit" });
+});
+
+test("the limits in the guide are the defaults of the node", () => {
+  const guide = readFileSync("../../docs/realtime.md", "utf8");
+  const file = readFileSync("../../config/tidings.default.toml", "utf8");
+  const section = /^\[realtime\]\n([^]*?)^\[/m.exec(file)?.[1] ?? "";
+  const rows = [...guide.matchAll(/^\| `(\w+)` \| (\d+) \|/gm)];
+  assert.ok(rows.length >= 7);
+  for (const [, option, value] of rows) assert.match(section, new RegExp(`^${option} = ${value}$`, "m"));
+});
+
+test("a ticket, and a renewal, are read as they are", () => {
+  const welcome = { type: "welcome", session: "s", user: "u_7", seq: 42, unread: 3, heartbeat_ms: 25_000, ticket: "opaque" };
+  const renewed = { type: "renewed", expires_ms: 1_795_420_800_000, ticket: "opaque" };
+  for (const frame of [welcome, renewed]) assert.deepEqual(readServerFrame(JSON.stringify(frame)), frame);
+});
+
 test("the golden frames of the server are read as they are", () => {
   for (const { frame } of serverFrames) assert.deepEqual(readServerFrame(JSON.stringify(frame)), frame);
 });
 
 test("the types know each frame that the golden ones of a client have", () => {
-  const known = new Set<ClientFrame["type"]>(["hello", "ack", "read", "seen", "archive", "token", "ping", "pong"]);
+  const known = new Set<ClientFrame["type"]>(["hello", "renew", "ack", "read", "ping", "pong"]);
   for (const { frame } of clientFrames) assert.ok(known.has(frame.type), frame.type);
 });
 
 test("nonsense is told apart from a later version", () => {
-  for (const text of ["", "7", "null", "[]", "{}", '{"type":"welcome"}', '{"type":"notification","seq":1}']) {
+  for (const text of ["", "7", "null", "[]", "{}", '{"type":"welcome"}', '{"type":"renewed"}', '{"type":"notification","seq":1}']) {
     assert.throws(() => readServerFrame(text), SyntaxError, text);
   }
   assert.equal(readServerFrame('{"type":"wave"}'), undefined);
@@ -45,7 +65,7 @@ test("waits are random up to a bound that doubles, and begin anew after success"
 });
 
 test("each close code has its way on", () => {
-  const end = (code: number, more = {}) => decide({ code, reason: "", ...more }, true);
+  const end = (code: number, more = {}) => decide({ code, reason: "", said: true, ...more }, true);
   assert.deepEqual(end(1012, { retryMs: 7 }), { then: "after", ms: 7 });
   assert.deepEqual(end(1012), { then: "backoff", minAttempt: 0 });
   assert.deepEqual(end(1006), { then: "backoff", minAttempt: 0 });

@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { Site, freePort } from "../support/node.js";
+import { PageServer, launch } from "../support/page.js";
+import { until } from "../support/until.js";
+
+test("the page of the quick start shows what happened and what happens, from another origin than the node's", async (context) => {
+  const text = await readFile("../../docs/realtime.md", "utf8");
+  const html = /```html\n([^]*?)```/.exec(text)?.[1];
+  assert.ok(html);
+  const port = await freePort();
+  const site = await Site.start(`[server]\nallowed_origins = ["http://127.0.0.1:${port}"]\n`);
+  context.after(() => site.remove());
+  const server = await PageServer.start(site, port);
+  context.after(() => server.stop());
+  server.html = html.replace("http://localhost:7700", site.url);
+  const browser = await launch();
+  context.after(() => browser.close());
+  const page = await browser.newPage();
+  await site.tell("ann", 2);
+  await page.goto(server.url);
+  const lines = async () => (await page.locator("pre").innerText()).trim().split("\n");
+  await until("what was there", async () => (await lines()).length === 2);
+  await site.tell("ann", 1);
+  await until("what happens", async () => (await lines()).length === 3);
+  assert.deepEqual(await lines(), [1, 2, 3].map((n) => `${n} title of e${n}`));
+  await page.getByRole("button", { name: "Notifications, 3 unread" }).click();
+  await until("the list", async () => (await page.locator(".item").count()) === 3);
+});
