@@ -68,9 +68,7 @@ async fn measure(
     sleep(idle_for).await;
     let cores = span.end();
     let status = generator.ask(&Order::Look).await?;
-    if who != Contender::Floor {
-        check_calm(&status, 0)?;
-    }
+    check_calm(&status, 0)?;
     ensure!(status.live == many, "{} of {many} sessions are left", status.live);
     generator.stop().await?;
     target.stop().await?;
