@@ -17,6 +17,8 @@ pub(crate) enum Bench {
     Demo,
     /// Kafka and HTTP to durable notifications.
     Ingest,
+    /// Live sessions.
+    Realtime,
 }
 
 impl Bench {
@@ -24,13 +26,14 @@ impl Bench {
         match self {
             Self::Demo => "demo",
             Self::Ingest => "ingest",
+            Self::Realtime => "realtime",
         }
     }
 
     /// The servers that it runs against.
     fn services(self) -> &'static [Service] {
         match self {
-            Self::Demo => &[],
+            Self::Demo | Self::Realtime => &[],
             Self::Ingest => &[Service::Postgres, Service::Kafka],
         }
     }

@@ -102,7 +102,8 @@ struct BenchArgs {
     /// A short run that proves the benchmark works; its figures mean little.
     #[arg(long)]
     quick: bool,
-    /// Only these parts of `ingest`: backlog, steady, http, fanout, memory, faults.
+    /// Only these parts. Of `ingest`: backlog, steady, http, fanout, memory, faults; of `realtime`: idle,
+    /// fanout, latency, blips, recovery, laggards.
     #[arg(long, value_name = "PARTS")]
     only: Option<String>,
     /// Also write the result to this file.

@@ -16,21 +16,26 @@ const POM: &str = "deploy/peers/pom.xml";
 /// The version of notifyd, built with the dependencies that its own lock file names.
 const NOTIFYD: &str = "0.4.0";
 
+/// The version of Centrifugo, built with the dependencies that its own `go.sum` names.
+const CENTRIFUGO: &str = "v6.9.1";
+
 /// One of the programs that Tidings is measured beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Peer {
     /// Kafka Connect with Debezium's JDBC sink.
     Connect,
     Notifyd,
+    Centrifugo,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 2] = [Self::Connect, Self::Notifyd];
+    pub(crate) const ALL: [Self; 3] = [Self::Connect, Self::Notifyd, Self::Centrifugo];
 
     fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Notifyd => "notifyd",
+            Self::Centrifugo => "centrifugo",
         }
     }
 
@@ -51,6 +56,7 @@ pub(crate) fn install_peers(wanted: &[Peer]) -> Result<()> {
         let place = match peer {
             Peer::Connect => fetch_connect(&dir)?,
             Peer::Notifyd => build_notifyd(&dir)?,
+            Peer::Centrifugo => build_centrifugo(&dir)?,
         };
         say(format!("{}: {}", peer.name(), place.display()));
     }
@@ -103,6 +109,39 @@ fn build_notifyd(dir: &Path) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Sees to it that `dir/bin/centrifugo` is the version asked for.
+fn build_centrifugo(dir: &Path) -> Result<PathBuf> {
+    let program = dir.join("bin/centrifugo");
+    // Go writes into each program what it was made of.
+    let record = if program.exists() {
+        capture(Command::new("go").args(["version", "-m"]).arg(&program)).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    if records_centrifugo(&String::from_utf8_lossy(&record)) {
+        return Ok(program);
+    }
+    ensure!(find_program("go").is_some(), "Go is missing: install Debian's golang-go");
+    say("centrifugo: building it, which takes some minutes");
+    let module = format!("github.com/centrifugal/centrifugo/v6@{CENTRIFUGO}");
+    // A newer toolchain than Debian's is fetched from the module proxy, like the module itself.
+    run(Command::new("go")
+        .args(["install", &module])
+        .env("GOTOOLCHAIN", "auto")
+        .env("GOBIN", dir.join("bin")))?;
+    ensure!(program.exists(), "go installed no {}", program.display());
+    Ok(program)
+}
+
+fn records_centrifugo(record: &str) -> bool {
+    record.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next() == Some("mod")
+            && words.next() == Some("github.com/centrifugal/centrifugo/v6")
+            && words.next() == Some(CENTRIFUGO)
+    })
+}
+
 fn records_notifyd(record: &str) -> bool {
     record.contains(&format!("\"notifyd {NOTIFYD} "))
 }
@@ -111,7 +150,7 @@ fn records_notifyd(record: &str) -> bool {
 mod tests {
     use serde_json::Value;
 
-    use super::records_notifyd;
+    use super::{records_centrifugo, records_notifyd};
 
     const SCHEMA: &str = include_str!("../../deploy/peers/schema.json");
     const SINK: &str = include_str!("../../deploy/peers/sink.json");
@@ -151,6 +190,18 @@ mod tests {
         let sink: Value = serde_json::from_str(SINK).unwrap();
         assert_eq!(sink["config"]["primary.key.fields"], "user,source,id");
         assert!(TABLE.contains("PRIMARY KEY (\"user\", source, id)"));
+    }
+
+    #[test]
+    fn another_version_of_centrifugo_is_not_taken_for_ours() {
+        let record = |version: &str| {
+            format!(
+                "centrifugo: go1.27.3\n\tmod\tgithub.com/centrifugal/centrifugo/v6\t{version}\th1:x=\n"
+            )
+        };
+        assert!(records_centrifugo(&record("v6.9.1")));
+        assert!(!records_centrifugo(&record("v6.9.10")));
+        assert!(!records_centrifugo(""));
     }
 
     #[test]

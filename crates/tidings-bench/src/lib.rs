@@ -8,4 +8,5 @@ pub mod demo;
 pub mod ingest;
 pub mod limit;
 pub mod process;
+pub mod realtime;
 pub mod report;

@@ -6,7 +6,8 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use tidings_bench::{
     demo,
-    ingest::{self, Length, Part},
+    ingest::{self, Length},
+    realtime,
     report::Report,
 };
 
@@ -22,9 +23,9 @@ struct Cli {
     /// Write the result to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measure these parts only; for `ingest`.
+    /// Measure these parts only; for `ingest` and `realtime`.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
-    only: Vec<Part>,
+    only: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -33,20 +34,42 @@ enum Bench {
     Demo,
     /// Kafka and HTTP to durable notifications, beside bare limits and peers.
     Ingest,
+    /// Live sessions: what they cost and how fast they are told, beside a bare floor and a peer.
+    Realtime,
+    /// The load generator of `realtime`, which starts it.
+    #[value(hide = true)]
+    RealtimeLoad,
+    /// The bare floor of `realtime`, which starts it.
+    #[value(hide = true)]
+    RealtimeFloor,
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
+    let length = if cli.quick { Length::Quick } else { Length::Full };
     let report: Report = match cli.bench {
         Bench::Demo => demo::run(cli.quick)?,
-        Bench::Ingest => {
-            let length = if cli.quick { Length::Quick } else { Length::Full };
-            ingest::run(length, &cli.only)?
-        }
+        Bench::Ingest => ingest::run(length, &parts(&cli.only)?)?,
+        Bench::Realtime => realtime::run(length, &parts(&cli.only)?)?,
+        Bench::RealtimeLoad => return realtime::load(),
+        Bench::RealtimeFloor => return realtime::floor(),
     };
     report.print();
     if let Some(file) = &cli.json {
         report.write(file).with_context(|| format!("{} cannot be written", file.display()))?;
     }
     Ok(())
+}
+
+/// Parts by their names: each bench has its own.
+fn parts<P: ValueEnum>(names: &[String]) -> anyhow::Result<Vec<P>> {
+    let part = |name: &String| {
+        P::from_str(name, true).map_err(|_| {
+            let known: Vec<_> =
+                P::value_variants().iter().filter_map(P::to_possible_value).collect();
+            let known: Vec<_> = known.iter().map(|part| part.get_name()).collect();
+            anyhow::anyhow!("there is no part {name:?} here, but {}", known.join(", "))
+        })
+    };
+    names.iter().map(part).collect()
 }

@@ -34,7 +34,9 @@ enum Leftover {
 }
 
 /// A run.
-pub(super) struct Bench {
+pub(crate) struct Bench {
+    /// What is measured, for what it says.
+    name: &'static str,
     length: Length,
     dir: TempDir,
     count: AtomicU32,
@@ -44,9 +46,10 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn new(length: Length) -> anyhow::Result<Self> {
+    pub(crate) fn new(name: &'static str, length: Length) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("tidings-bench-").tempdir()?;
         Ok(Self {
+            name,
             length,
             dir,
             count: AtomicU32::new(0),
@@ -56,7 +59,7 @@ impl Bench {
     }
 
     /// One of the two by the length of the run.
-    pub(super) fn pick<T>(&self, full: T, quick: T) -> T {
+    pub(crate) fn pick<T>(&self, full: T, quick: T) -> T {
         match self.length {
             Length::Full => full,
             Length::Quick => quick,
@@ -64,13 +67,12 @@ impl Bench {
     }
 
     /// Says how far the run is.
-    #[expect(clippy::unused_self, reason = "only a run has anything to say")]
-    pub(super) fn say(&self, text: impl std::fmt::Display) {
-        eprintln!("ingest: {text}");
+    pub(crate) fn say(&self, text: impl std::fmt::Display) {
+        eprintln!("{}: {text}", self.name);
     }
 
     /// A folder that nobody else has; it goes with the run.
-    pub(super) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+    pub(crate) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let path = self.dir.path().join(format!("{number:03}-{name}"));
         std::fs::create_dir(&path)?;
@@ -109,7 +111,7 @@ impl Bench {
     }
 
     /// Removes what the run made on the shared servers.
-    pub(super) async fn clean_up(&self) {
+    pub(crate) async fn clean_up(&self) {
         self.stop.cancel();
         let leftovers = std::mem::take(&mut *self.lock());
         for leftover in leftovers.into_iter().rev() {
@@ -146,12 +148,12 @@ pub(super) fn sibling_program(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// The checkout that this program was built from.
-pub(super) fn repo_root() -> PathBuf {
+pub(crate) fn repo_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The last lines of a log, for an error.
-pub(super) fn last_lines(log: &Path) -> String {
+pub(crate) fn last_lines(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();

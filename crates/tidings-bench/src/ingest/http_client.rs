@@ -13,7 +13,7 @@ use tokio::{
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection that is kept.
-pub(super) struct HttpConnection {
+pub(crate) struct HttpConnection {
     stream: TcpStream,
     /// Lines of every request, each with its end.
     headers: String,
@@ -22,7 +22,7 @@ pub(super) struct HttpConnection {
 }
 
 impl HttpConnection {
-    pub(super) async fn open(address: SocketAddr, headers: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn open(address: SocketAddr, headers: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let headers = format!("host: {address}\r\ncontent-type: application/json\r\n{headers}");
@@ -30,7 +30,7 @@ impl HttpConnection {
     }
 
     /// Sends `body` and returns the status of the answer, which has a `content-length`.
-    pub(super) async fn post(&mut self, path: &str, body: &[u8]) -> anyhow::Result<u16> {
+    pub(crate) async fn post(&mut self, path: &str, body: &[u8]) -> anyhow::Result<u16> {
         self.request.clear();
         let head = format!(
             "POST {path} HTTP/1.1\r\n{}content-length: {}\r\n\r\n",
@@ -43,7 +43,7 @@ impl HttpConnection {
     }
 
     /// The body of the last answer.
-    pub(super) fn body(&self) -> String {
+    pub(crate) fn body(&self) -> String {
         String::from_utf8_lossy(&self.answer).into_owned()
     }
 

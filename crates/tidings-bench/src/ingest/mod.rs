@@ -39,8 +39,14 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use self::bench::Bench;
 pub use self::bench::Length;
+pub(crate) use self::{
+    bench::{Bench, last_lines, repo_root},
+    endpoints::HOST,
+    http_client::HttpConnection,
+    node::Node,
+    peer_connect::template,
+};
 use crate::report::Report;
 
 /// How long threads that block may take to notice that the run is over.
@@ -71,7 +77,7 @@ pub enum Part {
 pub fn run(length: Length, parts: &[Part]) -> anyhow::Result<Report> {
     let runtime = Runtime::new()?;
     let outcome = runtime.block_on(async {
-        let bench = Bench::new(length)?;
+        let bench = Bench::new("ingest", length)?;
         let outcome = tokio::select! {
             outcome = run_parts(&bench, parts) => outcome,
             () = interrupted() => Err(anyhow::anyhow!("interrupted")),
@@ -101,7 +107,7 @@ async fn run_parts(bench: &Bench, parts: &[Part]) -> anyhow::Result<Report> {
 }
 
 /// Ends with Ctrl-C or SIGTERM.
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

@@ -24,7 +24,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Where a node keeps what it is told.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Store<'a> {
+pub(crate) enum Store<'a> {
     /// SQLite in the data directory.
     Embedded,
     /// PostgreSQL at this URL.
@@ -33,19 +33,19 @@ pub(super) enum Store<'a> {
 
 /// What a node reads.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Source {
-    pub(super) topic: String,
-    pub(super) group: String,
+pub(crate) struct Source {
+    pub(crate) topic: String,
+    pub(crate) group: String,
     /// Empty for none.
-    pub(super) instance_id: String,
+    pub(crate) instance_id: String,
 }
 
 /// What a node is told.
 #[derive(Debug, Clone)]
-pub(super) struct Setup<'a> {
-    pub(super) store: Store<'a>,
+pub(crate) struct Setup<'a> {
+    pub(crate) store: Store<'a>,
     /// `None` for a node that takes events over HTTP only.
-    pub(super) source: Option<Source>,
+    pub(crate) source: Option<Source>,
 }
 
 impl Setup<'_> {
@@ -66,7 +66,7 @@ impl Setup<'_> {
 }
 
 /// A running node. Dropping it kills it.
-pub(super) struct Node {
+pub(crate) struct Node {
     child: Child,
     pid: u32,
     address: SocketAddr,
@@ -76,15 +76,20 @@ pub(super) struct Node {
 
 impl Node {
     /// Starts a node with a new data directory and waits until it listens.
-    pub(super) async fn start(bench: &Bench, setup: &Setup<'_>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(bench: &Bench, setup: &Setup<'_>) -> anyhow::Result<Self> {
         let dir = bench.folder("node")?;
         Self::start_in(&dir, setup).await
     }
 
     /// Starts a node whose files are in `dir`, which another may have left.
-    pub(super) async fn start_in(dir: &Path, setup: &Setup<'_>) -> anyhow::Result<Self> {
+    pub(crate) async fn start_in(dir: &Path, setup: &Setup<'_>) -> anyhow::Result<Self> {
+        Self::start_with(dir, &setup.to_toml()).await
+    }
+
+    /// Starts a node with these options, whose files are in `dir`, which another may have left.
+    pub(crate) async fn start_with(dir: &Path, toml: &str) -> anyhow::Result<Self> {
         let (config, address) = (dir.join("tidings.toml"), dir.join("address"));
-        std::fs::write(&config, setup.to_toml())?;
+        std::fs::write(&config, toml)?;
         if address.exists() {
             std::fs::remove_file(&address)?;
         }
@@ -126,49 +131,49 @@ impl Node {
         }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
     /// When its process was started.
-    pub(super) fn started(&self) -> Instant {
+    pub(crate) fn started(&self) -> Instant {
         self.started
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(super) fn api(&self) -> anyhow::Result<Api> {
+    pub(crate) fn api(&self) -> anyhow::Result<Api> {
         Ok(Api::new(&self.url(), None)?)
     }
 
     /// The file of the embedded store.
-    pub(super) fn database_file(&self) -> PathBuf {
+    pub(crate) fn database_file(&self) -> PathBuf {
         self.dir.join("data/store.db")
     }
 
     /// Where its files are.
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// The end of its log.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         last_lines(&self.dir.join("log"))
     }
 
     /// Its resident memory now, in bytes.
-    pub(super) fn rss_bytes(&self) -> u64 {
+    pub(crate) fn rss_bytes(&self) -> u64 {
         process::usage(self.pid).unwrap_or_default().rss_bytes
     }
 
     /// Asks it to stop and waits for it.
-    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         drop(self.child.stdin.take());
         match tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(status) => {
@@ -186,7 +191,7 @@ impl Node {
     }
 
     /// `kill -9`.
-    pub(super) async fn kill(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("the node cannot be killed")
     }
 }

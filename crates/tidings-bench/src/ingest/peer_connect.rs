@@ -159,7 +159,7 @@ fn write_settings(
 }
 
 /// A file of `deploy/peers` with its places filled in.
-pub(super) fn template(file: &str, places: &[(&str, &str)]) -> anyhow::Result<String> {
+pub(crate) fn template(file: &str, places: &[(&str, &str)]) -> anyhow::Result<String> {
     let path = repo_root().join("deploy/peers").join(file);
     let mut text = std::fs::read_to_string(&path)
         .with_context(|| format!("{} cannot be read", path.display()))?;
