@@ -7,7 +7,8 @@ use tidings_core::{
     clock::{Clock, Timestamp},
     error_chain::ErrorChain,
     ids::{Seq, UserId},
-    inbox::Acknowledgement,
+    inbox::{Acknowledgement, InboxPage},
+    notification::Notification,
     ports::NotificationStore,
 };
 use tokio_util::sync::CancellationToken;
@@ -15,10 +16,14 @@ use uuid::Uuid;
 
 use super::{
     acks::AckLog,
+    admission::Admitted,
+    drain::Drain,
     pool::ConnectionPool,
     protocol::{BadFrame, ClientFrame, CloseCode, ServerFrame, read_frame},
+    replay::Replays,
     session::{Ending, Session},
     socket::{Incoming, SessionSocket, SocketClosed},
+    tickets::Tickets,
 };
 
 /// How long a client may take to read a bye, and then a close.
@@ -27,15 +32,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Bounds of live sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct RealtimeConfig {
-    /// Notifications that are read from the store at a time.
-    pub replay_page: usize,
     /// How long a client may take to say hello.
     pub hello_timeout: Duration,
     /// How long a session may be silent before it is pinged; twice that, and it is closed. Also how
     /// long a client may take to read a frame.
     pub heartbeat: Duration,
-    /// Clients of a stopping node come back after a random time up to this.
-    pub drain_retry: Duration,
 }
 
 /// Who a token stands for.
@@ -45,6 +46,9 @@ pub struct SessionIdentity {
     pub user: UserId,
     /// When the token ends, and the session with it.
     pub expires_at: Timestamp,
+    /// When the token was issued, if it says so. It is in tickets too, so that whoever refuses what was
+    /// issued before some time refuses tickets with it.
+    pub issued_at: Option<Timestamp>,
 }
 
 /// The token is not accepted.
@@ -64,6 +68,37 @@ pub trait SessionAuthenticator: Send + Sync + 'static {
     ///
     /// [`SessionRefused`].
     async fn authenticate(&self, token: &str) -> Result<SessionIdentity, SessionRefused>;
+
+    /// Says whether what a token stood for still holds: asked of a ticket, whose token was checked when
+    /// it was issued and may have been revoked since. Every ticket is asked for, so this reads memory
+    /// only.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionRefused`].
+    fn recheck(&self, _identity: &SessionIdentity) -> Result<(), SessionRefused> {
+        Ok(())
+    }
+}
+
+/// What a handler works with.
+pub struct SessionParts {
+    /// Where sessions have their places.
+    pub pool: Arc<ConnectionPool>,
+    /// Where marks go.
+    pub store: Arc<dyn NotificationStore>,
+    /// Where inboxes are read.
+    pub replays: Replays,
+    /// Where acknowledgements go.
+    pub acks: AckLog,
+    /// Checks tokens.
+    pub authenticator: Arc<dyn SessionAuthenticator>,
+    /// Makes tickets, and checks them.
+    pub tickets: Tickets,
+    /// Says when the clients of a stopping node are to come back.
+    pub drain: Arc<Drain>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Serves live sessions.
@@ -71,40 +106,59 @@ pub struct WebSocketHandler {
     pub(super) config: RealtimeConfig,
     pub(super) pool: Arc<ConnectionPool>,
     pub(super) store: Arc<dyn NotificationStore>,
+    pub(super) replays: Replays,
     pub(super) acks: AckLog,
     pub(super) clock: Arc<dyn Clock>,
     authenticator: Arc<dyn SessionAuthenticator>,
+    tickets: Tickets,
+    drain: Arc<Drain>,
 }
 
 impl WebSocketHandler {
-    /// A handler whose sessions have their places in `pool`.
-    pub fn new(
-        config: RealtimeConfig,
-        pool: Arc<ConnectionPool>,
-        store: Arc<dyn NotificationStore>,
-        acks: AckLog,
-        authenticator: Arc<dyn SessionAuthenticator>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { config, pool, store, acks, clock, authenticator }
+    /// A handler that works with `parts`.
+    #[must_use]
+    pub fn new(config: RealtimeConfig, parts: SessionParts) -> Self {
+        let SessionParts { pool, store, replays, acks, authenticator, tickets, drain, clock } =
+            parts;
+        Self { config, pool, store, replays, acks, clock, authenticator, tickets, drain }
     }
 
-    /// Serves one connection until it ends, its token ends, or `stop`.
-    pub async fn serve<S: SessionSocket>(&self, mut socket: S, stop: CancellationToken) {
-        let hello = tokio::select! {
-            hello = tokio::time::timeout(self.config.hello_timeout, self.hello(&mut socket)) => hello,
-            () = stop.cancelled() => return self.say_bye(socket).await,
-        };
-        let ending = match hello {
-            Ok(Ok(hello)) => self.session(&mut socket, hello, &stop).await,
-            Ok(Err(ending)) => ending,
-            Err(_) => Ending::Close(CloseCode::HeartbeatMissed, "no hello in time".to_owned()),
+    /// Serves one connection until it ends, its token ends, or `stop`. The place among those on their way
+    /// in is given back as soon as the client is welcome.
+    pub async fn serve<S: SessionSocket>(
+        &self,
+        mut socket: S,
+        admitted: Admitted,
+        stop: CancellationToken,
+    ) {
+        // Boxed, like all that happens once or seldom: a session at rest pays for the room of rest only.
+        let ending = match Box::pin(self.open(&mut socket, admitted, &stop)).await {
+            Ok(mut session) => session.run(&mut socket).await,
+            Err(ending) => ending,
         };
         match ending {
             Ending::Gone => {}
-            Ending::Close(code, reason) => close(socket, code, &reason).await,
-            Ending::Stop => self.say_bye(socket).await,
+            Ending::Close(code, reason) => Box::pin(close(socket, code, &reason)).await,
+            Ending::Stop => Box::pin(self.say_bye(socket)).await,
         }
+    }
+
+    /// Lets a client in that says hello in time, and sends what was read with the counters.
+    async fn open<'s, S: SessionSocket>(
+        &'s self,
+        socket: &mut S,
+        admitted: Admitted,
+        stop: &'s CancellationToken,
+    ) -> Result<Box<Session<'s>>, Ending> {
+        let hello = tokio::select! {
+            hello = tokio::time::timeout(self.config.hello_timeout, self.hello(socket)) => hello,
+            () = stop.cancelled() => return Err(Ending::Stop),
+        };
+        let late = |_| Ending::Close(CloseCode::HeartbeatMissed, "no hello in time".to_owned());
+        let (mut session, page) =
+            self.session(socket, hello.map_err(late)??, admitted, stop).await?;
+        session.begin(page, socket).await?;
+        Ok(session)
     }
 
     async fn hello<S: SessionSocket>(&self, socket: &mut S) -> Result<Hello, Ending> {
@@ -115,42 +169,63 @@ impl WebSocketHandler {
                 Incoming::Binary => return Err(Ending::malformed("frames are JSON text")),
             }
         };
-        let (token, last_seq) = match read_frame(&text) {
-            Ok(ClientFrame::Hello { token, last_seq }) => (token, last_seq),
+        let (token, ticket, last_seq) = match read_frame(&text) {
+            Ok(ClientFrame::Hello { token, ticket, last_seq }) => (token, ticket, last_seq),
             Ok(_) | Err(BadFrame::UnknownType(_)) => {
                 return Err(Ending::malformed("the first frame has to be hello"));
             }
             Err(BadFrame::Malformed(problem)) => return Err(Ending::malformed(&problem)),
         };
-        let identity = self
-            .authenticator
-            .authenticate(&token)
-            .await
+        let identity = match (token, ticket) {
+            (Some(token), None) => self.authenticator.authenticate(&token).await,
+            (None, Some(ticket)) => self.resume(&ticket),
+            _ => return Err(Ending::malformed("hello takes one of token and ticket")),
+        };
+        let identity = identity
             .map_err(|refused| Ending::Close(CloseCode::NotAuthenticated, refused.reason))?;
         Ok(Hello { identity, last_seq: last_seq.map(Seq) })
     }
 
-    async fn session<S: SessionSocket>(
-        &self,
+    /// Who a ticket stands for.
+    fn resume(&self, ticket: &str) -> Result<SessionIdentity, SessionRefused> {
+        let identity = self.tickets.check(ticket, self.clock.now());
+        let outcome = identity
+            .map_err(|refused| SessionRefused { reason: refused.to_string() })
+            .and_then(|identity| self.authenticator.recheck(&identity).map(|()| identity));
+        let label = if outcome.is_ok() { "accepted" } else { "refused" };
+        metrics::counter!("tidings_realtime_tickets_total", "outcome" => label).increment(1);
+        outcome
+    }
+
+    async fn session<'s, S: SessionSocket>(
+        &'s self,
         socket: &mut S,
         hello: Hello,
-        stop: &CancellationToken,
-    ) -> Ending {
+        admitted: Admitted,
+        stop: &'s CancellationToken,
+    ) -> Result<(Box<Session<'s>>, Vec<Notification>), Ending> {
         let Hello { identity, last_seq } = hello;
         // Register before the first read: what is committed between the two is in the mailbox.
         let registration = match self.pool.register(&identity.user) {
             Ok(registration) => registration,
-            Err(full) => return Ending::Close(CloseCode::TooManyConnections, full.to_string()),
+            Err(full) => {
+                return Err(Ending::Close(CloseCode::TooManyConnections, full.to_string()));
+            }
         };
-        let inbox = match self.store.inbox(&identity.user).await {
-            Ok(inbox) => inbox,
+        let caught_up = tokio::select! {
+            caught_up = self.replays.catch_up(&identity.user, last_seq) => caught_up,
+            () = stop.cancelled() => return Err(Ending::Stop),
+        };
+        let InboxPage { inbox, notifications } = match caught_up {
+            Ok(page) => page,
             Err(error) => {
                 tracing::warn!(error = %ErrorChain(&error), "a session was not opened");
                 let reason = "the store is not available".to_owned();
-                return Ending::Close(CloseCode::Restarting, reason);
+                return Err(Ending::Close(CloseCode::Restarting, reason));
             }
         };
         let id = Uuid::now_v7().to_string();
+        let ticket = self.tickets.issue(&identity, self.clock.now());
         let welcome = ServerFrame::Welcome {
             session: &id,
             user: &identity.user,
@@ -158,12 +233,15 @@ impl WebSocketHandler {
             unread: inbox.unread,
             heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
             forgotten_seq: inbox.forgotten_seq,
+            ticket: Some(&ticket),
         };
         // It is the first frame, so that it fits into any connection that is still there.
         match tokio::time::timeout(LAST_WORDS, socket.send(&welcome.to_text())).await {
             Ok(Ok(())) => {}
-            Ok(Err(SocketClosed)) | Err(_) => return Ending::Gone,
+            Ok(Err(SocketClosed)) | Err(_) => return Err(Ending::Gone),
         }
+        drop((admitted, ticket));
+        metrics::counter!("tidings_realtime_welcomes_total").increment(1);
         // A place that the inbox does not have yet, as after a restored backup, is its head.
         let from = last_seq.map_or(inbox.last_seq, |seq| seq.min(inbox.last_seq));
         if last_seq.is_some() && from > inbox.acked_seq {
@@ -173,13 +251,13 @@ impl WebSocketHandler {
             self.acks.note(Acknowledgement { user, seq: from, deliveries }).await;
         }
         let reach = (from, inbox.last_seq);
-        Session::new(self, identity, id, reach, registration, stop).run(socket).await
+        let session = Session::new(self, identity, id, reach, registration, stop);
+        Ok((Box::new(session), notifications))
     }
 
     /// Asks the client to come back after a random time, so that not all come at once.
     async fn say_bye<S: SessionSocket>(&self, mut socket: S) {
-        let most = u64::try_from(self.config.drain_retry.as_millis()).unwrap_or(u64::MAX);
-        let retry_ms = rand::random_range(0..=most);
+        let retry_ms = self.drain.retry_ms();
         let bye = ServerFrame::Bye { reason: "the node is stopping", retry_ms }.to_text();
         let said = tokio::time::timeout(LAST_WORDS, socket.send(&bye)).await;
         if matches!(said, Ok(Ok(()))) {

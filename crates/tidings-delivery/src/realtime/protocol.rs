@@ -45,8 +45,10 @@ impl CloseCode {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ClientFrame<'a> {
     Hello {
-        #[serde(borrow)]
-        token: Cow<'a, str>,
+        #[serde(default, borrow)]
+        token: Option<Cow<'a, str>>,
+        #[serde(default, borrow)]
+        ticket: Option<Cow<'a, str>>,
         #[serde(default)]
         last_seq: Option<u64>,
     },
@@ -99,6 +101,8 @@ pub(super) enum ServerFrame<'a> {
         heartbeat_ms: u64,
         #[serde(skip_serializing_if = "is_whole")]
         forgotten_seq: Seq,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ticket: Option<&'a str>,
     },
     Notification {
         seq: Seq,
@@ -280,6 +284,7 @@ mod tests {
                 unread: 3,
                 heartbeat_ms: 25_000,
                 forgotten_seq: Seq::ZERO,
+                ticket: None,
             },
             ServerFrame::Welcome {
                 session: "01993d2e-0000-7000-8000-000000000002",
@@ -288,6 +293,16 @@ mod tests {
                 unread: 3,
                 heartbeat_ms: 25_000,
                 forgotten_seq: Seq(17),
+                ticket: None,
+            },
+            ServerFrame::Welcome {
+                session: "01993d2e-0000-7000-8000-000000000003",
+                user: &user,
+                seq: id.seq,
+                unread: 3,
+                heartbeat_ms: 25_000,
+                forgotten_seq: Seq::ZERO,
+                ticket: Some("AQ-9k3TfAAABoMZ1oAAAAAGgxnWgAAAAAaDGdaB1Xzc"),
             },
             ServerFrame::Notification { seq: id.seq, notification: &notification },
             ServerFrame::Update { what: Marked::new(Mark::Read, &up_to), unread: 0 },

@@ -160,7 +160,12 @@ pub struct RealtimeSection {
     pub replay_page: usize,
     pub hello_timeout_ms: u64,
     pub heartbeat_ms: u64,
+    pub accepts_per_s: u32,
+    pub hellos_max: usize,
+    pub drain_ms: u64,
     pub drain_retry_ms: u64,
+    pub ticket_secret: Secret,
+    pub ticket_secret_previous: Secret,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -18,12 +18,12 @@ use tidings_core::{
         NotificationStore, SocialGraphStore,
     },
 };
-use tidings_delivery::realtime::{ConnectionPool, WebSocketHandler};
+use tidings_delivery::realtime::{Admission, ConnectionPool, Drain, WebSocketHandler};
 use tidings_ingest::{
     Intake,
     kafka::{KafkaHealthHandle, RecordError},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use super::{idempotency::RequestsUnderWay, measure::EventCounts, origins::AllowedOrigins};
 use crate::auth::Authenticator;
@@ -85,10 +85,12 @@ pub struct App {
     pub pool: Arc<ConnectionPool>,
     /// Serves a new live session.
     pub sessions: Arc<WebSocketHandler>,
+    /// Lets new live sessions in.
+    pub admission: Arc<Admission>,
     /// Owns the tasks of live sessions.
     pub session_tasks: TaskTracker,
     /// Ends live sessions.
-    pub stop_sessions: CancellationToken,
+    pub drain: Arc<Drain>,
     /// Checks credentials.
     pub auth: Arc<Authenticator>,
     /// Whether the node takes work.

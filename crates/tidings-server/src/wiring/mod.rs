@@ -2,6 +2,7 @@
 
 mod ingest;
 mod push;
+mod realtime;
 mod stores;
 
 pub(crate) use self::stores::migrate_postgres;
@@ -9,15 +10,7 @@ pub(crate) use self::stores::migrate_postgres;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use async_trait::async_trait;
-use tidings_core::{
-    clock::{Clock, SystemClock},
-    ports::NotificationStore,
-};
-use tidings_delivery::realtime::{
-    AckFlusher, AckLog, ConnectionPool, RealtimeConfig, SessionAuthenticator, SessionIdentity,
-    SessionRefused, WebSocketHandler,
-};
+use tidings_core::clock::{Clock, SystemClock};
 use tidings_ingest::kafka::KafkaNotificationConsumer;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -25,11 +18,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     ingest::{Ingest, letter_decoder},
     push::Push,
+    realtime::Realtime,
     stores::Stores,
 };
 use crate::{
     auth::Authenticator,
-    config::{Config, RealtimeSection},
+    config::Config,
     http::{self, AllowedOrigins, App, EventCounts, Readiness, RequestsUnderWay},
     retention::Retention,
     supervisor::{Supervisor, SupervisorError},
@@ -63,14 +57,8 @@ impl Node {
         let stores = Stores::open(&config.store).await?;
         let store = stores.store();
 
-        let realtime = &config.realtime;
-        let pool = Arc::new(ConnectionPool::new(
-            realtime.sessions_max,
-            realtime.sessions_per_user_max,
-            realtime.mailbox_frames,
-        ));
-        let (acks, ack_log) = AckFlusher::new(Arc::clone(&store) as _);
-        let sessions = session_handler(realtime, &pool, &stores, ack_log, &auth, &clock);
+        let realtime = Realtime::new(&config, &stores, &auth, &clock);
+        let pool = Arc::clone(&realtime.pool);
         let push = Push::new(&config.push, &stores, &clock)?;
         let ingest = Ingest::new(&config, &stores, &pool, &push, &clock)?;
         let kafka = ingest.kafka.as_ref().map(KafkaNotificationConsumer::health);
@@ -80,7 +68,7 @@ impl Node {
 
         let readiness = Arc::new(Readiness::default());
         let session_tasks = TaskTracker::new();
-        let stop_sessions = CancellationToken::new();
+        let drain = Arc::clone(&realtime.drain);
         let app = Arc::new(App {
             intake: ingest.intake,
             kafka,
@@ -96,10 +84,11 @@ impl Node {
             kafka_topics: config.kafka.topics.iter().map(|topic| topic.name.clone()).collect(),
             event_counts: EventCounts::new(),
             graph: stores.graph(),
-            pool,
-            sessions,
+            pool: Arc::clone(&pool),
+            sessions: realtime.handler,
+            admission: realtime.admission,
             session_tasks: session_tasks.clone(),
-            stop_sessions: stop_sessions.clone(),
+            drain: Arc::clone(&drain),
             auth,
             readiness: Arc::clone(&readiness),
             metrics,
@@ -111,6 +100,12 @@ impl Node {
 
         // In the order in which they are stopped.
         let mut supervisor = Supervisor::default();
+        let shedding = Arc::clone(&drain);
+        // First, while HTTP still answers: who asks for a session is told to come back.
+        supervisor.add("shedding", |stop| async move {
+            stop.cancelled().await;
+            shedding.shed(pool.len()).await;
+        });
         supervisor.add("http", |stop| serve(listener, app, stop));
         if let Some(consumer) = ingest.kafka {
             supervisor.add("kafka", |stop| consumer.run(stop));
@@ -120,11 +115,12 @@ impl Node {
         supervisor.add("push", |stop| push.run(stop));
         supervisor.add("sessions", |stop| async move {
             stop.cancelled().await;
-            stop_sessions.cancel();
+            drain.end();
             session_tasks.close();
             session_tasks.wait().await;
         });
-        supervisor.add("acknowledgements", |stop| acks.run(stop));
+        supervisor.add("replays", |stop| realtime.reader.run(stop));
+        supervisor.add("acknowledgements", |stop| realtime.acks.run(stop));
         supervisor.add("retention", |stop| retention.run(stop));
         supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));
         if let Some(jwks) = jwks {
@@ -157,39 +153,5 @@ async fn serve(listener: TcpListener, app: Arc<App>, stop: CancellationToken) {
         .with_graceful_shutdown(async move { stop.cancelled().await });
     if let Err(error) = server.await {
         tracing::error!(%error, "the HTTP server ended");
-    }
-}
-
-fn session_handler(
-    section: &RealtimeSection,
-    pool: &Arc<ConnectionPool>,
-    stores: &Stores,
-    acks: AckLog,
-    auth: &Arc<Authenticator>,
-    clock: &Arc<dyn Clock>,
-) -> Arc<WebSocketHandler> {
-    let config = RealtimeConfig {
-        replay_page: section.replay_page,
-        hello_timeout: Duration::from_millis(section.hello_timeout_ms),
-        heartbeat: Duration::from_millis(section.heartbeat_ms),
-        drain_retry: Duration::from_millis(section.drain_retry_ms),
-    };
-    let authenticator = Arc::new(Tokens(Arc::clone(auth)));
-    let store: Arc<dyn NotificationStore> = stores.store();
-    let clock = Arc::clone(clock);
-    let pool = Arc::clone(pool);
-    Arc::new(WebSocketHandler::new(config, pool, store, acks, authenticator, clock))
-}
-
-/// Sessions show the same tokens as requests.
-struct Tokens(Arc<Authenticator>);
-
-#[async_trait]
-impl SessionAuthenticator for Tokens {
-    async fn authenticate(&self, token: &str) -> Result<SessionIdentity, SessionRefused> {
-        match self.0.user(token) {
-            Ok(token) => Ok(SessionIdentity { user: token.user, expires_at: token.expires_at }),
-            Err(error) => Err(SessionRefused { reason: error.to_string() }),
-        }
     }
 }
