@@ -21,3 +21,4 @@ mod offsets;
 mod origins;
 mod relations;
 mod repeated;
+mod storm;
