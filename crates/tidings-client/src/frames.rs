@@ -7,8 +7,12 @@ use serde_json::value::RawValue;
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ClientFrame<'a> {
+    /// With one of token and ticket.
     Hello {
-        token: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ticket: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         last_seq: Option<u64>,
     },
@@ -33,6 +37,8 @@ pub(crate) struct ServerFrame<'a> {
     pub(crate) forgotten_seq: Option<u64>,
     #[serde(default)]
     pub(crate) retry_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) ticket: Option<&'a str>,
     #[serde(default, borrow)]
     pub(crate) reason: Option<std::borrow::Cow<'a, str>>,
     #[serde(default, borrow)]
@@ -56,14 +62,17 @@ mod tests {
             assert_eq!(read.kind, frame["type"]);
             assert_eq!(read.seq, frame["seq"].as_u64());
             assert_eq!(read.retry_ms, frame["retry_ms"].as_u64());
+            assert_eq!(read.ticket, frame["ticket"].as_str());
         }
     }
 
     #[test]
     fn what_a_client_says_is_in_the_fixtures() {
         let known = fixtures(include_str!("../../../api/fixtures/client-frames.json"));
-        let hello = ClientFrame::Hello { token: "user:u_7", last_seq: None };
-        for said in [hello, ClientFrame::Ack { seq: 42 }, ClientFrame::Pong] {
+        let hello = ClientFrame::Hello { token: Some("user:u_7"), ticket: None, last_seq: None };
+        let ticket = Some("AQ-9k3TfAAABoMZ1oAAAAAGgxnWgAAAAAaDGdaB1Xzc");
+        let again = ClientFrame::Hello { token: None, ticket, last_seq: Some(41) };
+        for said in [hello, again, ClientFrame::Ack { seq: 42 }, ClientFrame::Pong] {
             let said = serde_json::to_value(&said).unwrap();
             assert!(known.contains(&said), "{said}");
         }

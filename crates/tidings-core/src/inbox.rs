@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     delivery::Delivery,
     ids::{NotificationId, Seq, UserId},
+    notification::Notification,
 };
 
 /// An inbox's counters at one moment.
@@ -18,6 +19,15 @@ pub struct InboxState {
     pub unread: u64,
     /// Everything up to here was too old and is forgotten; zero while the inbox is whole.
     pub forgotten_seq: Seq,
+}
+
+/// An inbox at one moment, from a place on.
+#[derive(Debug, Clone, Default)]
+pub struct InboxPage {
+    /// The counters.
+    pub inbox: InboxState,
+    /// What comes after the place, oldest first, as much of it as was asked for.
+    pub notifications: Vec<Notification>,
 }
 
 /// What is being said of notifications. Each mark is set once: the first time stands.

@@ -48,7 +48,7 @@ pub fn init_log(section: &LogSection) -> Result<(), TelemetryError> {
 /// Bounds of the duration histograms, in seconds.
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Bounds of the row-count histograms.
+/// Bounds of the histograms of rows, and of groups that share something.
 const ROWS: [f64; 9] = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0];
 
 /// Folds what histograms have taken in, so that they stay small also when nobody asks for them.
@@ -72,6 +72,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
         .and_then(|it| it.set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), &ROWS))
+        .and_then(|it| it.set_buckets_for_metric(Matcher::Suffix("_group".to_owned()), &ROWS))
         .map_err(TelemetryError::Metrics)?
         .build_recorder();
     let handle = HANDLE.get_or_init(|| recorder.handle()).clone();

@@ -39,9 +39,17 @@ const MAX_FRAME_BYTES: usize = 1 << 20;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
+/// What a session was opened with.
+#[derive(Clone)]
+enum Credential {
+    Token(Arc<str>),
+    /// A ticket that the node gave with an earlier session, in place of the token.
+    Ticket(Arc<str>),
+}
+
 struct Session {
     socket: Socket,
-    token: Arc<str>,
+    credential: Credential,
     silence: Duration,
 }
 
@@ -73,6 +81,8 @@ pub struct Subscription {
     gaps: u32,
     /// The token that takes the place of one that was not accepted.
     renewed: Option<Arc<str>>,
+    /// What the node gave to come back with; shown in place of a token, once.
+    ticket: Option<Arc<str>>,
     /// Made with the first connection to an `https` node.
     tls: Option<Arc<rustls::ClientConfig>>,
     retry_at: Option<Instant>,
@@ -91,6 +101,7 @@ impl Subscription {
             failures: 0,
             gaps: 0,
             renewed: None,
+            ticket: None,
             tls: None,
             retry_at: None,
             asked_to_wait: None,
@@ -149,7 +160,8 @@ impl Subscription {
             return Ok(SubscriptionEvent::Gap { after, got });
         }
         if let Some(code) = ended.refused {
-            let renewed = code == NOT_AUTHENTICATED && self.renew(session).await;
+            let shown = session.map(|session| session.credential);
+            let renewed = code == NOT_AUTHENTICATED && self.replace(shown).await;
             if !renewed {
                 return Err(SubscriptionError::Refused { code, reason: ended.reason });
             }
@@ -160,15 +172,27 @@ impl Subscription {
         Ok(SubscriptionEvent::Disconnected { reason: ended.reason, retry_in })
     }
 
-    /// Asks for another token than the one that the session had; says whether it makes sense to go
-    /// on. A new token that was not accepted either is the end.
-    async fn renew(&mut self, session: Option<Session>) -> bool {
+    /// Puts something else in the place of what was not accepted; says whether it makes sense to go on.
+    async fn replace(&mut self, shown: Option<Credential>) -> bool {
+        // A ticket stands for a token, and ends with it.
+        self.ticket = None;
+        match shown {
+            // The token may be good although its ticket is not: the node's key may be a new one.
+            Some(Credential::Ticket(_)) => true,
+            Some(Credential::Token(token)) => self.renew(Some(token)).await,
+            None => self.renew(None).await,
+        }
+    }
+
+    /// Asks for another token than `shown`; says whether it makes sense to go on. A new token that was not
+    /// accepted either is the end.
+    async fn renew(&mut self, shown: Option<Arc<str>>) -> bool {
         if self.renewed.is_some() {
             return false;
         }
         match self.config.tokens.token().await {
             Ok(token) => {
-                let other = session.is_none_or(|session| session.token != token);
+                let other = shown.is_none_or(|shown| shown != token);
                 self.renewed = Some(token).filter(|_| other);
                 other
             }
@@ -176,6 +200,18 @@ impl Subscription {
             Err(error) => {
                 tracing::debug!(%error, "the token was not renewed");
                 true
+            }
+        }
+    }
+
+    /// What to open the next session with.
+    async fn credential(&self) -> Result<Credential, Ended> {
+        match (&self.renewed, &self.ticket) {
+            (Some(token), _) => Ok(Credential::Token(Arc::clone(token))),
+            (None, Some(ticket)) => Ok(Credential::Ticket(Arc::clone(ticket))),
+            (None, None) => {
+                let token = self.config.tokens.token().await.map_err(Ended::because)?;
+                Ok(Credential::Token(token))
             }
         }
     }
@@ -226,16 +262,17 @@ impl Subscription {
                     Connector::Rustls(Arc::clone(self.tls.insert(config)))
                 }
             };
-            let token = match &self.renewed {
-                Some(token) => Arc::clone(token),
-                None => self.config.tokens.token().await.map_err(Ended::because)?,
-            };
+            let credential = self.credential().await?;
             let connecting =
                 connect_async_tls_with_config(request, Some(limits), true, Some(connector));
             let (mut socket, _) = connecting.await.map_err(not_connected)?;
-            let hello = ClientFrame::Hello { token: &token, last_seq: self.last_seq };
+            let (token, ticket) = match &credential {
+                Credential::Token(token) => (Some(&**token), None),
+                Credential::Ticket(ticket) => (None, Some(&**ticket)),
+            };
+            let hello = ClientFrame::Hello { token, ticket, last_seq: self.last_seq };
             send(&mut socket, &hello).await?;
-            self.session = Some(Session { socket, token, silence: WELCOME_TIMEOUT });
+            self.session = Some(Session { socket, credential, silence: WELCOME_TIMEOUT });
             self.read().await
         };
         match tokio::time::timeout(WELCOME_TIMEOUT, open).await {
@@ -278,6 +315,7 @@ impl Subscription {
             "welcome" => {
                 self.failures = 0;
                 self.renewed = None;
+                self.ticket = frame.ticket.map(Arc::from);
                 let seq = frame.seq.unwrap_or_default();
                 // Without a place of our own we begin at the head; with one that the inbox does not
                 // have, for example after a restored backup, the server begins at its head.
@@ -291,6 +329,12 @@ impl Subscription {
                 }
                 let unread = frame.unread.unwrap_or_default();
                 Ok(Some(SubscriptionEvent::Welcome { seq, unread }))
+            }
+            "renewed" => {
+                if let Some(ticket) = frame.ticket {
+                    self.ticket = Some(Arc::from(ticket));
+                }
+                Ok(None)
             }
             "update" => Ok(frame.unread.map(|unread| SubscriptionEvent::Unread { unread })),
             "ping" => {

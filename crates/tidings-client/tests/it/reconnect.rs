@@ -97,6 +97,48 @@ async fn a_new_token_that_is_not_accepted_either_is_the_end() {
 }
 
 #[tokio::test]
+async fn who_was_given_a_ticket_comes_back_with_it_and_asks_for_no_token() {
+    let server = Server::start().await;
+    let mut config = server.config(None);
+    // A second token would be an empty one, which is an error.
+    config.tokens = Arc::new(Tokens(Mutex::new(vec!["monday", ""])));
+    let mut client = Watched::open(config);
+    let (mut session, hello) = server.session().await;
+    assert_eq!((&hello["token"], hello.get("ticket")), (&json!("monday"), None));
+    session.welcome_with_ticket(3, "first").await;
+    session.say(&json!({"type": "renewed", "expires_ms": 1, "ticket": "second"})).await;
+    drop(session);
+    let (mut session, hello) = server.session().await;
+    assert_eq!((hello.get("token"), &hello["ticket"]), (None, &json!("second")));
+    assert_eq!(hello["last_seq"], 3);
+    session.welcome_with_ticket(3, "third").await;
+    drop(session);
+    let (_session, hello) = server.session().await;
+    assert_eq!(hello["ticket"], "third");
+    client.words(&["welcome 3 0", "disconnected", "welcome 3 0", "disconnected"]).await;
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_not_accepted_is_replaced_by_the_token() {
+    let server = Server::start().await;
+    let mut config = server.config(None);
+    config.tokens = Arc::new(Tokens(Mutex::new(vec!["monday"])));
+    let mut client = Watched::open(config);
+    let (mut session, _) = server.session().await;
+    session.welcome_with_ticket(0, "ticket").await;
+    drop(session);
+    let (mut session, hello) = server.session().await;
+    assert_eq!(hello["ticket"], "ticket");
+    session.close(4401, "another key").await;
+    // The same token as before: it was not this that was refused.
+    let (mut session, hello) = server.session().await;
+    assert_eq!((&hello["token"], hello.get("ticket")), (&json!("monday"), None));
+    session.close(4401, "expired").await;
+    client.words(&["welcome 0 0", "disconnected", "disconnected"]).await;
+    assert!(matches!(client.next().await, Err(SubscriptionError::Refused { code: 4401, .. })));
+}
+
+#[tokio::test]
 async fn a_source_without_a_token_is_asked_again() {
     let server = Server::start().await;
     let mut config = server.config(None);

@@ -117,6 +117,12 @@ impl Connection {
         self.say(&welcome).await;
     }
 
+    pub(crate) async fn welcome_with_ticket(&mut self, seq: u64, ticket: &str) {
+        let welcome = json!({"type": "welcome", "session": "s", "user": "ann", "seq": seq,
+            "unread": 0, "heartbeat_ms": 25_000, "ticket": ticket});
+        self.say(&welcome).await;
+    }
+
     pub(crate) async fn notify(&mut self, seq: u64) {
         let notification = json!({"id": "n", "seq": seq});
         let frame = json!({"type": "notification", "seq": seq, "notification": notification});

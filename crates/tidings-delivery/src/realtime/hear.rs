@@ -130,7 +130,9 @@ impl Session<'_> {
         // It may have been revoked since it was checked: whoever revokes looks at what a session has.
         self.recheck()?;
         let expires_ms = self.identity.expires_at.as_millis();
-        self.send(socket, &ServerFrame::Renewed { expires_ms }.to_text()).await
+        let ticket = self.handler.tickets.issue(&self.identity, self.handler.clock.now());
+        let renewed = ServerFrame::Renewed { expires_ms, ticket: Some(&ticket) };
+        self.send(socket, &renewed.to_text()).await
     }
 
     async fn mark_read<S: SessionSocket>(

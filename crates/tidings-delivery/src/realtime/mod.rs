@@ -5,20 +5,29 @@
 //! read from the store what is between. So nothing that a queue loses is lost to the client.
 
 mod acks;
+mod admission;
+mod drain;
 mod handler;
 mod hear;
 mod mailbox;
 mod pace;
 mod pool;
 mod protocol;
+mod replay;
 mod session;
 mod socket;
+mod tickets;
 
 pub use acks::{AckFlusher, AckLog};
+pub use admission::{Admission, AdmissionConfig, Admitted, NotAdmitted};
+pub use drain::{Drain, DrainConfig};
 pub use handler::{
-    RealtimeConfig, SessionAuthenticator, SessionIdentity, SessionRefused, WebSocketHandler,
+    RealtimeConfig, SessionAuthenticator, SessionIdentity, SessionParts, SessionRefused,
+    WebSocketHandler,
 };
 pub use pace::Pace;
 pub use pool::{ConnectionPool, PoolFull};
 pub use protocol::CloseCode;
+pub use replay::{ReplayError, ReplayReader, Replays};
 pub use socket::{Incoming, SessionSocket, SocketClosed};
+pub use tickets::{TicketRefused, Tickets};

@@ -45,8 +45,10 @@ impl CloseCode {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ClientFrame<'a> {
     Hello {
-        #[serde(borrow)]
-        token: Cow<'a, str>,
+        #[serde(default, borrow)]
+        token: Option<Cow<'a, str>>,
+        #[serde(default, borrow)]
+        ticket: Option<Cow<'a, str>>,
         #[serde(default)]
         last_seq: Option<u64>,
         #[serde(borrow, default)]
@@ -105,6 +107,8 @@ pub(super) enum ServerFrame<'a> {
         heartbeat_ms: u64,
         #[serde(skip_serializing_if = "is_whole")]
         forgotten_seq: Seq,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ticket: Option<&'a str>,
     },
     Notification {
         seq: Seq,
@@ -117,6 +121,8 @@ pub(super) enum ServerFrame<'a> {
     },
     Renewed {
         expires_ms: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ticket: Option<&'a str>,
     },
     Ping,
     Pong,
@@ -289,6 +295,7 @@ mod tests {
                 unread: 3,
                 heartbeat_ms: 25_000,
                 forgotten_seq: Seq::ZERO,
+                ticket: None,
             },
             ServerFrame::Welcome {
                 session: "01993d2e-0000-7000-8000-000000000002",
@@ -297,11 +304,21 @@ mod tests {
                 unread: 3,
                 heartbeat_ms: 25_000,
                 forgotten_seq: Seq(17),
+                ticket: None,
+            },
+            ServerFrame::Welcome {
+                session: "01993d2e-0000-7000-8000-000000000003",
+                user: &user,
+                seq: id.seq,
+                unread: 3,
+                heartbeat_ms: 25_000,
+                forgotten_seq: Seq::ZERO,
+                ticket: Some("AQ-9k3TfAAABoMZ1oAAAAAGgxnWgAAAAAaDGdaB1Xzc"),
             },
             ServerFrame::Notification { seq: id.seq, notification: &notification },
             ServerFrame::Update { what: Marked::new(Mark::Read, &up_to), unread: 0 },
             ServerFrame::Update { what: Marked::new(Mark::Archived, &ids), unread: 2 },
-            ServerFrame::Renewed { expires_ms: 1_795_420_800_000 },
+            ServerFrame::Renewed { expires_ms: 1_795_420_800_000, ticket: None },
             ServerFrame::Ping,
             ServerFrame::Pong,
             ServerFrame::Error { reason: "there is no frame of type \"wave\" in tidings.v1" },

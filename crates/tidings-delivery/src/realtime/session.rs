@@ -2,12 +2,12 @@
 
 use std::{collections::VecDeque, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use tidings_core::{
     clock::Timestamp,
     error_chain::ErrorChain,
     ids::{NotificationId, Seq},
-    ports::StoreError,
+    notification::Notification,
     retry::{RetryDecision, RetryPolicy},
 };
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ use super::{
     mailbox::Waiting,
     pool::Registration,
     protocol::{CloseCode, ServerFrame},
+    replay::ReplayError,
     socket::{SessionSocket, SocketClosed},
 };
 
@@ -136,11 +137,20 @@ impl<'a> Session<'a> {
         Self { device, ..self }
     }
 
-    /// Serves the client until something ends the session.
-    pub(super) async fn run<S: SessionSocket>(mut self, socket: &mut S) -> Ending {
+    /// Sends `page`: what comes after the client's place, as it was read with the counters.
+    pub(super) async fn begin<S: SessionSocket>(
+        &mut self,
+        page: Vec<Notification>,
+        socket: &mut S,
+    ) -> Result<(), Ending> {
         if self.sent < self.known {
             metrics::counter!("tidings_realtime_replays_total").increment(1);
         }
+        self.send_page(page, socket).await
+    }
+
+    /// Serves the client until something ends the session.
+    pub(super) async fn run<S: SessionSocket>(&mut self, socket: &mut S) -> Ending {
         loop {
             if let Err(ending) = self.turn(socket).await {
                 return ending;
@@ -192,30 +202,39 @@ impl<'a> Session<'a> {
 
     /// Reads from the store, page by page, what the client lacks up to what is known of.
     async fn refill<S: SessionSocket>(&mut self, socket: &mut S) -> Result<(), Ending> {
-        let WebSocketHandler { store, config, .. } = self.handler;
+        let replays = &self.handler.replays;
         while self.sent < self.known {
             let (user, after) = (self.identity.user.clone(), self.sent);
-            let read = || store.list_after(&user, after, config.replay_page);
-            let page = self.patiently(socket, read).await?;
+            let read = || replays.page_after(&user, after).boxed();
+            let page = self.patiently(socket, read).await?.notifications;
             if page.is_empty() {
                 // Known from a broadcast, and not there: the store was set back. Go on from its head.
                 self.known = self.sent;
                 break;
             }
-            for notification in &page {
-                let seq = notification.seq();
-                let frame = ServerFrame::Notification { seq, notification };
-                self.send(socket, &frame.to_text()).await?;
-                self.note_sent(notification.id);
-            }
+            self.send_page(page, socket).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_page<S: SessionSocket>(
+        &mut self,
+        page: Vec<Notification>,
+        socket: &mut S,
+    ) -> Result<(), Ending> {
+        for notification in &page {
+            let seq = notification.seq();
+            let frame = ServerFrame::Notification { seq, notification };
+            self.send(socket, &frame.to_text()).await?;
+            self.note_sent(notification.id);
         }
         Ok(())
     }
 
     /// After frames were dropped: how far does the inbox reach?
     async fn learn_head<S: SessionSocket>(&mut self, socket: &mut S) -> Result<(), Ending> {
-        let (store, user) = (&self.handler.store, self.identity.user.clone());
-        let inbox = self.patiently(socket, || store.inbox(&user)).await?;
+        let (replays, user) = (&self.handler.replays, self.identity.user.clone());
+        let inbox = self.patiently(socket, || replays.head(&user).boxed()).await?;
         self.known = self.known.max(inbox.last_seq);
         Ok(())
     }
@@ -292,7 +311,7 @@ impl<'a> Session<'a> {
     async fn patiently<'r, S: SessionSocket, T>(
         &mut self,
         socket: &mut S,
-        read: impl Fn() -> BoxFuture<'r, Result<T, StoreError>>,
+        read: impl Fn() -> BoxFuture<'r, Result<T, ReplayError>>,
     ) -> Result<T, Ending> {
         let mut attempt = 0;
         loop {

@@ -16,13 +16,14 @@ use tidings_core::{
     delivery::Delivery,
     event::{Event, IncomingEvent},
     ids::{InboxNumber, NotificationId, Seq, UserId},
-    inbox::{Acknowledgement, InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxPage, InboxState, Mark, Selection},
     notification::{Notification, NotificationState},
     ports::{LiveNotifications, NotificationStore, StoreError},
 };
 use tidings_delivery::realtime::{
-    AckFlusher, CloseCode, ConnectionPool, Incoming, Pace, RealtimeConfig, SessionAuthenticator,
-    SessionIdentity, SessionRefused, SessionSocket, SocketClosed, WebSocketHandler,
+    AckFlusher, Admission, AdmissionConfig, CloseCode, ConnectionPool, Drain, DrainConfig,
+    Incoming, Pace, RealtimeConfig, ReplayReader, SessionAuthenticator, SessionIdentity,
+    SessionParts, SessionRefused, SessionSocket, SocketClosed, Tickets, WebSocketHandler,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,9 @@ struct Inbox {
 }
 
 type Hook = Box<dyn FnOnce(&OneInbox) + Send>;
+
+/// A place that nothing comes after.
+const END: Seq = Seq(u64::MAX);
 
 /// One inbox of one user.
 #[derive(Default)]
@@ -109,6 +113,18 @@ impl OneInbox {
 }
 
 impl Inbox {
+    fn page(&self, after: Seq, limit: usize) -> Vec<Notification> {
+        let numbered = (1u64..).zip(&self.events).filter(|(seq, _)| *seq > after.0);
+        let notification = |(seq, event): (u64, &Arc<Event>)| Notification {
+            id: id(seq),
+            user: ann(),
+            event: Arc::clone(event),
+            created_at: created_at(),
+            state: NotificationState::default(),
+        };
+        numbered.take(limit).map(notification).collect()
+    }
+
     fn state(&self) -> InboxState {
         let last_seq = Seq(self.events.len() as u64);
         let unread = last_seq.0.saturating_sub(self.read.0);
@@ -145,22 +161,37 @@ impl NotificationStore for OneInbox {
         Ok(state)
     }
 
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<InboxState>, StoreError> {
+        let places: Vec<_> = users.iter().map(|user| (user.clone(), END)).collect();
+        let pages = self.pages_after(&places, 0).await?;
+        Ok(pages.into_iter().map(|page| page.inbox).collect())
+    }
+
+    async fn pages_after(
+        &self,
+        places: &[(UserId, Seq)],
+        limit: usize,
+    ) -> Result<Vec<InboxPage>, StoreError> {
+        self.happen(&self.before_counters);
+        let pages = {
+            let inbox = self.here()?;
+            let pages = places.iter().map(|(_, after)| InboxPage {
+                inbox: inbox.state(),
+                notifications: inbox.page(*after, limit),
+            });
+            pages.collect()
+        };
+        self.happen(&self.after_counters);
+        Ok(pages)
+    }
+
     async fn list_after(
         &self,
         _: &UserId,
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Notification>, StoreError> {
-        let inbox = self.here()?;
-        let numbered = (1u64..).zip(&inbox.events).filter(|(seq, _)| *seq > after.0);
-        let notification = |(seq, event): (u64, &Arc<Event>)| Notification {
-            id: id(seq),
-            user: ann(),
-            event: Arc::clone(event),
-            created_at: created_at(),
-            state: NotificationState::default(),
-        };
-        Ok(numbered.take(limit).map(notification).collect())
+        Ok(self.here()?.page(after, limit))
     }
 
     async fn list_newest(
@@ -214,10 +245,19 @@ impl Clock for VirtualClock {
     }
 }
 
-/// Tokens are `user:ID` or `user:ID:SECONDS`.
-struct Tokens {
+/// Tokens are `user:ID` or `user:ID:SECONDS`, and count as issued when they are shown.
+pub(crate) struct Tokens {
     clock: Arc<VirtualClock>,
-    revoked: Arc<AtomicBool>,
+    /// What was issued before is refused, if that is set.
+    revoked_before: Mutex<Option<Timestamp>>,
+}
+
+impl Tokens {
+    /// Refuses from now on what was issued until now.
+    pub(crate) fn revoke_all(&self) {
+        let soon = self.clock.now().after(Duration::from_millis(1));
+        *self.revoked_before.lock().unwrap() = Some(soon);
+    }
 }
 
 #[async_trait]
@@ -229,11 +269,12 @@ impl SessionAuthenticator for Tokens {
         };
         let lasts = parts.next().map_or(86_400_000, |secs| secs.parse().unwrap());
         let expires_at = self.clock.now().after(Duration::from_secs(lasts));
-        Ok(SessionIdentity { user: UserId::new(user).unwrap(), expires_at, issued_at: None })
+        let issued_at = Some(self.clock.now());
+        Ok(SessionIdentity { user: UserId::new(user).unwrap(), expires_at, issued_at })
     }
 
-    fn recheck(&self, _: &SessionIdentity) -> Result<(), SessionRefused> {
-        if self.revoked.load(Ordering::SeqCst) {
+    fn recheck(&self, identity: &SessionIdentity) -> Result<(), SessionRefused> {
+        if identity.issued_at < *self.revoked_before.lock().unwrap() {
             return Err(SessionRefused { reason: "revoked".to_owned() });
         }
         Ok(())
@@ -337,8 +378,8 @@ pub(crate) struct Server {
     pub(crate) inbox: Arc<OneInbox>,
     pub(crate) pool: Arc<ConnectionPool>,
     pub(crate) stop: CancellationToken,
-    /// Whether all tokens are revoked.
-    pub(crate) revoked: Arc<AtomicBool>,
+    pub(crate) tokens: Arc<Tokens>,
+    admission: Arc<Admission>,
     handler: Arc<WebSocketHandler>,
     tasks: JoinSet<()>,
 }
@@ -350,22 +391,39 @@ impl Server {
         let pool = Arc::new(ConnectionPool::new(4, 3, mailbox));
         let store: Arc<dyn NotificationStore> = inbox.clone();
         let (flusher, acks) = AckFlusher::new(Arc::clone(&store));
+        let (reader, replays) = ReplayReader::new(Arc::clone(&store), page);
         let config = RealtimeConfig {
-            replay_page: page,
             hello_timeout: Duration::from_secs(10),
             heartbeat: HEARTBEAT,
             slow: SLOW,
             pace: Pace::new(10, 100),
-            drain_retry: Duration::from_secs(5),
         };
+        let drain = Drain::new(DrainConfig {
+            window: Duration::ZERO,
+            retry: Duration::from_secs(5),
+            accepts_per_s: 1_000,
+        });
         let clock = Arc::new(VirtualClock(tokio::time::Instant::now()));
-        let revoked = Arc::new(AtomicBool::new(false));
-        let tokens = Arc::new(Tokens { clock: Arc::clone(&clock), revoked: Arc::clone(&revoked) });
-        let handler = WebSocketHandler::new(config, Arc::clone(&pool), store, acks, tokens, clock);
+        let tokens =
+            Arc::new(Tokens { clock: Arc::clone(&clock), revoked_before: Mutex::default() });
+        let parts = SessionParts {
+            pool: Arc::clone(&pool),
+            store,
+            replays,
+            acks,
+            authenticator: Arc::clone(&tokens) as _,
+            tickets: Tickets::of_this_process(),
+            drain: Arc::new(drain),
+            clock,
+        };
+        let handler = Arc::new(WebSocketHandler::new(config, parts));
+        let admission = AdmissionConfig { accepts_per_s: 1_000, hellos_max: 100 };
+        let admission = Arc::new(Admission::new(admission));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(flusher.run(stop.clone()));
-        Self { inbox, pool, stop, revoked, handler: Arc::new(handler), tasks }
+        tasks.spawn(reader.run(stop.clone()));
+        Self { inbox, pool, stop, tokens, admission, handler, tasks }
     }
 
     /// Connects a client that can leave `unread` frames unread.
@@ -374,7 +432,8 @@ impl Server {
         let (outgoing, hear) = mpsc::channel(unread);
         let socket = QueueSocket { incoming, outgoing };
         let (handler, stop) = (Arc::clone(&self.handler), self.stop.clone());
-        self.tasks.spawn(async move { handler.serve(socket, stop).await });
+        let admitted = self.admission.try_admit().unwrap();
+        self.tasks.spawn(async move { handler.serve(socket, admitted, stop).await });
         Client { say, hear }
     }
 
@@ -383,7 +442,8 @@ impl Server {
         let (_say, incoming) = mpsc::channel(1);
         let (outgoing, _hear) = mpsc::channel(1);
         let socket = QueueSocket { incoming, outgoing };
-        size_of_val(&self.handler.serve(socket, self.stop.clone()))
+        let admitted = self.admission.try_admit().unwrap();
+        size_of_val(&self.handler.serve(socket, admitted, self.stop.clone()))
     }
 
     /// Connects a client that is welcome.

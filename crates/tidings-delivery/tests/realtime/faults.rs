@@ -73,11 +73,17 @@ async fn a_client_is_closed_after_a_ping_and_not_before_also_when_the_store_was_
 #[tokio::test(start_paused = true)]
 async fn a_token_also_ends_while_the_store_is_gone() {
     let mut server = Server::new(2, 3);
-    server.inbox.append_one();
+    for _ in 0..4 {
+        server.inbox.append_one();
+    }
+    // The first page comes with the counters; the second never does.
     server.inbox.after_counters(|inbox| inbox.set_gone(true));
     let mut client = server.connect(8);
     client.say(&json!({"type": "hello", "token": "user:ann:0", "last_seq": 0})).await;
     client.hear_frame("welcome").await;
+    for seq in 1..=3 {
+        assert_eq!(client.hear_seq().await, seq);
+    }
     assert_eq!(client.hear().await, Sent::Close(4401));
 }
 

@@ -1,6 +1,6 @@
 //! What a session promises, rule by rule.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 use tidings_core::{
@@ -138,7 +138,7 @@ async fn a_token_that_is_revoked_ends_the_session_its_renewal_and_the_next_hello
     let mut server = Server::new(8, 3);
     let mut open = server.welcome(None).await;
     let mut renewed = server.welcome(None).await;
-    server.revoked.store(true, Ordering::SeqCst);
+    server.tokens.revoke_all();
     renewed.say(&json!({"type": "renew", "token": "user:ann"})).await;
     assert_eq!(renewed.hear().await, Sent::Close(4401));
     server.pool.recheck_sessions(&ann());
@@ -257,6 +257,8 @@ async fn the_first_frame_has_to_be_a_hello_with_a_valid_token_in_time() {
     for (first, code) in [
         (r#"{"type":"ping"}"#, 4400),
         (r#"{"type":"hello"}"#, 4400),
+        (r#"{"type":"hello","token":"user:ann","ticket":"t"}"#, 4400),
+        (r#"{"type":"hello","ticket":"forged"}"#, 4401),
         (r#"{"type":"wave"}"#, 4400),
         (r#"{"type":"hello","token":"forged"}"#, 4401),
     ] {
@@ -330,4 +332,38 @@ async fn a_session_costs_next_to_nothing_beside_its_socket() {
     let server = Server::new(8, 3);
     let bytes = server.size_of_session();
     assert!(bytes <= 2_048, "{bytes} bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_opens_the_session_of_its_user_in_place_of_the_token() {
+    let mut server = Server::new(8, 3);
+    server.tell();
+    let mut client = server.connect(8);
+    client.say(&json!({"type": "hello", "token": "user:ann"})).await;
+    let ticket = client.hear_frame("welcome").await["ticket"].clone();
+    for _ in 0..2 {
+        let mut again = server.connect(8);
+        again.say(&json!({"type": "hello", "ticket": ticket, "last_seq": 0})).await;
+        let welcome = again.hear_frame("welcome").await;
+        assert_eq!((&welcome["user"], &welcome["seq"]), (&json!("ann"), &json!(1)));
+        assert!(welcome["ticket"].is_string());
+        assert_eq!(again.hear_seq().await, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_ends_when_its_token_would_have_and_when_that_is_revoked() {
+    let mut server = Server::new(8, 3);
+    let mut tickets = Vec::new();
+    for token in ["user:ann:0", "user:ann"] {
+        let mut client = server.connect(8);
+        client.say(&json!({"type": "hello", "token": token})).await;
+        tickets.push(client.hear_frame("welcome").await["ticket"].clone());
+    }
+    server.tokens.revoke_all();
+    for ticket in tickets {
+        let mut again = server.connect(8);
+        again.say(&json!({"type": "hello", "ticket": ticket})).await;
+        assert_eq!(again.hear().await, Sent::Close(4401));
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, fmt, ops::RangeInclusive};
 
-use super::model::{AuthSection, Config, KafkaSection, PostgresSection, PushSection};
+use super::model::{
+    AuthSection, Config, KafkaSection, PostgresSection, PushSection, RealtimeSection,
+};
 use crate::{auth::Scope, http::AllowedOrigins};
 
 /// An option with a value that it cannot have.
@@ -50,6 +52,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     check_retention(config, &mut problems);
     check_push(&config.push, &mut problems);
     check_auth(&config.auth, &mut problems);
+    check_tickets(&config.realtime, &mut problems);
     if let Err(error) = AllowedOrigins::new(&config.server.allowed_origins) {
         problems.add("server.allowed_origins", error.to_string());
     }
@@ -97,6 +100,9 @@ fn check_ranges(config: &Config, problems: &mut Problems) {
     problems.range("realtime.frame_bytes", realtime.frame_bytes, 4_096..=1 << 20);
     problems.range("realtime.frames_per_second", realtime.frames_per_second, 1..=100_000);
     problems.range("realtime.frames_burst", realtime.frames_burst, 1..=100_000);
+    problems.range("realtime.accepts_per_s", realtime.accepts_per_s, 1..=1_000_000);
+    problems.range("realtime.hellos_max", realtime.hellos_max, 1..=1_000_000);
+    problems.range("realtime.drain_ms", realtime.drain_ms, 0..=600_000);
     problems.range("realtime.drain_retry_ms", realtime.drain_retry_ms, 0..=600_000);
     if config.store.data_dir.as_os_str().is_empty() {
         problems.add("store.data_dir", "is empty");
@@ -248,4 +254,19 @@ fn check_auth(auth: &AuthSection, problems: &mut Problems) {
         problems.add("auth.tokens.hs256_secret", "has to have at least 32 bytes");
     }
     problems.range("auth.tokens.leeway_secs", tokens.leeway_secs, 0..=600);
+}
+
+fn check_tickets(realtime: &RealtimeSection, problems: &mut Problems) {
+    for (option, secret) in [
+        ("realtime.ticket_secret", &realtime.ticket_secret),
+        ("realtime.ticket_secret_previous", &realtime.ticket_secret_previous),
+    ] {
+        if !secret.is_empty() && secret.expose().len() < 32 {
+            problems.add(option, "has to have at least 32 bytes");
+        }
+    }
+    if realtime.ticket_secret.is_empty() && !realtime.ticket_secret_previous.is_empty() {
+        problems
+            .add("realtime.ticket_secret_previous", "is set, and realtime.ticket_secret is not");
+    }
 }

@@ -165,7 +165,12 @@ pub struct RealtimeSection {
     pub frame_bytes: usize,
     pub frames_per_second: u32,
     pub frames_burst: u32,
+    pub accepts_per_s: u32,
+    pub hellos_max: usize,
+    pub drain_ms: u64,
     pub drain_retry_ms: u64,
+    pub ticket_secret: Secret,
+    pub ticket_secret_previous: Secret,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

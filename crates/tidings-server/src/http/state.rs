@@ -12,7 +12,7 @@ use tidings_core::{
         NotificationStore, SocialGraphStore,
     },
 };
-use tidings_delivery::realtime::{ConnectionPool, WebSocketHandler};
+use tidings_delivery::realtime::{Admission, ConnectionPool, Drain, WebSocketHandler};
 use tidings_ingest::{
     Intake,
     kafka::{KafkaHealthHandle, RecordError},
@@ -85,10 +85,12 @@ pub struct App {
     pub pool: Arc<ConnectionPool>,
     /// Serves a new live session.
     pub sessions: Arc<WebSocketHandler>,
+    /// Lets new live sessions in.
+    pub admission: Arc<Admission>,
     /// Owns the tasks of live sessions.
     pub session_tasks: TaskTracker,
     /// Ends live sessions.
-    pub stop_sessions: CancellationToken,
+    pub drain: Arc<Drain>,
     /// Signs users out everywhere.
     pub revocations: Arc<Revocations>,
     /// Checks credentials.

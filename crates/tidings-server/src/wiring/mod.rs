@@ -2,6 +2,7 @@
 
 mod ingest;
 mod push;
+mod realtime;
 mod stores;
 
 pub(crate) use self::stores::migrate_postgres;
@@ -9,16 +10,9 @@ pub(crate) use self::stores::migrate_postgres;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use async_trait::async_trait;
 use axum::Router;
-use tidings_core::{
-    clock::{Clock, SystemClock},
-    ports::NotificationStore,
-};
-use tidings_delivery::realtime::{
-    AckFlusher, AckLog, ConnectionPool, Pace, RealtimeConfig, SessionAuthenticator,
-    SessionIdentity, SessionRefused, WebSocketHandler,
-};
+use tidings_core::clock::{Clock, SystemClock};
+use tidings_delivery::realtime::ConnectionPool;
 use tidings_ingest::kafka::KafkaNotificationConsumer;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,11 +20,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     ingest::{Ingest, letter_decoder},
     push::Push,
+    realtime::Realtime,
     stores::Stores,
 };
 use crate::{
-    auth::{Authenticator, TokenError, UserToken},
-    config::{Config, RealtimeSection},
+    auth::Authenticator,
+    config::Config,
     http::{self, AllowedOrigins, App, EventCounts, Readiness, RequestsUnderWay},
     retention::Retention,
     revocations::Revocations,
@@ -65,10 +60,8 @@ impl Node {
         let stores = Stores::open(&config.store).await?;
         let store = stores.store();
 
-        let realtime = &config.realtime;
-        let pool = session_pool(realtime);
-        let (acks, ack_log) = AckFlusher::new(Arc::clone(&store) as _);
-        let sessions = session_handler(realtime, &pool, &stores, ack_log, &auth, &clock);
+        let realtime = Realtime::new(&config, &stores, &auth, &clock);
+        let pool = Arc::clone(&realtime.pool);
         let push = Push::new(&config.push, &stores, &clock)?;
         let ingest = Ingest::new(&config, &stores, &pool, &push, &clock)?;
         let kafka = ingest.kafka.as_ref().map(KafkaNotificationConsumer::health);
@@ -79,7 +72,7 @@ impl Node {
         let revocations = revocations(&config, &stores, &auth, &pool, &clock).await?;
         let readiness = Arc::new(Readiness::default());
         let session_tasks = TaskTracker::new();
-        let stop_sessions = CancellationToken::new();
+        let drain = Arc::clone(&realtime.drain);
         let app = Arc::new(App {
             intake: ingest.intake,
             kafka,
@@ -95,11 +88,12 @@ impl Node {
             kafka_topics: config.kafka.topics.iter().map(|topic| topic.name.clone()).collect(),
             event_counts: EventCounts::new(),
             graph: stores.graph(),
-            pool,
-            sessions,
+            pool: Arc::clone(&pool),
+            sessions: realtime.handler,
+            admission: realtime.admission,
             session_tasks: session_tasks.clone(),
-            stop_sessions: stop_sessions.clone(),
             revocations: Arc::clone(&revocations),
+            drain: Arc::clone(&drain),
             auth,
             readiness: Arc::clone(&readiness),
             metrics,
@@ -112,6 +106,12 @@ impl Node {
 
         // In the order in which they are stopped.
         let mut supervisor = Supervisor::default();
+        let shedding = Arc::clone(&drain);
+        // First, while HTTP still answers: who asks for a session is told to come back.
+        supervisor.add("shedding", |stop| async move {
+            stop.cancelled().await;
+            shedding.shed(pool.len()).await;
+        });
         supervisor.add("http", |stop| serve(listener, http::router(app).merge(beside), stop));
         if let Some(consumer) = ingest.kafka {
             supervisor.add("kafka", |stop| consumer.run(stop));
@@ -121,11 +121,12 @@ impl Node {
         supervisor.add("push", |stop| push.run(stop));
         supervisor.add("sessions", |stop| async move {
             stop.cancelled().await;
-            stop_sessions.cancel();
+            drain.end();
             session_tasks.close();
             session_tasks.wait().await;
         });
-        supervisor.add("acknowledgements", |stop| acks.run(stop));
+        supervisor.add("replays", |stop| realtime.reader.run(stop));
+        supervisor.add("acknowledgements", |stop| realtime.acks.run(stop));
         supervisor.add("retention", |stop| retention.run(stop));
         supervisor.add("revocations", |stop| revocations.run(stop));
         supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));
@@ -162,14 +163,6 @@ async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     }
 }
 
-fn session_pool(section: &RealtimeSection) -> Arc<ConnectionPool> {
-    Arc::new(ConnectionPool::new(
-        section.sessions_max,
-        section.sessions_per_user_max,
-        section.mailbox_frames,
-    ))
-}
-
 /// What is revoked, read whole: a node that does not know it must not answer.
 async fn revocations(
     config: &Config,
@@ -187,47 +180,4 @@ async fn revocations(
     ));
     revocations.read().await.context("revocations cannot be read")?;
     Ok(revocations)
-}
-
-fn session_handler(
-    section: &RealtimeSection,
-    pool: &Arc<ConnectionPool>,
-    stores: &Stores,
-    acks: AckLog,
-    auth: &Arc<Authenticator>,
-    clock: &Arc<dyn Clock>,
-) -> Arc<WebSocketHandler> {
-    let config = RealtimeConfig {
-        replay_page: section.replay_page,
-        hello_timeout: Duration::from_millis(section.hello_timeout_ms),
-        heartbeat: Duration::from_millis(section.heartbeat_ms),
-        slow: Duration::from_millis(section.slow_ms),
-        pace: Pace::new(section.frames_per_second, section.frames_burst),
-        drain_retry: Duration::from_millis(section.drain_retry_ms),
-    };
-    let authenticator = Arc::new(Tokens(Arc::clone(auth)));
-    let store: Arc<dyn NotificationStore> = stores.store();
-    let clock = Arc::clone(clock);
-    let pool = Arc::clone(pool);
-    Arc::new(WebSocketHandler::new(config, pool, store, acks, authenticator, clock))
-}
-
-/// Sessions show the same tokens as requests.
-struct Tokens(Arc<Authenticator>);
-
-#[async_trait]
-impl SessionAuthenticator for Tokens {
-    async fn authenticate(&self, token: &str) -> Result<SessionIdentity, SessionRefused> {
-        match self.0.user(token) {
-            Ok(UserToken { user, expires_at, issued_at }) => {
-                Ok(SessionIdentity { user, expires_at, issued_at })
-            }
-            Err(error) => Err(SessionRefused { reason: error.to_string() }),
-        }
-    }
-
-    fn recheck(&self, identity: &SessionIdentity) -> Result<(), SessionRefused> {
-        let refused = |error: TokenError| SessionRefused { reason: error.to_string() };
-        self.0.recheck(&identity.user, identity.issued_at).map_err(refused)
-    }
 }

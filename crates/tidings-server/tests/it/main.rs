@@ -22,3 +22,4 @@ mod origins;
 mod relations;
 mod repeated;
 mod sse;
+mod storm;

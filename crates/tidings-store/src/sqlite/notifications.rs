@@ -8,7 +8,7 @@ use tidings_core::{
     batch::{AppendedEvent, MAX_BATCH_ROWS, NotificationBatch},
     clock::Timestamp,
     ids::{NotificationId, Seq, UserId},
-    inbox::{Acknowledgement, InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxPage, InboxState, Mark, Selection},
     notification::Notification,
     ports::{NotificationStore, StoreError},
 };
@@ -61,6 +61,20 @@ fn list(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Notific
     Ok(page)
 }
 
+fn page_after(
+    conn: &Connection,
+    user: &UserId,
+    after: Seq,
+    limit: i64,
+) -> Result<InboxPage, Failure> {
+    let inbox = inbox::state(conn, user)?;
+    if inbox.last_seq <= after {
+        return Ok(InboxPage { inbox, notifications: Vec::new() });
+    }
+    let notifications = list(conn, &LIST_AFTER, (user.as_str(), to_sql(after.0), limit))?;
+    Ok(InboxPage { inbox, notifications })
+}
+
 /// A sign of life has to be a write: a disk that is full or read-only still reads.
 struct Check;
 
@@ -105,6 +119,30 @@ impl NotificationStore for SqliteStore {
             list(conn, &LIST_AFTER, params)
         };
         self.readers.read("list_after", query).await
+    }
+
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<InboxState>, StoreError> {
+        let users = users.to_vec();
+        let query = move |conn: &Connection| {
+            // One snapshot: its lock is taken once, and not for each user.
+            let _snapshot = conn.unchecked_transaction()?;
+            users.iter().map(|user| inbox::state(conn, user)).collect()
+        };
+        self.readers.read("heads", query).await
+    }
+
+    async fn pages_after(
+        &self,
+        places: &[(UserId, Seq)],
+        limit: usize,
+    ) -> Result<Vec<InboxPage>, StoreError> {
+        let (places, limit) = (places.to_vec(), limit_to_sql(limit));
+        let query = move |conn: &Connection| {
+            // The counters and the notifications are of the same moment.
+            let _snapshot = conn.unchecked_transaction()?;
+            places.iter().map(|(user, after)| page_after(conn, user, *after, limit)).collect()
+        };
+        self.readers.read("pages_after", query).await
     }
 
     async fn list_newest(

@@ -8,7 +8,7 @@ use crate::{
     batch::{AppendedEvent, NotificationBatch},
     clock::Timestamp,
     ids::{NotificationId, Seq, UserId},
-    inbox::{Acknowledgement, InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxPage, InboxState, Mark, Selection},
     notification::Notification,
     ports::StoreError,
 };
@@ -62,6 +62,47 @@ pub trait NotificationStore: Send + Sync + 'static {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Notification>, StoreError>;
+
+    /// The counters of many inboxes, in the order of `users`; all zero for a user without one. A user
+    /// may be named more than once.
+    ///
+    /// An adapter asks its database once for all of them, which is what this is for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::inbox`], for all of them: one inbox that cannot be read spoils the answer.
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<InboxState>, StoreError> {
+        let mut heads = Vec::with_capacity(users.len());
+        for user in users {
+            heads.push(self.inbox(user).await?);
+        }
+        Ok(heads)
+    }
+
+    /// For each place, in their order: the inbox, and up to `limit` notifications after the place,
+    /// oldest first. The counters and the notifications of a page are of the same moment, so a page
+    /// that is shorter than `limit` reaches to `last_seq`. A user may be named more than once.
+    ///
+    /// An adapter asks its database once for all of them, which is what this is for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::list_after`], for all of them: one inbox that cannot be read spoils the answer.
+    async fn pages_after(
+        &self,
+        places: &[(UserId, Seq)],
+        limit: usize,
+    ) -> Result<Vec<InboxPage>, StoreError> {
+        let mut pages = Vec::with_capacity(places.len());
+        for (user, after) in places {
+            // In this order, and no further than the counters: what comes in between is left out.
+            let inbox = self.inbox(user).await?;
+            let mut notifications = self.list_after(user, *after, limit).await?;
+            notifications.retain(|it| it.seq() <= inbox.last_seq);
+            pages.push(InboxPage { inbox, notifications });
+        }
+        Ok(pages)
+    }
 
     /// Up to `limit` notifications that are not archived, newest first, before `before` if that is
     /// given.

@@ -57,7 +57,7 @@ struct SseParams {
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, description = "The page's origin is not allowed", body = Problem),
         (status = 429, description = "Too many sessions", body = Problem),
-        (status = 503, description = "The node is stopping, or the store is not available", body = Problem),
+        (status = 503, description = "The node is stopping, lets in no more sessions right now, or has no store: come back after Retry-After", body = Problem),
     ),
 )]
 async fn stream_events(
@@ -73,11 +73,15 @@ async fn stream_events(
     }
     let token = bearer(&headers)?.or(params.access_token.as_deref()).ok_or(AuthError::Missing)?;
     let last_seq = last_event_id(&headers)?.or(params.last_seq);
+    let admitted = match app.admission.try_admit() {
+        Ok(admitted) => admitted,
+        Err(refused) => return Err(Problem::unavailable(refused.to_string(), refused.retry_after)),
+    };
     let (socket, mut said) = SseSocket::new(token, last_seq);
     let sessions = Arc::clone(&app.sessions);
     // Not with the other sessions: the HTTP server stops before they do, and waits for its answers.
     let stop = app.readiness.stopping().clone();
-    app.session_tasks.spawn(async move { sessions.serve(socket, stop).await });
+    app.session_tasks.spawn(async move { sessions.serve(socket, admitted, stop).await });
     match said.recv().await {
         Some(Said::Event(first)) => {
             let headers = [

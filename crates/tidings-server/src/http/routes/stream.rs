@@ -1,6 +1,6 @@
 //! Live notifications.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{State, WebSocketUpgrade},
@@ -16,6 +16,9 @@ const SUBPROTOCOL: &str = "tidings.v1";
 /// Per connection. The library's default of 128 KiB is what an idle connection would cost.
 const READ_BUFFER_BYTES: usize = 512;
 
+/// Long enough for a load balancer to see that the node is going away.
+const STOPPING_RETRY: Duration = Duration::from_secs(1);
+
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(stream))
 }
@@ -29,7 +32,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         (status = 101, description = "The session is open: say hello"),
         (status = 400, description = "Not a WebSocket request", body = Problem),
         (status = 403, description = "The page's origin is not allowed", body = Problem),
-        (status = 503, description = "The node is stopping", body = Problem),
+        (status = 503, description = "The node is stopping, or lets in no more sessions right now: \
+            come back after Retry-After", body = Problem),
     ),
 )]
 async fn stream(
@@ -42,9 +46,14 @@ async fn stream(
         return Err(origin_refused());
     }
     if app.readiness.is_stopping() {
-        let retry = std::time::Duration::from_secs(1);
-        return Err(Problem::unavailable("the node is stopping", retry));
+        metrics::counter!("tidings_realtime_refusals_total", "reason" => "stopping").increment(1);
+        return Err(Problem::unavailable("the node is stopping", STOPPING_RETRY));
     }
+    // Before the WebSocket is made, which would cost more than all that comes before it.
+    let admitted = match app.admission.try_admit() {
+        Ok(admitted) => admitted,
+        Err(refused) => return Err(Problem::unavailable(refused.to_string(), refused.retry_after)),
+    };
     // Counted while the request is answered, so that a stopping node waits for this session too.
     let counted = app.session_tasks.token();
     let response = upgrade
@@ -54,8 +63,8 @@ async fn stream(
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .on_upgrade(move |socket| async move {
-            let stop = app.stop_sessions.clone();
-            app.sessions.serve(AxumSocket::new(socket), stop).await;
+            let stop = app.drain.token();
+            app.sessions.serve(AxumSocket::new(socket), admitted, stop).await;
             drop(counted);
         });
     Ok(response.into_response())

@@ -1,6 +1,7 @@
 //! The rules of `NotificationStore`.
 
 mod append;
+mod grouped;
 mod list;
 mod mark;
 
@@ -9,6 +10,10 @@ pub use append::{
     content_is_kept_byte_for_byte, events_without_recipients_are_stored, first_content_stands,
     ids_may_be_long_and_of_any_script, one_source_does_not_shadow_another,
     seq_is_contiguous_and_in_batch_order, what_an_append_answers_can_be_read,
+};
+pub use grouped::{
+    grouped_reads_agree_with_single_ones, heads_come_in_the_order_of_the_question,
+    pages_after_reach_to_the_head_they_show, pages_after_read_many_inboxes_at_once,
 };
 pub use list::{
     an_unknown_user_has_an_empty_inbox, archived_notifications_leave_newest_and_stay_in_after,
