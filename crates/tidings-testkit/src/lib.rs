@@ -46,6 +46,7 @@ macro_rules! store_contract_tests {
                 first_content_stands,
                 ids_may_be_long_and_of_any_script,
                 ids_of_other_inboxes_are_ignored,
+                heads_come_in_the_order_of_the_question,
                 list_after_pages_to_the_end,
                 list_newest_pages_to_the_beginning,
                 marking_up_to_a_place_spares_what_comes_later,

@@ -37,6 +37,7 @@ mod fan_outs;
 mod inbox;
 mod migrate;
 mod notifications;
+mod pages;
 mod retention;
 mod rows;
 mod session;

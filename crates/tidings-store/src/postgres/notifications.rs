@@ -20,6 +20,7 @@ use super::{
     append::Append,
     error::Failure,
     inbox::{Acknowledge, MarkInbox, ReadState, inbox_of_user},
+    pages::ReadHeads,
     rows::{self, limit_to_sql, select_notifications, to_sql},
     session::{Command, Session},
     store::PostgresStore,
@@ -189,6 +190,10 @@ impl NotificationStore for PostgresStore {
     ) -> Result<Vec<Notification>, StoreError> {
         let seq = to_sql(after.0);
         self.readers.run(List { op: ListOp::After, user, seq, limit }).await
+    }
+
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<InboxState>, StoreError> {
+        self.readers.run(ReadHeads(users)).await
     }
 
     async fn list_newest(

@@ -107,6 +107,16 @@ impl NotificationStore for SqliteStore {
         self.readers.read("list_after", query).await
     }
 
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<InboxState>, StoreError> {
+        let users = users.to_vec();
+        let query = move |conn: &Connection| {
+            // One snapshot: its lock is taken once, and not for each user.
+            let _snapshot = conn.unchecked_transaction()?;
+            users.iter().map(|user| inbox::state(conn, user)).collect()
+        };
+        self.readers.read("heads", query).await
+    }
+
     async fn list_newest(
         &self,
         user: &UserId,

@@ -63,6 +63,22 @@ pub trait NotificationStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Notification>, StoreError>;
 
+    /// The counters of many inboxes, in the order of `users`; all zero for a user without one. A user
+    /// may be named more than once.
+    ///
+    /// An adapter asks its database once for all of them, which is what this is for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::inbox`], for all of them: one inbox that cannot be read spoils the answer.
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<InboxState>, StoreError> {
+        let mut heads = Vec::with_capacity(users.len());
+        for user in users {
+            heads.push(self.inbox(user).await?);
+        }
+        Ok(heads)
+    }
+
     /// Up to `limit` notifications that are not archived, newest first, before `before` if that is
     /// given.
     ///

@@ -1,6 +1,7 @@
 //! The rules of `NotificationStore`.
 
 mod append;
+mod grouped;
 mod list;
 mod mark;
 
@@ -10,6 +11,7 @@ pub use append::{
     ids_may_be_long_and_of_any_script, one_source_does_not_shadow_another,
     seq_is_contiguous_and_in_batch_order, what_an_append_answers_can_be_read,
 };
+pub use grouped::heads_come_in_the_order_of_the_question;
 pub use list::{
     an_unknown_user_has_an_empty_inbox, archived_notifications_leave_newest_and_stay_in_after,
     find_gives_a_notification_by_its_id, list_after_pages_to_the_end,
