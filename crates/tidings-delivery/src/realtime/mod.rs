@@ -5,6 +5,7 @@
 //! read from the store what is between. So nothing that a queue loses is lost to the client.
 
 mod acks;
+mod bus;
 mod handler;
 mod hear;
 mod mailbox;
@@ -14,6 +15,10 @@ mod session;
 mod socket;
 
 pub use acks::{AckFlusher, AckLog};
+pub use bus::{
+    BusConfig, BusHealth, BusHealthHandle, InProcessBus, RedisBus, RedisBusConfig, RedisBusError,
+    RedisBusWorker,
+};
 pub use handler::{
     RealtimeConfig, SessionAuthenticator, SessionIdentity, SessionRefused, WebSocketHandler,
 };

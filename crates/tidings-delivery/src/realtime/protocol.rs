@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt::Write, sync::Arc};
 use serde::{Deserialize, Serialize};
 use tidings_core::{
     batch::AppendedEvent,
+    clock::Timestamp,
     ids::{NotificationId, Seq, UserId},
     inbox::{Mark, Selection},
     notification::{Notification, NotificationState},
@@ -109,6 +110,11 @@ pub(super) enum ServerFrame<'a> {
         what: Marked<'a>,
         unread: u64,
     },
+    /// An update of the count alone: marks were made that this node did not hear of.
+    #[serde(rename = "update")]
+    Count {
+        unread: u64,
+    },
     Ping,
     Pong,
     Error {
@@ -177,18 +183,27 @@ impl<'a> EventFrames<'a> {
 
     /// The frame of the notification `id`.
     pub(super) fn frame(&mut self, id: NotificationId, user: &UserId) -> Arc<str> {
-        let seq = id.seq;
         let created_at = self.appended.created_at;
-        let tail = self.tail.get_or_insert_with(|| tail_of(self.appended, id, user));
-        let mut text = String::with_capacity(160 + tail.len());
-        // Writing to a String cannot fail.
-        let _infallible = write!(
-            text,
-            r#"{{"type":"notification","seq":{seq},"notification":{{"id":"{id}","seq":{seq},"created_at":"{created_at}""#
-        );
-        text.push_str(tail);
-        Arc::from(text)
+        splice(id, created_at, self.tail(id, user))
     }
+
+    /// What all frames of the event end with, made at the notification `id`.
+    pub(super) fn tail(&mut self, id: NotificationId, user: &UserId) -> &str {
+        self.tail.get_or_insert_with(|| tail_of(self.appended, id, user))
+    }
+}
+
+/// The frame of the notification `id` of an event whose frames end with `tail`.
+pub(super) fn splice(id: NotificationId, created_at: Timestamp, tail: &str) -> Arc<str> {
+    let seq = id.seq;
+    let mut text = String::with_capacity(160 + tail.len());
+    // Writing to a String cannot fail.
+    let _infallible = write!(
+        text,
+        r#"{{"type":"notification","seq":{seq},"notification":{{"id":"{id}","seq":{seq},"created_at":"{created_at}""#
+    );
+    text.push_str(tail);
+    Arc::from(text)
 }
 
 fn tail_of(appended: &AppendedEvent, id: NotificationId, user: &UserId) -> String {
@@ -206,7 +221,7 @@ fn tail_of(appended: &AppendedEvent, id: NotificationId, user: &UserId) -> Strin
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::{clock::Timestamp, event::IncomingEvent, ids::InboxNumber};
+    use tidings_core::{event::IncomingEvent, ids::InboxNumber};
 
     use super::*;
 
@@ -292,6 +307,7 @@ mod tests {
             ServerFrame::Notification { seq: id.seq, notification: &notification },
             ServerFrame::Update { what: Marked::new(Mark::Read, &up_to), unread: 0 },
             ServerFrame::Update { what: Marked::new(Mark::Archived, &ids), unread: 2 },
+            ServerFrame::Count { unread: 5 },
             ServerFrame::Ping,
             ServerFrame::Pong,
             ServerFrame::Error { reason: "there is no frame of type \"wave\" in tidings.v1" },

@@ -154,6 +154,14 @@ impl<'a> Session<'a> {
         match waiting {
             Waiting::Lagged => Box::pin(self.learn_head(socket)).await,
             Waiting::Update(frame) => self.send(socket, &frame).await,
+            Waiting::Reaches(seq) => {
+                self.known = self.known.max(seq);
+                Ok(())
+            }
+            Waiting::Revoked => {
+                let reason = "the session was revoked; come back with a new token".to_owned();
+                Err(Ending::Close(CloseCode::NotAuthenticated, reason))
+            }
             Waiting::Notification(id, frame) => match step(self.sent, id.seq) {
                 Step::Drop => Ok(()),
                 Step::Refill => {
