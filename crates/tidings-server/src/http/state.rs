@@ -18,7 +18,7 @@ use tidings_core::{
         NotificationStore, SocialGraphStore,
     },
 };
-use tidings_delivery::realtime::{ConnectionPool, WebSocketHandler};
+use tidings_delivery::realtime::{BusHealthHandle, ConnectionPool, WebSocketHandler};
 use tidings_ingest::{
     Intake,
     kafka::{KafkaHealthHandle, RecordError},
@@ -57,6 +57,8 @@ pub struct App {
     pub intake: Intake,
     /// How the Kafka consumer is doing, if there is one.
     pub kafka: Option<KafkaHealthHandle>,
+    /// How the bus between nodes is doing, if there is one.
+    pub bus: Option<BusHealthHandle>,
     /// Inboxes.
     pub notifications: Arc<dyn NotificationStore>,
     /// Devices.

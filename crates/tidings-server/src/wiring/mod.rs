@@ -1,5 +1,6 @@
 //! Builds a node out of its parts, as the configuration says. No rule of the business is in here.
 
+mod bus;
 mod ingest;
 mod push;
 mod stores;
@@ -23,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    bus::{health_of, join_bus},
     ingest::{Ingest, letter_decoder},
     push::Push,
     stores::Stores,
@@ -64,11 +66,12 @@ impl Node {
         let store = stores.store();
 
         let realtime = &config.realtime;
-        let pool = Arc::new(ConnectionPool::new(
+        let pool = ConnectionPool::new(
             realtime.sessions_max,
             realtime.sessions_per_user_max,
             realtime.mailbox_frames,
-        ));
+        );
+        let (pool, bus) = join_bus(&realtime.bus, pool)?;
         let (acks, ack_log) = AckFlusher::new(Arc::clone(&store) as _);
         let sessions = session_handler(realtime, &pool, &stores, ack_log, &auth, &clock);
         let push = Push::new(&config.push, &stores, &clock)?;
@@ -84,6 +87,7 @@ impl Node {
         let app = Arc::new(App {
             intake: ingest.intake,
             kafka,
+            bus: health_of(bus.as_ref()),
             notifications: Arc::clone(&store) as _,
             devices: Arc::clone(&store) as _,
             deliveries: Arc::clone(&store) as _,
@@ -96,7 +100,7 @@ impl Node {
             kafka_topics: config.kafka.topics.iter().map(|topic| topic.name.clone()).collect(),
             event_counts: EventCounts::new(),
             graph: stores.graph(),
-            pool,
+            pool: Arc::clone(&pool),
             sessions,
             session_tasks: session_tasks.clone(),
             stop_sessions: stop_sessions.clone(),
@@ -124,6 +128,9 @@ impl Node {
             session_tasks.close();
             session_tasks.wait().await;
         });
+        if let Some(bus) = bus {
+            supervisor.add("bus", |stop| bus.run(pool, store, stop));
+        }
         supervisor.add("acknowledgements", |stop| acks.run(stop));
         supervisor.add("retention", |stop| retention.run(stop));
         supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));
