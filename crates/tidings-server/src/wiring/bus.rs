@@ -7,13 +7,18 @@ use tidings_delivery::realtime::{
     BusConfig, BusHealthHandle, ConnectionPool, RedisBus, RedisBusConfig, RedisBusWorker,
 };
 
-use crate::config::BusSection;
+use crate::config::RealtimeSection;
 
-/// Puts `pool` on the bus that the configuration names, if it names one.
-pub(super) fn join_bus(
-    section: &BusSection,
-    pool: ConnectionPool,
+/// The pool of live sessions, on the bus that the configuration names, if it names one.
+pub(super) fn pool_on_bus(
+    realtime: &RealtimeSection,
 ) -> anyhow::Result<(Arc<ConnectionPool>, Option<RedisBusWorker>)> {
+    let pool = ConnectionPool::new(
+        realtime.sessions_max,
+        realtime.sessions_per_user_max,
+        realtime.mailbox_frames,
+    );
+    let section = &realtime.bus;
     if section.redis.url.is_empty() {
         return Ok((Arc::new(pool), None));
     }

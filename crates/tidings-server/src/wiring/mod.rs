@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    bus::{health_of, join_bus},
+    bus::{health_of, pool_on_bus},
     ingest::{Ingest, letter_decoder},
     push::Push,
     stores::Stores,
@@ -66,12 +66,7 @@ impl Node {
         let store = stores.store();
 
         let realtime = &config.realtime;
-        let pool = ConnectionPool::new(
-            realtime.sessions_max,
-            realtime.sessions_per_user_max,
-            realtime.mailbox_frames,
-        );
-        let (pool, bus) = join_bus(&realtime.bus, pool)?;
+        let (pool, bus) = pool_on_bus(realtime)?;
         let (acks, ack_log) = AckFlusher::new(Arc::clone(&store) as _);
         let sessions = session_handler(realtime, &pool, &stores, ack_log, &auth, &clock);
         let push = Push::new(&config.push, &stores, &clock)?;

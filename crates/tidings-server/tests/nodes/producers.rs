@@ -35,25 +35,8 @@ impl Producers {
         for number in 0..urls.len() {
             let mut urls = urls.to_vec();
             urls.rotate_left(number);
-            let (told, events, stop) = (Arc::clone(&told), Arc::clone(&events), stop.clone());
-            tasks.spawn(async move {
-                let http = reqwest::Client::builder().timeout(Duration::from_secs(10));
-                let http = http.build().unwrap();
-                for round in 0.. {
-                    if stop.is_cancelled() {
-                        return;
-                    }
-                    let first = (round * 7 + number * 3) % told.len();
-                    let to = (first..first + RECIPIENTS).map(|user| user % told.len());
-                    let to: Vec<_> = to.collect();
-                    send(&http, &urls, &format!("e-{number}-{round}"), &to).await;
-                    for user in to {
-                        told[user].fetch_add(1, Ordering::SeqCst);
-                    }
-                    events.fetch_add(1, Ordering::SeqCst);
-                    tokio::time::sleep(PACE).await;
-                }
-            });
+            let (told, events) = (Arc::clone(&told), Arc::clone(&events));
+            tasks.spawn(produce(number, urls, told, events, stop.clone()));
         }
         Self { told, events, stop, tasks }
     }
@@ -75,6 +58,28 @@ impl Producers {
             ended.unwrap();
         }
         self.told()
+    }
+}
+
+async fn produce(
+    number: usize,
+    urls: Vec<String>,
+    told: Arc<[AtomicU64]>,
+    events: Arc<AtomicUsize>,
+    stop: CancellationToken,
+) {
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+    let mut round = 0;
+    while !stop.is_cancelled() {
+        let first = round * 7 + number * 3;
+        let to: Vec<_> = (first..first + RECIPIENTS).map(|user| user % told.len()).collect();
+        send(&http, &urls, &format!("e-{number}-{round}"), &to).await;
+        for user in to {
+            told[user].fetch_add(1, Ordering::SeqCst);
+        }
+        events.fetch_add(1, Ordering::SeqCst);
+        round += 1;
+        tokio::time::sleep(PACE).await;
     }
 }
 

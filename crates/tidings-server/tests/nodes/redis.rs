@@ -53,7 +53,7 @@ impl PrivateRedis {
         server.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
         server.args(["--save", "", "--appendonly", "no", "--dir"]).arg(self.dir.path());
         let server = server.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null());
-        let server = server.spawn().expect("redis-server is not installed");
+        let server = server.spawn().unwrap_or_else(|error| panic!("redis-server: {error}"));
         // Kills it when its own standard input ends, which it does when we do.
         let mut guard = Command::new("sh");
         guard.args(["-c", r#"cat > /dev/null; kill -9 "$0" 2> /dev/null"#]);

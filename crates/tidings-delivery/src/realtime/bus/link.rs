@@ -33,7 +33,7 @@ pub(super) struct Connector {
 }
 
 enum Server {
-    One(redis::Client),
+    One(Box<redis::Client>),
     Cluster(String),
 }
 
@@ -48,7 +48,8 @@ impl Connector {
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = redis::Client::open(info.set_redis_settings(settings))
             .map_err(|_| RedisBusError::Url)?;
-        let server = if sharded { Server::Cluster(url.to_owned()) } else { Server::One(client) };
+        let server =
+            if sharded { Server::Cluster(url.to_owned()) } else { Server::One(Box::new(client)) };
         Ok(Self { server, connect_timeout, answer_timeout })
     }
 

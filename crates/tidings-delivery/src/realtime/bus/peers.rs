@@ -291,7 +291,7 @@ mod tests {
         let (mut peers, now) = peers();
         peers.hear_heartbeat(OTHER, &numbers(0), now);
         let users = ["a", "b", "c", "d"].map(UserHash::of_text);
-        users.map(|user| peers.set_online(OTHER, user, true));
+        users.iter().for_each(|user| peers.set_online(OTHER, *user, true));
         assert_eq!((peers.users(), peers.is_online(users[3])), (3, false));
         peers.set_online(OTHER, users[0], false);
         peers.set_present(OTHER, users[1].shard(), vec![]);
