@@ -63,6 +63,8 @@ impl Revocations {
     pub async fn revoke(&self, user: &UserId, before: Timestamp) -> Result<Timestamp, StoreError> {
         let stands = self.store.put_revocation(user, before).await?;
         self.apply(user, stands);
+        // A node that hears of it ends the sessions before it has read why.
+        self.pool.revoke(user, stands);
         Ok(stands)
     }
 

@@ -1,10 +1,16 @@
 //! Live sessions, as the engine sees them.
 
-use crate::{batch::AppendedEvent, ids::UserId};
+use crate::{
+    batch::AppendedEvent,
+    clock::Timestamp,
+    ids::UserId,
+    inbox::{Mark, Selection},
+};
 
 /// Whether anyone is looking.
 pub trait Presence: Send + Sync + 'static {
-    /// Whether the user has a live session now. A hint: it may change before it is used.
+    /// Whether the user has a live session now, on any node. A hint: it may change before it is used,
+    /// and while nodes cannot hear each other it knows of this node only. Cheap, and never waits.
     fn is_online(&self, user: &UserId) -> bool;
 }
 
@@ -20,4 +26,58 @@ pub trait LiveNotifications: Send + Sync + 'static {
     /// Has the user's sessions look into the store: it may hold notifications that were committed
     /// without anyone hearing of it. A hint likewise; costs a session that lacks nothing one read.
     fn prompt_look(&self, user: &UserId);
+}
+
+/// What all sessions of a user are told, on whatever node they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionHint {
+    /// Notifications were marked on some screen.
+    Marked {
+        /// What was said of them.
+        mark: Mark,
+        /// Which.
+        selection: Selection,
+        /// The inbox's count afterwards.
+        unread: u64,
+    },
+    /// The store may hold notifications that nobody heard of.
+    Look,
+    /// Sessions whose tokens were issued earlier, or do not say when, are to end.
+    Revoke {
+        /// Whatever was issued earlier is not good any more.
+        before: Timestamp,
+    },
+}
+
+/// What became of a user's sessions on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attendance {
+    /// The first session has opened.
+    Came,
+    /// The last session has ended.
+    Left,
+}
+
+/// Tells the other nodes what their sessions have to hear, and knows who has sessions there.
+///
+/// Everything is a hint. A call neither waits nor fails: it is on the path of a commit, and what was
+/// committed stays so whatever becomes of the bus. Messages may be lost, doubled and late. An adapter
+/// that loses messages notices it by itself, and has the sessions of its node repaired from the store:
+/// within a second, as long as the node's users are few enough for the rate that it may ask at.
+///
+/// What one node says of one user arrives in the order in which it was said; of several nodes, in any.
+pub trait RealtimeBus: Send + Sync + 'static {
+    /// Tells the other nodes of the notifications that are new in `appended`.
+    fn publish_notification(&self, appended: &AppendedEvent);
+
+    /// Tells the user's sessions on other nodes.
+    fn publish_hint(&self, user: &UserId, hint: &SessionHint);
+
+    /// Tells the other nodes that the user has sessions here from now on, or no more.
+    fn announce(&self, user: &UserId, attendance: Attendance);
+
+    /// Whether another node said lately that the user has sessions there. False while that cannot be
+    /// known: then a push falls due at once that might have waited for an acknowledgement.
+    fn is_online_elsewhere(&self, user: &UserId) -> bool;
 }

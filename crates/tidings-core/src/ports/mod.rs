@@ -10,7 +10,7 @@ mod social_graph;
 mod store;
 
 pub use error::{BoxError, Claim, GraphError, StoreError};
-pub use live::{LiveNotifications, Presence};
+pub use live::{Attendance, LiveNotifications, Presence, RealtimeBus, SessionHint};
 pub use push::PushProvider;
 pub use social_graph::{Cursor, CursorError, Page, SocialGraphStore};
 pub use store::{

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tidings_core::ids::NotificationId;
+use tidings_core::{
+    clock::Timestamp,
+    ids::{NotificationId, Seq},
+};
 use tokio::sync::Notify;
 
 /// Updates of marks that wait for a slow session: beyond it only the newest, with its unread count,
@@ -26,14 +29,21 @@ pub(super) enum Waiting {
     Update(Arc<str>),
     /// Notifications were dropped, or never left here: the session has to read from the store.
     Lagged,
+    /// The inbox has at least everything up to here.
+    Reaches(Seq),
+    /// Tokens that were issued earlier are not good any more.
+    Revoked(Timestamp),
 }
 
 #[derive(Default)]
 struct State {
     notifications: VecDeque<(NotificationId, Arc<str>)>,
     updates: VecDeque<Arc<str>>,
+    /// How far the inbox reaches, if someone has looked.
+    head: Seq,
     lagged: bool,
     recheck: bool,
+    revoked: Option<Timestamp>,
 }
 
 /// What waits for one session: bounded, and never waited for by those who fill it. A session that
@@ -85,6 +95,24 @@ impl Mailbox {
         self.ready.notify_one();
     }
 
+    /// Says how far the inbox reaches. A session that lacks nothing up to there does nothing.
+    pub(super) fn put_head(&self, seq: Seq) {
+        {
+            let mut state = self.state();
+            state.head = state.head.max(seq);
+        }
+        self.ready.notify_one();
+    }
+
+    /// Ends the session if its token was issued earlier.
+    pub(super) fn put_revoked(&self, before: Timestamp) {
+        {
+            let mut state = self.state();
+            state.revoked = state.revoked.max(Some(before));
+        }
+        self.ready.notify_one();
+    }
+
     /// Leaves an update; when there is no room, drops the oldest.
     pub(super) fn put_update(&self, frame: &Arc<str>) {
         {
@@ -103,6 +131,9 @@ impl Mailbox {
         if std::mem::take(&mut state.recheck) {
             return Some(Waiting::Recheck);
         }
+        if let Some(before) = state.revoked.take() {
+            return Some(Waiting::Revoked(before));
+        }
         if std::mem::take(&mut state.lagged) {
             return Some(Waiting::Lagged);
         }
@@ -112,6 +143,11 @@ impl Mailbox {
                 state.notifications = VecDeque::new();
             }
             return Some(Waiting::Notification(id, frame));
+        }
+        // After the notifications: those that wait here need not be read from the store.
+        let head = std::mem::take(&mut state.head);
+        if head > Seq::ZERO {
+            return Some(Waiting::Reaches(head));
         }
         state.updates.pop_front().map(Waiting::Update)
     }
@@ -124,12 +160,23 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::ids::{InboxNumber, Seq};
+    use tidings_core::ids::InboxNumber;
 
     use super::*;
 
     fn id(seq: u64) -> NotificationId {
         NotificationId { inbox: InboxNumber(1), seq: Seq(seq) }
+    }
+
+    #[test]
+    fn a_head_is_told_once_and_after_the_notifications_that_wait() {
+        let mailbox = Mailbox::new(2);
+        mailbox.put_head(Seq(7));
+        mailbox.put_head(Seq(6));
+        mailbox.put(id(7), &Arc::from("x"));
+        assert!(matches!(mailbox.take(), Some(Waiting::Notification(it, _)) if it == id(7)));
+        assert!(matches!(mailbox.take(), Some(Waiting::Reaches(Seq(7)))));
+        assert!(mailbox.take().is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod acks;
 mod admission;
+mod bus;
 mod drain;
 mod handler;
 mod hear;
@@ -20,6 +21,10 @@ mod tickets;
 
 pub use acks::{AckFlusher, AckLog};
 pub use admission::{Admission, AdmissionConfig, Admitted, NotAdmitted};
+pub use bus::{
+    BusConfig, BusHealth, BusHealthHandle, InProcessBus, RedisBus, RedisBusConfig, RedisBusError,
+    RedisBusWorker,
+};
 pub use drain::{Drain, DrainConfig};
 pub use handler::{
     RealtimeConfig, SessionAuthenticator, SessionIdentity, SessionParts, SessionRefused,

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -11,18 +10,17 @@ use std::{
 
 use tidings_core::{
     batch::AppendedEvent,
-    ids::UserId,
-    inbox::{Mark, Selection},
-    ports::{LiveNotifications, Presence},
+    clock::Timestamp,
+    ids::{NotificationId, UserId},
+    inbox::{InboxState, Mark, Selection},
+    ports::{Attendance, LiveNotifications, Presence, RealtimeBus, SessionHint},
 };
 
 use super::{
+    bus::{InProcessBus, SHARDS, ShardIndex, UserHash},
     mailbox::Mailbox,
     protocol::{EventFrames, Marked, ServerFrame},
 };
-
-/// Locks that the users are spread over, so that sessions that come and go do not hold up broadcasts.
-const SHARDS: usize = 64;
 
 /// There is no room for another session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,10 +36,11 @@ pub enum PoolFull {
 
 type Shard = HashMap<UserId, Vec<Arc<Mailbox>>>;
 
-/// The live sessions of this node, by user.
+/// The live sessions of this node, by user; what they hear, the bus takes to those of other nodes.
 pub struct ConnectionPool {
+    /// As the bus has them: many, so that sessions that come and go do not hold up broadcasts.
     shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
+    bus: Arc<dyn RealtimeBus>,
     sessions: AtomicUsize,
     sessions_max: usize,
     per_user_max: usize,
@@ -55,12 +54,18 @@ impl ConnectionPool {
     pub fn new(sessions_max: usize, per_user_max: usize, mailbox_frames: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            bus: Arc::new(InProcessBus),
             sessions: AtomicUsize::new(0),
             sessions_max,
             per_user_max,
             mailbox_frames: mailbox_frames.max(1),
         }
+    }
+
+    /// The same, with other nodes on `bus`.
+    #[must_use]
+    pub fn with_bus(self, bus: Arc<dyn RealtimeBus>) -> Self {
+        Self { bus, ..self }
     }
 
     /// Sessions that are open now.
@@ -76,9 +81,11 @@ impl ConnectionPool {
     }
 
     fn shard(&self, user: &UserId) -> MutexGuard<'_, Shard> {
-        #[expect(clippy::cast_possible_truncation, reason = "the low bits are as good as any")]
-        let index = self.hasher.hash_one(user) as usize % SHARDS;
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shard_at(UserHash::of(user).shard())
+    }
+
+    fn shard_at(&self, index: ShardIndex) -> MutexGuard<'_, Shard> {
+        self.shards[usize::from(index.get())].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a place for a session, which lasts as long as the answer lives. What is broadcast from
@@ -98,21 +105,64 @@ impl ConnectionPool {
                 return Err(PoolFull::User);
             }
             sessions.push(Arc::clone(&mailbox));
+            if sessions.len() == 1 {
+                // While the shard is locked, so that the bus hears of it in order.
+                self.bus.announce(user, Attendance::Came);
+            }
         }
         metrics::gauge!("tidings_realtime_sessions").increment(1.0);
         Ok(Registration { pool: Arc::clone(self), user: user.clone(), mailbox })
     }
 
-    /// Tells the user's sessions that notifications were marked on some screen.
+    /// Tells the user's sessions, on all nodes, that notifications were marked on some screen.
     pub fn broadcast_mark(&self, user: &UserId, mark: Mark, selection: &Selection, unread: u64) {
+        self.broadcast_hint(
+            user,
+            &SessionHint::Marked { mark, selection: selection.clone(), unread },
+        );
+    }
+
+    /// Ends the user's sessions, on all nodes, whose tokens were issued before `before` or do not say when.
+    /// Their clients come back with a new token.
+    pub fn revoke(&self, user: &UserId, before: Timestamp) {
+        self.broadcast_hint(user, &SessionHint::Revoke { before });
+    }
+
+    fn broadcast_hint(&self, user: &UserId, hint: &SessionHint) {
+        self.hear_hint(user, hint);
+        self.bus.publish_hint(user, hint);
+    }
+
+    /// Tells the user's sessions on this node.
+    pub(super) fn hear_hint(&self, user: &UserId, hint: &SessionHint) {
         let sessions = self.sessions_of(user);
-        if sessions.is_empty() {
-            return;
+        match hint {
+            _ if sessions.is_empty() => {}
+            SessionHint::Marked { mark, selection, unread } => {
+                let what = Marked::new(*mark, selection);
+                put_update(&sessions, &ServerFrame::Update { what, unread: *unread });
+            }
+            SessionHint::Look => sessions.iter().for_each(|mailbox| mailbox.put_lag()),
+            SessionHint::Revoke { before } => {
+                sessions.iter().for_each(|mailbox| mailbox.put_revoked(*before));
+            }
+            // A hint that a later version knows: the store tells the rest.
+            _ => {}
         }
-        let what = Marked::new(mark, selection);
-        let frame: Arc<str> = Arc::from(ServerFrame::Update { what, unread }.to_text());
+    }
+
+    /// Offers a notification that another node stored to the user's sessions here.
+    pub(super) fn hear_notification(
+        &self,
+        user: &str,
+        id: NotificationId,
+        frame: impl FnOnce() -> Arc<str>,
+    ) {
+        let shard = self.shard_at(UserHash::of_text(user).shard());
+        let Some(sessions) = shard.get(user) else { return };
+        let frame = frame();
         for mailbox in sessions {
-            mailbox.put_update(&frame);
+            mailbox.put(id, &frame);
         }
     }
 
@@ -123,6 +173,31 @@ impl ConnectionPool {
         }
     }
 
+    /// Tells the user's sessions here how far the inbox reaches, and the count if it is news.
+    pub(super) fn hear_head(&self, user: &UserId, inbox: &InboxState, count: CountIs) {
+        let sessions = self.sessions_of(user);
+        for mailbox in &sessions {
+            mailbox.put_head(inbox.last_seq);
+        }
+        if count == CountIs::News && !sessions.is_empty() {
+            put_update(&sessions, &ServerFrame::Count { unread: inbox.unread });
+        }
+    }
+
+    /// The users of a shard that have sessions here.
+    pub(super) fn users_of(&self, shard: ShardIndex) -> Vec<UserId> {
+        self.shard_at(shard).keys().cloned().collect()
+    }
+
+    /// Shows the users of a shard that have sessions here, while none can come or leave.
+    pub(super) fn with_users_of(
+        &self,
+        shard: ShardIndex,
+        look: impl FnOnce(&mut dyn Iterator<Item = &UserId>),
+    ) {
+        look(&mut self.shard_at(shard).keys());
+    }
+
     fn sessions_of(&self, user: &UserId) -> Vec<Arc<Mailbox>> {
         self.shard(user).get(user).cloned().unwrap_or_default()
     }
@@ -130,7 +205,7 @@ impl ConnectionPool {
 
 impl Presence for ConnectionPool {
     fn is_online(&self, user: &UserId) -> bool {
-        self.shard(user).contains_key(user)
+        self.shard(user).contains_key(user) || self.bus.is_online_elsewhere(user)
     }
 }
 
@@ -146,12 +221,25 @@ impl LiveNotifications for ConnectionPool {
                 mailbox.put(stored.id, &frame);
             }
         }
+        self.bus.publish_notification(appended);
     }
 
     fn prompt_look(&self, user: &UserId) {
-        for mailbox in self.sessions_of(user) {
-            mailbox.put_lag();
-        }
+        self.broadcast_hint(user, &SessionHint::Look);
+    }
+}
+
+/// Whether sessions were told this count of unread notifications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CountIs {
+    News,
+    Told,
+}
+
+fn put_update(sessions: &[Arc<Mailbox>], frame: &ServerFrame<'_>) {
+    let frame: Arc<str> = Arc::from(frame.to_text());
+    for mailbox in sessions {
+        mailbox.put_update(&frame);
     }
 }
 
@@ -176,6 +264,7 @@ impl Drop for Registration {
                 sessions.retain(|mailbox| !Arc::ptr_eq(mailbox, &self.mailbox));
                 if sessions.is_empty() {
                     shard.remove(&self.user);
+                    self.pool.bus.announce(&self.user, Attendance::Left);
                 }
             }
         }

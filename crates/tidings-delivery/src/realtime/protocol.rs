@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt::Write, sync::Arc};
 use serde::{Deserialize, Serialize};
 use tidings_core::{
     batch::AppendedEvent,
+    clock::Timestamp,
     ids::{NotificationId, Seq, UserId},
     inbox::{Mark, Selection},
     notification::{Notification, NotificationState},
@@ -124,6 +125,11 @@ pub(super) enum ServerFrame<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         ticket: Option<&'a str>,
     },
+    /// An update of the count alone: marks were made that this node did not hear of.
+    #[serde(rename = "update")]
+    Count {
+        unread: u64,
+    },
     Ping,
     Pong,
     Error {
@@ -192,18 +198,27 @@ impl<'a> EventFrames<'a> {
 
     /// The frame of the notification `id`.
     pub(super) fn frame(&mut self, id: NotificationId, user: &UserId) -> Arc<str> {
-        let seq = id.seq;
         let created_at = self.appended.created_at;
-        let tail = self.tail.get_or_insert_with(|| tail_of(self.appended, id, user));
-        let mut text = String::with_capacity(160 + tail.len());
-        // Writing to a String cannot fail.
-        let _infallible = write!(
-            text,
-            r#"{{"type":"notification","seq":{seq},"notification":{{"id":"{id}","seq":{seq},"created_at":"{created_at}""#
-        );
-        text.push_str(tail);
-        Arc::from(text)
+        splice(id, created_at, self.tail(id, user))
     }
+
+    /// What all frames of the event end with, made at the notification `id`.
+    pub(super) fn tail(&mut self, id: NotificationId, user: &UserId) -> &str {
+        self.tail.get_or_insert_with(|| tail_of(self.appended, id, user))
+    }
+}
+
+/// The frame of the notification `id` of an event whose frames end with `tail`.
+pub(super) fn splice(id: NotificationId, created_at: Timestamp, tail: &str) -> Arc<str> {
+    let seq = id.seq;
+    let mut text = String::with_capacity(160 + tail.len());
+    // Writing to a String cannot fail.
+    let _infallible = write!(
+        text,
+        r#"{{"type":"notification","seq":{seq},"notification":{{"id":"{id}","seq":{seq},"created_at":"{created_at}""#
+    );
+    text.push_str(tail);
+    Arc::from(text)
 }
 
 fn tail_of(appended: &AppendedEvent, id: NotificationId, user: &UserId) -> String {
@@ -221,7 +236,7 @@ fn tail_of(appended: &AppendedEvent, id: NotificationId, user: &UserId) -> Strin
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::{clock::Timestamp, event::IncomingEvent, ids::InboxNumber};
+    use tidings_core::{event::IncomingEvent, ids::InboxNumber};
 
     use super::*;
 
@@ -319,6 +334,7 @@ mod tests {
             ServerFrame::Update { what: Marked::new(Mark::Read, &up_to), unread: 0 },
             ServerFrame::Update { what: Marked::new(Mark::Archived, &ids), unread: 2 },
             ServerFrame::Renewed { expires_ms: 1_795_420_800_000, ticket: None },
+            ServerFrame::Count { unread: 5 },
             ServerFrame::Ping,
             ServerFrame::Pong,
             ServerFrame::Error { reason: "there is no frame of type \"wave\" in tidings.v1" },

@@ -184,6 +184,16 @@ impl<'a> Session<'a> {
             Waiting::Lagged => Box::pin(self.learn_head(socket)).await,
             Waiting::Recheck => self.recheck(),
             Waiting::Update(frame) => self.send(socket, &frame).await,
+            Waiting::Reaches(seq) => {
+                self.known = self.known.max(seq);
+                Ok(())
+            }
+            // A token that does not say when it was issued may be any age.
+            Waiting::Revoked(before) if self.identity.issued_at.is_none_or(|at| at < before) => {
+                let reason = "the session was revoked; come back with a new token".to_owned();
+                Err(Ending::Close(CloseCode::NotAuthenticated, reason))
+            }
+            Waiting::Revoked(_) => Ok(()),
             Waiting::Notification(id, frame) => match step(self.sent, id.seq) {
                 Step::Drop => Ok(()),
                 Step::Refill => {

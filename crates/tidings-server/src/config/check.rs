@@ -50,6 +50,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     check_lanes(config, &mut problems);
     check_kafka(&config.kafka, &mut problems);
     check_retention(config, &mut problems);
+    check_bus(config, &mut problems);
     check_push(&config.push, &mut problems);
     check_auth(&config.auth, &mut problems);
     check_tickets(&config.realtime, &mut problems);
@@ -190,6 +191,38 @@ fn check_retention(config: &Config, problems: &mut Problems) {
     problems.range("retention.answers_hours", retention.answers_hours, 1..=720);
     problems.range("retention.step_rows", retention.step_rows, 1..=10_000);
     problems.range("retention.pause_ms", retention.pause_ms, 0..=60_000);
+}
+
+fn check_bus(config: &Config, problems: &mut Problems) {
+    let bus = &config.realtime.bus;
+    problems.range("realtime.bus.heartbeat_ms", bus.heartbeat_ms, 50..=5_000);
+    problems.range("realtime.bus.poll_ms", bus.poll_ms, 50..=60_000);
+    problems.range("realtime.bus.repair_users_per_s", bus.repair_users_per_s, 1..=1_000_000);
+    problems.range("realtime.bus.repair_group", bus.repair_group, 1..=10_000);
+    let refresh = bus.presence_refresh_ms;
+    problems.range("realtime.bus.presence_refresh_ms", refresh, 1_000..=600_000);
+    problems.range("realtime.bus.presence_users_max", bus.presence_users_max, 0..=100_000_000);
+    let redis = &bus.redis;
+    let connect = redis.connect_timeout_ms;
+    problems.range("realtime.bus.redis.connect_timeout_ms", connect, 100..=60_000);
+    let answer = redis.answer_timeout_ms;
+    problems.range("realtime.bus.redis.answer_timeout_ms", answer, 100..=60_000);
+    problems.range("realtime.bus.redis.queue_bytes", redis.queue_bytes, 64 << 10..=1 << 30);
+    problems.range("the length of realtime.bus.redis.prefix", redis.prefix.len(), 1..=64);
+    if redis.url.is_empty() {
+        return;
+    }
+    let known = ["redis://", "rediss://"].iter().any(|it| redis.url.expose().starts_with(it));
+    if !known {
+        problems.add("realtime.bus.redis.url", "has to begin with redis:// or rediss://");
+    }
+    if config.store.postgres.url.is_empty() {
+        problems.add(
+            "realtime.bus.redis.url",
+            "is set, and the store is this node's own: nodes that share a bus share a database \
+             (store.postgres.url)",
+        );
+    }
 }
 
 fn check_push(push: &PushSection, problems: &mut Problems) {

@@ -11,8 +11,8 @@ pub use check::ConfigProblem;
 pub use docs::reference_markdown;
 pub use load::{ConfigError, Sources, load};
 pub use model::{
-    ApiKeySection, ApnsSection, AuthSection, Config, FanOutSection, FcmSection, IntakeSection,
-    KafkaFormat, KafkaSection, KafkaStart, KafkaTopicSection, LogFormat, LogSection,
+    ApiKeySection, ApnsSection, AuthSection, BusSection, Config, FanOutSection, FcmSection,
+    IntakeSection, KafkaFormat, KafkaSection, KafkaStart, KafkaTopicSection, LogFormat, LogSection,
     PostgresSection, PushSection, RealtimeSection, RetentionSection, RoutingSection, ServerSection,
     StoreSection, TokensSection,
 };

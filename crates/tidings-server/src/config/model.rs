@@ -171,6 +171,30 @@ pub struct RealtimeSection {
     pub drain_retry_ms: u64,
     pub ticket_secret: Secret,
     pub ticket_secret_previous: Secret,
+    pub bus: BusSection,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BusSection {
+    pub heartbeat_ms: u64,
+    pub poll_ms: u64,
+    pub repair_users_per_s: usize,
+    pub repair_group: usize,
+    pub presence_refresh_ms: u64,
+    pub presence_users_max: usize,
+    pub redis: BusRedisSection,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BusRedisSection {
+    pub url: Secret,
+    pub prefix: String,
+    pub sharded: bool,
+    pub connect_timeout_ms: u64,
+    pub answer_timeout_ms: u64,
+    pub queue_bytes: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,9 @@ use tidings_core::{
         NotificationStore, SocialGraphStore,
     },
 };
-use tidings_delivery::realtime::{Admission, ConnectionPool, Drain, WebSocketHandler};
+use tidings_delivery::realtime::{
+    Admission, BusHealthHandle, ConnectionPool, Drain, WebSocketHandler,
+};
 use tidings_ingest::{
     Intake,
     kafka::{KafkaHealthHandle, RecordError},
@@ -57,6 +59,8 @@ pub struct App {
     pub intake: Intake,
     /// How the Kafka consumer is doing, if there is one.
     pub kafka: Option<KafkaHealthHandle>,
+    /// How the bus between nodes is doing, if there is one.
+    pub bus: Option<BusHealthHandle>,
     /// Inboxes.
     pub notifications: Arc<dyn NotificationStore>,
     /// Devices.

@@ -1,5 +1,6 @@
 //! Builds a node out of its parts, as the configuration says. No rule of the business is in here.
 
+mod bus;
 mod ingest;
 mod push;
 mod realtime;
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    bus::{health_of, pool_on_bus},
     ingest::{Ingest, letter_decoder},
     push::Push,
     realtime::Realtime,
@@ -60,8 +62,8 @@ impl Node {
         let stores = Stores::open(&config.store).await?;
         let store = stores.store();
 
-        let realtime = Realtime::new(&config, &stores, &auth, &clock);
-        let pool = Arc::clone(&realtime.pool);
+        let (pool, bus) = pool_on_bus(&config.realtime)?;
+        let realtime = Realtime::new(&config, Arc::clone(&pool), &stores, &auth, &clock);
         let push = Push::new(&config.push, &stores, &clock)?;
         let ingest = Ingest::new(&config, &stores, &pool, &push, &clock)?;
         let kafka = ingest.kafka.as_ref().map(KafkaNotificationConsumer::health);
@@ -76,6 +78,7 @@ impl Node {
         let app = Arc::new(App {
             intake: ingest.intake,
             kafka,
+            bus: health_of(bus.as_ref()),
             notifications: Arc::clone(&store) as _,
             devices: Arc::clone(&store) as _,
             deliveries: Arc::clone(&store) as _,
@@ -108,9 +111,10 @@ impl Node {
         let mut supervisor = Supervisor::default();
         let shedding = Arc::clone(&drain);
         // First, while HTTP still answers: who asks for a session is told to come back.
+        let held = Arc::clone(&pool);
         supervisor.add("shedding", |stop| async move {
             stop.cancelled().await;
-            shedding.shed(pool.len()).await;
+            shedding.shed(held.len()).await;
         });
         supervisor.add("http", |stop| serve(listener, http::router(app).merge(beside), stop));
         if let Some(consumer) = ingest.kafka {
@@ -125,6 +129,9 @@ impl Node {
             session_tasks.close();
             session_tasks.wait().await;
         });
+        if let Some(bus) = bus {
+            supervisor.add("bus", |stop| bus.run(pool, store, stop));
+        }
         supervisor.add("replays", |stop| realtime.reader.run(stop));
         supervisor.add("acknowledgements", |stop| realtime.acks.run(stop));
         supervisor.add("retention", |stop| retention.run(stop));

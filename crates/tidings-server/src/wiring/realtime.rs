@@ -18,7 +18,6 @@ use crate::{
 
 /// The realtime side of a node.
 pub(super) struct Realtime {
-    pub(super) pool: Arc<ConnectionPool>,
     pub(super) handler: Arc<WebSocketHandler>,
     pub(super) admission: Arc<Admission>,
     pub(super) drain: Arc<Drain>,
@@ -29,22 +28,18 @@ pub(super) struct Realtime {
 impl Realtime {
     pub(super) fn new(
         config: &Config,
+        pool: Arc<ConnectionPool>,
         stores: &Stores,
         auth: &Arc<Authenticator>,
         clock: &Arc<dyn Clock>,
     ) -> Self {
         let section = &config.realtime;
-        let pool = Arc::new(ConnectionPool::new(
-            section.sessions_max,
-            section.sessions_per_user_max,
-            section.mailbox_frames,
-        ));
         let store: Arc<dyn NotificationStore> = stores.store();
         let (acks, ack_log) = AckFlusher::new(Arc::clone(&store));
         let (reader, replays) = ReplayReader::new(Arc::clone(&store), section.replay_page);
         let drain = Arc::new(Drain::new(drain_config(config)));
         let parts = SessionParts {
-            pool: Arc::clone(&pool),
+            pool,
             store,
             replays,
             acks: ack_log,
@@ -64,7 +59,7 @@ impl Realtime {
             accepts_per_s: section.accepts_per_s,
             hellos_max: section.hellos_max,
         }));
-        Self { pool, handler, admission, drain, reader, acks }
+        Self { handler, admission, drain, reader, acks }
     }
 }
 

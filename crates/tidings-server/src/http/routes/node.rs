@@ -69,7 +69,7 @@ enum Reason {
     NoAnswer,
     /// The Kafka consumer has ended; the node has to be restarted.
     Ended,
-    /// No Kafka broker is connected.
+    /// No Kafka broker, or no Redis, is connected.
     NotConnected,
     /// Partitions are read no further until a person has looked.
     PartitionsStopped,
@@ -110,8 +110,16 @@ async fn readyz(State(app): State<Arc<App>>, caller: Result<Caller, Problem>) ->
             no_answer("graph", graph),
         ),
     ];
-    // Without the graph the node still serves everything that names its users, and Kafka waits.
-    let ready = parts.iter().all(|part| part.up || part.name == "graph");
+    if let Some(bus) = &app.bus {
+        let health = bus.snapshot();
+        let details = health.last_error.into_iter().collect();
+        let down = (!health.is_up).then_some((Reason::NotConnected, details));
+        let costs = "what other nodes store reaches live sessions by polling; users of other nodes \
+                     count as absent";
+        parts.push(Part::new("bus", costs, down));
+    }
+    // Sessions do without the bus, by polling. Without the graph the node still serves everything that names its users, and Kafka waits.
+    let ready = parts.iter().all(|part| part.up || ["graph", "bus"].contains(&part.name));
     if let Some(kafka) = &app.kafka {
         let costs = "records wait in Kafka; nothing is lost";
         parts.push(Part::new("kafka", costs, kafka_down(&kafka.snapshot())));
