@@ -5,15 +5,12 @@ import type { Notification } from "./generated/api.js";
 /** Which notifications a mark is about: all up to a `seq`, itself included, or these. */
 export type Selection = { readonly up_to_seq: number } | { readonly ids: readonly string[] };
 
-/** Opens a session. */
-export interface Hello {
+/** Opens a session: with the user's token, or with the newest ticket, which spares the server work. */
+export type Hello = {
   readonly type: "hello";
-  readonly token: string;
   readonly last_seq?: number;
   readonly device?: string;
-  /** The ticket of the last `welcome`, which spares the server work. */
-  readonly resume?: string;
-}
+} & ({ readonly token: string } | { readonly ticket: string });
 
 /** What a client says. */
 export type ClientFrame =
@@ -35,6 +32,8 @@ export interface Welcome {
   readonly heartbeat_ms: number;
   /** Everything up to here was too old and is gone. */
   readonly forgotten_seq?: number;
+  /** To come back with in place of the token. */
+  readonly ticket?: string;
   readonly resume?: string;
 }
 
