@@ -18,6 +18,14 @@ export const clientFixtures = [
     }
   },
   {
+    "about": "hello of a client that comes back with a ticket",
+    "frame": {
+      "type": "hello",
+      "ticket": "AQ-9k3TfAAABoMZ1oAAAAAGgxnWgAAAAAaDGdaB1Xzc",
+      "last_seq": 41
+    }
+  },
+  {
     "about": "everything up to 42 arrived",
     "frame": {
       "type": "ack",
@@ -84,6 +92,18 @@ export const serverFixtures = [
       "unread": 3,
       "heartbeat_ms": 25000,
       "forgotten_seq": 17
+    }
+  },
+  {
+    "about": "the session is open, and a ticket to come back with",
+    "frame": {
+      "type": "welcome",
+      "session": "01993d2e-0000-7000-8000-000000000003",
+      "user": "u_7",
+      "seq": 42,
+      "unread": 3,
+      "heartbeat_ms": 25000,
+      "ticket": "AQ-9k3TfAAABoMZ1oAAAAAGgxnWgAAAAAaDGdaB1Xzc"
     }
   },
   {
