@@ -91,20 +91,30 @@ impl WebSocketHandler {
 
     /// Serves one connection until it ends, its token ends, or `stop`.
     pub async fn serve<S: SessionSocket>(&self, mut socket: S, stop: CancellationToken) {
-        let hello = tokio::select! {
-            hello = tokio::time::timeout(self.config.hello_timeout, self.hello(&mut socket)) => hello,
-            () = stop.cancelled() => return self.say_bye(socket).await,
-        };
-        let ending = match hello {
-            Ok(Ok(hello)) => self.session(&mut socket, hello, &stop).await,
-            Ok(Err(ending)) => ending,
-            Err(_) => Ending::Close(CloseCode::HeartbeatMissed, "no hello in time".to_owned()),
+        // Boxed, like all that happens once or seldom: a session at rest pays for the room of rest only.
+        let ending = match Box::pin(self.open(&mut socket, &stop)).await {
+            Ok(mut session) => session.run(&mut socket).await,
+            Err(ending) => ending,
         };
         match ending {
-            Ending::Gone => {}
-            Ending::Close(code, reason) => close(socket, code, &reason).await,
-            Ending::Stop => self.say_bye(socket).await,
+            Ending::Gone => Box::pin(leave(socket)).await,
+            Ending::Close(code, reason) => Box::pin(close(socket, code, &reason)).await,
+            Ending::Stop => Box::pin(self.say_bye(socket)).await,
         }
+    }
+
+    /// Lets a client in that says hello in time.
+    async fn open<'s, S: SessionSocket>(
+        &'s self,
+        socket: &mut S,
+        stop: &'s CancellationToken,
+    ) -> Result<Box<Session<'s>>, Ending> {
+        let hello = tokio::select! {
+            hello = tokio::time::timeout(self.config.hello_timeout, self.hello(socket)) => hello,
+            () = stop.cancelled() => return Err(Ending::Stop),
+        };
+        let late = |_| Ending::Close(CloseCode::HeartbeatMissed, "no hello in time".to_owned());
+        self.session(socket, hello.map_err(late)??, stop).await
     }
 
     async fn hello<S: SessionSocket>(&self, socket: &mut S) -> Result<Hello, Ending> {
@@ -130,29 +140,31 @@ impl WebSocketHandler {
         Ok(Hello { identity, last_seq: last_seq.map(Seq) })
     }
 
-    async fn session<S: SessionSocket>(
-        &self,
+    async fn session<'s, S: SessionSocket>(
+        &'s self,
         socket: &mut S,
         hello: Hello,
-        stop: &CancellationToken,
-    ) -> Ending {
+        stop: &'s CancellationToken,
+    ) -> Result<Box<Session<'s>>, Ending> {
         let Hello { identity, last_seq } = hello;
         // Register before the first read: what is committed between the two is in the mailbox.
         let registration = match self.pool.register(&identity.user) {
             Ok(registration) => registration,
-            Err(full) => return Ending::Close(CloseCode::TooManyConnections, full.to_string()),
+            Err(full) => {
+                return Err(Ending::Close(CloseCode::TooManyConnections, full.to_string()));
+            }
         };
         let inbox = match self.store.inbox(&identity.user).await {
             Ok(inbox) => inbox,
             Err(error) => {
                 tracing::warn!(error = %ErrorChain(&error), "a session was not opened");
                 let reason = "the store is not available".to_owned();
-                return Ending::Close(CloseCode::Restarting, reason);
+                return Err(Ending::Close(CloseCode::Restarting, reason));
             }
         };
-        let id = Uuid::now_v7().to_string();
+        let id = Uuid::now_v7();
         let welcome = ServerFrame::Welcome {
-            session: &id,
+            session: &id.to_string(),
             user: &identity.user,
             seq: inbox.last_seq,
             unread: inbox.unread,
@@ -162,7 +174,7 @@ impl WebSocketHandler {
         // It is the first frame, so that it fits into any connection that is still there.
         match tokio::time::timeout(LAST_WORDS, socket.send(&welcome.to_text())).await {
             Ok(Ok(())) => {}
-            Ok(Err(SocketClosed)) | Err(_) => return Ending::Gone,
+            Ok(Err(SocketClosed)) | Err(_) => return Err(Ending::Gone),
         }
         // A place that the inbox does not have yet, as after a restored backup, is its head.
         let from = last_seq.map_or(inbox.last_seq, |seq| seq.min(inbox.last_seq));
@@ -173,7 +185,7 @@ impl WebSocketHandler {
             self.acks.note(Acknowledgement { user, seq: from, deliveries }).await;
         }
         let reach = (from, inbox.last_seq);
-        Session::new(self, identity, id, reach, registration, stop).run(socket).await
+        Ok(Box::new(Session::new(self, identity, id, reach, registration, stop)))
     }
 
     /// Asks the client to come back after a random time, so that not all come at once.
@@ -191,6 +203,11 @@ impl WebSocketHandler {
 /// Closes a connection, and lets go of a client that does not read even that.
 async fn close<S: SessionSocket>(socket: S, code: CloseCode, reason: &str) {
     let _unread = tokio::time::timeout(LAST_WORDS, socket.close(code, reason)).await.is_err();
+}
+
+/// Lets go of a connection that is closed, with the same patience.
+async fn leave<S: SessionSocket>(socket: S) {
+    let _unread = tokio::time::timeout(LAST_WORDS, socket.leave()).await.is_err();
 }
 
 struct Hello {

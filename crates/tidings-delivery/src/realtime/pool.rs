@@ -97,6 +97,8 @@ impl ConnectionPool {
                 self.sessions.fetch_sub(1, Ordering::Relaxed);
                 return Err(PoolFull::User);
             }
+            // Most users have one session, and a Vec would make room for four.
+            sessions.reserve_exact(1);
             sessions.push(Arc::clone(&mailbox));
         }
         metrics::gauge!("tidings_realtime_sessions").increment(1.0);

@@ -12,6 +12,7 @@ use tidings_core::{
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     handler::{SessionIdentity, WebSocketHandler},
@@ -77,7 +78,7 @@ pub(super) fn step(sent: Seq, seq: Seq) -> Step {
 pub(super) struct Session<'a> {
     pub(super) handler: &'a WebSocketHandler,
     pub(super) identity: SessionIdentity,
-    pub(super) id: String,
+    pub(super) id: Uuid,
     registration: Registration,
     stop: &'a CancellationToken,
     /// The client was sent everything up to here.
@@ -97,7 +98,7 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         handler: &'a WebSocketHandler,
         identity: SessionIdentity,
-        id: String,
+        id: Uuid,
         (from, known): (Seq, Seq),
         registration: Registration,
         stop: &'a CancellationToken,
@@ -118,7 +119,7 @@ impl<'a> Session<'a> {
     }
 
     /// Serves the client until something ends the session.
-    pub(super) async fn run<S: SessionSocket>(mut self, socket: &mut S) -> Ending {
+    pub(super) async fn run<S: SessionSocket>(&mut self, socket: &mut S) -> Ending {
         if self.sent < self.known {
             metrics::counter!("tidings_realtime_replays_total").increment(1);
         }
@@ -216,12 +217,16 @@ impl<'a> Session<'a> {
         socket: &mut S,
         text: &str,
     ) -> Result<(), Ending> {
-        let sending = tokio::time::timeout(self.handler.config.heartbeat, socket.send(text));
-        let sent = tokio::select! {
-            biased;
-            sent = sending => sent,
-            () = self.stop.cancelled() => return Err(Ending::Stop),
-        };
+        // Boxed: its timer is as large as a session at rest.
+        let sent = Box::pin(async {
+            let sending = tokio::time::timeout(self.handler.config.heartbeat, socket.send(text));
+            tokio::select! {
+                biased;
+                sent = sending => Ok(sent),
+                () = self.stop.cancelled() => Err(Ending::Stop),
+            }
+        });
+        let sent = sent.await?;
         match sent {
             Ok(sent) => Ok(sent?),
             Err(_) => {
