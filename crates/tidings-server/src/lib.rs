@@ -12,4 +12,5 @@ pub mod http;
 pub mod retention;
 pub mod supervisor;
 pub mod telemetry;
+mod websocket;
 pub mod wiring;

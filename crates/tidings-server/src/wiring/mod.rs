@@ -111,7 +111,9 @@ impl Node {
 
         // In the order in which they are stopped.
         let mut supervisor = Supervisor::default();
-        supervisor.add("http", |stop| serve(listener, app, stop));
+        let header_timeout = Duration::from_millis(config.server.header_timeout_ms);
+        supervisor
+            .add("http", |stop| http::serve(listener, http::router(app), header_timeout, stop));
         if let Some(consumer) = ingest.kafka {
             supervisor.add("kafka", |stop| consumer.run(stop));
         }
@@ -149,14 +151,6 @@ impl Node {
         self.readiness.begin_stopping();
         self.supervisor.stop(grace).await;
         self.stores.close().await;
-    }
-}
-
-async fn serve(listener: TcpListener, app: Arc<App>, stop: CancellationToken) {
-    let server = axum::serve(listener, http::router(app))
-        .with_graceful_shutdown(async move { stop.cancelled().await });
-    if let Err(error) = server.await {
-        tracing::error!(%error, "the HTTP server ended");
     }
 }
 

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{State, WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, header},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::http::{error::Problem, socket::AxumSocket, state::App};
+use crate::{
+    http::{error::Problem, state::App},
+    websocket::{BadHandshake, Handshake},
+};
 
 /// The subprotocol that this node speaks.
 const SUBPROTOCOL: &str = "tidings.v1";
-/// The longest frame that a client may send, in bytes: a token, or a list of ids.
-const MAX_FRAME_BYTES: usize = 64 * 1024;
-/// Per connection. The library's default of 128 KiB is what an idle connection would cost.
-const READ_BUFFER_BYTES: usize = 512;
+/// The longest message that a client may send, in bytes: a token, or a list of ids.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(stream))
@@ -31,36 +32,45 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         (status = 101, description = "The session is open: say hello"),
         (status = 400, description = "Not a WebSocket request", body = Problem),
         (status = 403, description = "The page's origin is not allowed", body = Problem),
+        (status = 426, description = "Another version of WebSocket than 13", body = Problem),
         (status = 503, description = "The node is stopping", body = Problem),
     ),
 )]
-async fn stream(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
-) -> Result<Response, Problem> {
-    let upgrade = upgrade.map_err(|error| Problem::bad_input("", error.body_text()))?;
-    if !app.origins.may_stream(headers.get(header::ORIGIN)) {
-        return Err(origin_refused());
+async fn stream(State(app): State<Arc<App>>, request: Request) -> Result<Response, Response> {
+    let (mut parts, _no_body) = request.into_parts();
+    let handshake = Handshake::new(&mut parts, SUBPROTOCOL).map_err(handshake_refused)?;
+    if !app.origins.may_stream(parts.headers.get(header::ORIGIN)) {
+        return Err(origin_refused().into_response());
     }
     if app.readiness.is_stopping() {
         let retry = std::time::Duration::from_secs(1);
-        return Err(Problem::unavailable("the node is stopping", retry));
+        return Err(Problem::unavailable("the node is stopping", retry).into_response());
     }
-    // Counted while the request is answered, so that a stopping node waits for this session too.
-    let counted = app.session_tasks.token();
-    let response = upgrade
-        .protocols([SUBPROTOCOL])
-        .max_message_size(MAX_FRAME_BYTES)
-        .max_frame_size(MAX_FRAME_BYTES)
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .on_upgrade(move |socket| async move {
-            let stop = app.stop_sessions.clone();
-            app.sessions.serve(AxumSocket::new(socket), stop).await;
-            drop(counted);
-        });
-    Ok(response.into_response())
+    let (response, opening) = handshake.accept();
+    let sessions = Arc::clone(&app.sessions);
+    let stop = app.stop_sessions.clone();
+    // From here on a stopping node waits for this session too.
+    app.session_tasks.spawn(async move {
+        if let Some(connection) = opening.connection(MAX_MESSAGE_BYTES).await {
+            sessions.serve(connection, stop).await;
+        }
+    });
+    Ok(response)
+}
+
+fn handshake_refused(error: BadHandshake) -> Response {
+    match error {
+        BadHandshake::Malformed(problem) => Problem::bad_input("", problem).into_response(),
+        BadHandshake::OtherVersion => {
+            let status = StatusCode::UPGRADE_REQUIRED;
+            let title = "Another version of WebSocket";
+            let problem = Problem::new(status, "websocket-version", title, error.to_string());
+            let mut response = problem.into_response();
+            let version = HeaderValue::from_static("13");
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+            response
+        }
+    }
 }
 
 fn origin_refused() -> Problem {
