@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod http;
 pub mod retention;
+pub mod revocations;
 pub mod supervisor;
 pub mod telemetry;
 mod websocket;

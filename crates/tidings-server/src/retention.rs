@@ -165,6 +165,7 @@ mod tests {
             expired_days: 0,
             deliveries_days: 1,
             answers_hours: 3,
+            revocations_days: 1,
             step_rows: 7,
             pause_ms: 50,
         }

@@ -144,6 +144,15 @@ macro_rules! store_contract_tests {
                 the_first_answer_stands,
             );
         }
+        mod revocations {
+            $crate::contract_tests!(
+                $crate::contract::revocation_store, $open;
+                a_reader_misses_none_that_are_made_meanwhile,
+                old_revocations_are_forgotten,
+                revocations_are_listed_in_their_order,
+                the_latest_revocation_of_a_user_stands,
+            );
+        }
         mod several_nodes {
             mod appends {
                 $crate::contract_tests!(

@@ -16,5 +16,5 @@ pub use social_graph::{Cursor, CursorError, Page, SocialGraphStore};
 pub use store::{
     AnswerStore, CheckpointStore, Cutoffs, DeadLetterStore, DeliveryStore, DeviceStore, DuePush,
     DueRetry, FanOutStore, Forgotten, KeptAnswer, MAX_IDEMPOTENCY_KEY_BYTES, NotificationStore,
-    Prune, PushJob, PushSettlement, RequestKey, RetentionStore, Store,
+    Prune, PushJob, PushSettlement, RequestKey, RetentionStore, Revocation, RevocationStore, Store,
 };

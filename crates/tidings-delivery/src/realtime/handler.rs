@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     acks::AckLog,
+    pace::Pace,
     pool::ConnectionPool,
     protocol::{BadFrame, ClientFrame, CloseCode, ServerFrame, read_frame},
     session::{Ending, Session},
@@ -24,6 +25,9 @@ use super::{
 /// How long a client may take to read a bye, and then a close.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// The longest name of a device, in bytes.
+const MAX_DEVICE_BYTES: usize = 128;
+
 /// Bounds of live sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct RealtimeConfig {
@@ -31,9 +35,12 @@ pub struct RealtimeConfig {
     pub replay_page: usize,
     /// How long a client may take to say hello.
     pub hello_timeout: Duration,
-    /// How long a session may be silent before it is pinged; twice that, and it is closed. Also how
-    /// long a client may take to read a frame.
+    /// How long a session may be silent before it is pinged; twice that, and it is closed.
     pub heartbeat: Duration,
+    /// How long a client may take to read a frame before it is cut off.
+    pub slow: Duration,
+    /// How fast a client is heard.
+    pub pace: Pace,
     /// Clients of a stopping node come back after a random time up to this.
     pub drain_retry: Duration,
 }
@@ -45,6 +52,8 @@ pub struct SessionIdentity {
     pub user: UserId,
     /// When the token ends, and the session with it.
     pub expires_at: Timestamp,
+    /// When the token was issued, if it says so.
+    pub issued_at: Option<Timestamp>,
 }
 
 /// The token is not accepted.
@@ -64,6 +73,16 @@ pub trait SessionAuthenticator: Send + Sync + 'static {
     ///
     /// [`SessionRefused`].
     async fn authenticate(&self, token: &str) -> Result<SessionIdentity, SessionRefused>;
+
+    /// Says whether what a token stood for still holds: it may have been revoked since it was
+    /// checked. Sessions ask when they are told to, so this reads memory only.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionRefused`].
+    fn recheck(&self, _identity: &SessionIdentity) -> Result<(), SessionRefused> {
+        Ok(())
+    }
 }
 
 /// Serves live sessions.
@@ -73,7 +92,7 @@ pub struct WebSocketHandler {
     pub(super) store: Arc<dyn NotificationStore>,
     pub(super) acks: AckLog,
     pub(super) clock: Arc<dyn Clock>,
-    authenticator: Arc<dyn SessionAuthenticator>,
+    pub(super) authenticator: Arc<dyn SessionAuthenticator>,
 }
 
 impl WebSocketHandler {
@@ -125,19 +144,20 @@ impl WebSocketHandler {
                 Incoming::Binary => return Err(Ending::malformed("frames are JSON text")),
             }
         };
-        let (token, last_seq) = match read_frame(&text) {
-            Ok(ClientFrame::Hello { token, last_seq }) => (token, last_seq),
+        let (token, last_seq, device) = match read_frame(&text) {
+            Ok(ClientFrame::Hello { token, last_seq, device }) => (token, last_seq, device),
             Ok(_) | Err(BadFrame::UnknownType(_)) => {
                 return Err(Ending::malformed("the first frame has to be hello"));
             }
             Err(BadFrame::Malformed(problem)) => return Err(Ending::malformed(&problem)),
         };
-        let identity = self
-            .authenticator
-            .authenticate(&token)
-            .await
-            .map_err(|refused| Ending::Close(CloseCode::NotAuthenticated, refused.reason))?;
-        Ok(Hello { identity, last_seq: last_seq.map(Seq) })
+        let device = device.as_deref().filter(|name| !name.is_empty());
+        if device.is_some_and(|name| name.len() > MAX_DEVICE_BYTES) {
+            return Err(Ending::malformed("the name of a device has at most 128 bytes"));
+        }
+        let device = device.map(Box::from);
+        let identity = self.authenticator.authenticate(&token).await.map_err(Ending::refused)?;
+        Ok(Hello { identity, last_seq: last_seq.map(Seq), device })
     }
 
     async fn session<'s, S: SessionSocket>(
@@ -146,7 +166,7 @@ impl WebSocketHandler {
         hello: Hello,
         stop: &'s CancellationToken,
     ) -> Result<Box<Session<'s>>, Ending> {
-        let Hello { identity, last_seq } = hello;
+        let Hello { identity, last_seq, device } = hello;
         // Register before the first read: what is committed between the two is in the mailbox.
         let registration = match self.pool.register(&identity.user) {
             Ok(registration) => registration,
@@ -154,6 +174,10 @@ impl WebSocketHandler {
                 return Err(Ending::Close(CloseCode::TooManyConnections, full.to_string()));
             }
         };
+        // Whoever revokes tells the sessions that are registered: before that, it is looked up.
+        if let Err(refused) = self.authenticator.recheck(&identity) {
+            return Err(Ending::refused(refused));
+        }
         let inbox = match self.store.inbox(&identity.user).await {
             Ok(inbox) => inbox,
             Err(error) => {
@@ -185,7 +209,8 @@ impl WebSocketHandler {
             self.acks.note(Acknowledgement { user, seq: from, deliveries }).await;
         }
         let reach = (from, inbox.last_seq);
-        Ok(Box::new(Session::new(self, identity, id, reach, registration, stop)))
+        let session = Session::new(self, identity, id, reach, registration, stop);
+        Ok(Box::new(session.on_device(device)))
     }
 
     /// Asks the client to come back after a random time, so that not all come at once.
@@ -213,4 +238,5 @@ async fn leave<S: SessionSocket>(socket: S) {
 struct Hello {
     identity: SessionIdentity,
     last_seq: Option<Seq>,
+    device: Option<Box<str>>,
 }

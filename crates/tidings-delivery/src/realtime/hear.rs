@@ -12,7 +12,7 @@ use tidings_core::{
 use tokio::time::Instant;
 
 use super::{
-    protocol::{BadFrame, ClientFrame, ServerFrame, read_frame},
+    protocol::{BadFrame, ClientFrame, CloseCode, ServerFrame, read_frame},
     session::{Ending, Session},
     socket::{Incoming, SessionSocket},
 };
@@ -29,6 +29,7 @@ impl Session<'_> {
     ) -> Result<(), Ending> {
         self.heard = Instant::now();
         self.pinged_at = None;
+        self.paid_at = self.handler.config.pace.pay(self.paid_at, self.heard);
         let text = match incoming {
             Incoming::Text(text) => text,
             Incoming::Alive => return Ok(()),
@@ -44,6 +45,7 @@ impl Session<'_> {
                 };
                 Box::pin(self.mark_read(selection, socket)).await
             }
+            Ok(ClientFrame::Renew { token }) => Box::pin(self.renew(&token, socket)).await,
             Ok(ClientFrame::Ping) => self.send(socket, &ServerFrame::Pong.to_text()).await,
             Ok(ClientFrame::Pong) => Ok(()),
             Ok(ClientFrame::Hello { .. }) => Err(Ending::malformed("hello was said already")),
@@ -88,7 +90,7 @@ impl Session<'_> {
             notification: id,
             user: self.identity.user.clone(),
             channel: Channel::WebSocket,
-            target: self.id.to_string(),
+            target: self.device.as_deref().map_or_else(|| self.id.to_string(), str::to_owned),
             attempt: 1,
             at: now,
             latency_ms: u64::try_from(now.since(sent_at).as_millis()).unwrap_or(u64::MAX),
@@ -96,6 +98,37 @@ impl Session<'_> {
             reason: None,
             provider_id: None,
         }
+    }
+
+    /// Goes on with a new token of the same user. One that is not valid changes nothing: the session
+    /// lasts as long as the token that it has.
+    async fn renew<S: SessionSocket>(&mut self, token: &str, socket: &mut S) -> Result<(), Ending> {
+        let authenticator = &self.handler.authenticator;
+        // The old token may end meanwhile, and so may the node.
+        let checked = tokio::time::timeout(
+            self.handler.config.hello_timeout,
+            authenticator.authenticate(token),
+        );
+        let identity = match checked.await {
+            Ok(Ok(identity)) => identity,
+            Ok(Err(refused)) => {
+                let error = ServerFrame::Error { reason: &refused.reason };
+                return self.send(socket, &error.to_text()).await;
+            }
+            Err(_) => {
+                let reason = "the token could not be checked in time; say it again";
+                return self.send(socket, &ServerFrame::Error { reason }.to_text()).await;
+            }
+        };
+        if identity.user != self.identity.user {
+            let reason = "the token is another user's".to_owned();
+            return Err(Ending::Close(CloseCode::NotAllowed, reason));
+        }
+        self.identity = identity;
+        // It may have been revoked since it was checked: whoever revokes looks at what a session has.
+        self.recheck()?;
+        let expires_ms = self.identity.expires_at.as_millis();
+        self.send(socket, &ServerFrame::Renewed { expires_ms }.to_text()).await
     }
 
     async fn mark_read<S: SessionSocket>(

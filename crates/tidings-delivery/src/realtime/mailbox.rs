@@ -18,6 +18,8 @@ const UPDATES: usize = 16;
 pub(super) enum Waiting {
     /// This notification.
     Notification(NotificationId, Arc<str>),
+    /// The session's token may have been revoked.
+    Recheck,
     /// Something that has no place in the order.
     Update(Arc<str>),
     /// Notifications were dropped, or never left here: the session has to read from the store.
@@ -29,11 +31,15 @@ struct Queue {
     notifications: VecDeque<(NotificationId, Arc<str>)>,
     updates: VecDeque<Arc<str>>,
     lagged: bool,
+    recheck: bool,
 }
 
 impl Queue {
     /// Takes the lag first: what follows is newer than it.
     fn take(&mut self) -> Option<Waiting> {
+        if std::mem::take(&mut self.recheck) {
+            return Some(Waiting::Recheck);
+        }
         if std::mem::take(&mut self.lagged) {
             return Some(Waiting::Lagged);
         }
@@ -44,7 +50,7 @@ impl Queue {
     }
 
     fn is_empty(&self) -> bool {
-        !self.lagged && self.notifications.is_empty() && self.updates.is_empty()
+        !self.recheck && !self.lagged && self.notifications.is_empty() && self.updates.is_empty()
     }
 }
 
@@ -105,6 +111,11 @@ impl Mailbox {
             queue.notifications.clear();
             queue.lagged = true;
         });
+    }
+
+    /// Has the session look whether its token still holds.
+    pub(super) fn put_recheck(&self) {
+        self.leave(|queue| queue.recheck = true);
     }
 
     /// Leaves an update; when there is no room, drops the oldest.

@@ -8,6 +8,7 @@ mod acks;
 mod handler;
 mod hear;
 mod mailbox;
+mod pace;
 mod pool;
 mod protocol;
 mod session;
@@ -17,6 +18,7 @@ pub use acks::{AckFlusher, AckLog};
 pub use handler::{
     RealtimeConfig, SessionAuthenticator, SessionIdentity, SessionRefused, WebSocketHandler,
 };
+pub use pace::Pace;
 pub use pool::{ConnectionPool, PoolFull};
 pub use protocol::CloseCode;
 pub use socket::{Incoming, SessionSocket, SocketClosed};

@@ -118,6 +118,13 @@ impl ConnectionPool {
         }
     }
 
+    /// Has the user's sessions look whether their tokens still hold; those whose do not are closed.
+    pub fn recheck_sessions(&self, user: &UserId) {
+        for mailbox in self.sessions_of(user) {
+            mailbox.put_recheck();
+        }
+    }
+
     fn sessions_of(&self, user: &UserId) -> Vec<Arc<Mailbox>> {
         self.shard(user).get(user).cloned().unwrap_or_default()
     }

@@ -20,7 +20,7 @@ pub enum CloseCode {
     Malformed = 4400,
     /// No valid token.
     NotAuthenticated = 4401,
-    /// The token is valid and not good for this. Kept for later: nothing closes with it yet.
+    /// The token is valid and not good for this: a renewal with the token of another user.
     NotAllowed = 4403,
     /// Nothing came for two heartbeats.
     HeartbeatMissed = 4408,
@@ -49,6 +49,12 @@ pub(super) enum ClientFrame<'a> {
         token: Cow<'a, str>,
         #[serde(default)]
         last_seq: Option<u64>,
+        #[serde(borrow, default)]
+        device: Option<Cow<'a, str>>,
+    },
+    Renew {
+        #[serde(borrow)]
+        token: Cow<'a, str>,
     },
     Ack {
         seq: u64,
@@ -79,7 +85,7 @@ pub(super) fn read_frame(text: &str) -> Result<ClientFrame<'_>, BadFrame> {
         struct Tag {
             r#type: String,
         }
-        const KNOWN: [&str; 5] = ["hello", "ack", "read", "ping", "pong"];
+        const KNOWN: [&str; 6] = ["hello", "renew", "ack", "read", "ping", "pong"];
         match serde_json::from_str::<Tag>(text) {
             Ok(tag) if !KNOWN.contains(&tag.r#type.as_str()) => BadFrame::UnknownType(tag.r#type),
             _ => BadFrame::Malformed(error.to_string()),
@@ -108,6 +114,9 @@ pub(super) enum ServerFrame<'a> {
         #[serde(flatten)]
         what: Marked<'a>,
         unread: u64,
+    },
+    Renewed {
+        expires_ms: i64,
     },
     Ping,
     Pong,
@@ -292,6 +301,7 @@ mod tests {
             ServerFrame::Notification { seq: id.seq, notification: &notification },
             ServerFrame::Update { what: Marked::new(Mark::Read, &up_to), unread: 0 },
             ServerFrame::Update { what: Marked::new(Mark::Archived, &ids), unread: 2 },
+            ServerFrame::Renewed { expires_ms: 1_795_420_800_000 },
             ServerFrame::Ping,
             ServerFrame::Pong,
             ServerFrame::Error { reason: "there is no frame of type \"wave\" in tidings.v1" },

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    handler::{SessionIdentity, WebSocketHandler},
+    handler::{SessionIdentity, SessionRefused, WebSocketHandler},
     mailbox::Waiting,
     pool::Registration,
     protocol::{CloseCode, ServerFrame},
@@ -43,6 +43,14 @@ pub(super) enum Ending {
 impl Ending {
     pub(super) fn malformed(reason: &str) -> Self {
         Self::Close(CloseCode::Malformed, reason.to_owned())
+    }
+
+    pub(super) fn refused(refused: SessionRefused) -> Self {
+        Self::Close(CloseCode::NotAuthenticated, refused.reason)
+    }
+
+    fn expired() -> Self {
+        Self::Close(CloseCode::NotAuthenticated, "the token has expired".to_owned())
     }
 }
 
@@ -79,6 +87,8 @@ pub(super) struct Session<'a> {
     pub(super) handler: &'a WebSocketHandler,
     pub(super) identity: SessionIdentity,
     pub(super) id: Uuid,
+    /// What the client calls itself.
+    pub(super) device: Option<Box<str>>,
     registration: Registration,
     stop: &'a CancellationToken,
     /// The client was sent everything up to here.
@@ -91,6 +101,8 @@ pub(super) struct Session<'a> {
     pub(super) heard: Instant,
     /// When the client was pinged, if nothing was heard since.
     pub(super) pinged_at: Option<Instant>,
+    /// What the client said is paid for when this time comes; see [`Pace`](super::pace::Pace).
+    pub(super) paid_at: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -107,6 +119,7 @@ impl<'a> Session<'a> {
             handler,
             identity,
             id,
+            device: None,
             registration,
             stop,
             sent: from,
@@ -115,7 +128,13 @@ impl<'a> Session<'a> {
             unacknowledged: VecDeque::new(),
             heard: Instant::now(),
             pinged_at: None,
+            paid_at: Instant::now(),
         }
+    }
+
+    /// The same, of a client that calls itself `device`.
+    pub(super) fn on_device(self, device: Option<Box<str>>) -> Self {
+        Self { device, ..self }
     }
 
     /// Serves the client until something ends the session.
@@ -154,6 +173,7 @@ impl<'a> Session<'a> {
     ) -> Result<(), Ending> {
         match waiting {
             Waiting::Lagged => Box::pin(self.learn_head(socket)).await,
+            Waiting::Recheck => self.recheck(),
             Waiting::Update(frame) => self.send(socket, &frame).await,
             Waiting::Notification(id, frame) => match step(self.sent, id.seq) {
                 Step::Drop => Ok(()),
@@ -217,9 +237,11 @@ impl<'a> Session<'a> {
         socket: &mut S,
         text: &str,
     ) -> Result<(), Ending> {
+        // Not longer than the token: what is sent then was taken before it ended.
+        let patience = self.handler.config.slow.min(self.token_left());
         // Boxed: its timer is as large as a session at rest.
         let sent = Box::pin(async {
-            let sending = tokio::time::timeout(self.handler.config.heartbeat, socket.send(text));
+            let sending = tokio::time::timeout(patience, socket.send(text));
             tokio::select! {
                 biased;
                 sent = sending => Ok(sent),
@@ -229,6 +251,7 @@ impl<'a> Session<'a> {
         let sent = sent.await?;
         match sent {
             Ok(sent) => Ok(sent?),
+            Err(_) if self.token_left().is_zero() => Err(Ending::expired()),
             Err(_) => {
                 let reason = "the client does not read; resume with last_seq".to_owned();
                 Err(Ending::Close(CloseCode::TooSlow, reason))
@@ -245,16 +268,27 @@ impl<'a> Session<'a> {
     ) -> Result<T, Ending> {
         let mut until = pin!(until);
         loop {
-            let quiet = self.quiet_until();
+            // Here too, because a session that always has something to do is never quiet.
+            if self.token_left().is_zero() {
+                return Err(Ending::expired());
+            }
+            let (now, mut wake) = (Instant::now(), self.quiet_until());
+            // A client that says too much is left unheard for a while: what it says waits with it.
+            let hears_at = self.handler.config.pace.hears_at(self.paid_at);
+            if hears_at > now {
+                wake = wake.min(hears_at);
+            }
             // Cancel-safe: frames stay in the socket, and `until` is kept. In this order, because a
             // client counts as silent only if nothing of it is there to be read, and because `until`
             // is often ready at once.
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(Ending::Stop),
-                incoming = socket.receive() => self.hear(incoming?, socket).await?,
+                incoming = socket.receive(), if hears_at <= now => {
+                    self.hear(incoming?, socket).await?;
+                }
                 value = &mut until => return Ok(value),
-                () = tokio::time::sleep_until(quiet) => self.silence(socket).await?,
+                () = tokio::time::sleep_until(wake) => self.silence(socket).await?,
             }
         }
     }
@@ -286,17 +320,21 @@ impl<'a> Session<'a> {
     fn quiet_until(&self) -> Instant {
         let heartbeat = self.handler.config.heartbeat;
         let quiet = self.pinged_at.unwrap_or(self.heard) + heartbeat;
+        quiet.min(Instant::now() + self.token_left())
+    }
+
+    /// How long the token lasts; a day at most, so that one that never ends does not overflow a timer.
+    fn token_left(&self) -> Duration {
         let left = self.identity.expires_at.since(self.handler.clock.now());
-        // A day at most: a token that never ends must not overflow the timer.
-        let left = left.min(Duration::from_secs(86_400));
-        quiet.min(Instant::now() + left)
+        left.min(Duration::from_secs(86_400))
+    }
+
+    /// Ends the session if its token has been revoked.
+    pub(super) fn recheck(&self) -> Result<(), Ending> {
+        self.handler.authenticator.recheck(&self.identity).map_err(Ending::refused)
     }
 
     async fn silence<S: SessionSocket>(&mut self, socket: &mut S) -> Result<(), Ending> {
-        if self.identity.expires_at <= self.handler.clock.now() {
-            let reason = "the token has expired".to_owned();
-            return Err(Ending::Close(CloseCode::NotAuthenticated, reason));
-        }
         let heartbeat = self.handler.config.heartbeat;
         match self.pinged_at {
             // Only after a ping: the session itself may have been held up.

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, StoredNotification},
-    clock::{Clock, SystemClock, Timestamp},
+    clock::{Clock, Timestamp},
     delivery::Delivery,
     event::{Event, IncomingEvent},
     ids::{InboxNumber, NotificationId, Seq, UserId},
@@ -21,13 +21,14 @@ use tidings_core::{
     ports::{LiveNotifications, NotificationStore, StoreError},
 };
 use tidings_delivery::realtime::{
-    AckFlusher, CloseCode, ConnectionPool, Incoming, RealtimeConfig, SessionAuthenticator,
+    AckFlusher, CloseCode, ConnectionPool, Incoming, Pace, RealtimeConfig, SessionAuthenticator,
     SessionIdentity, SessionRefused, SessionSocket, SocketClosed, WebSocketHandler,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(25);
+pub(crate) const SLOW: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Inbox {
@@ -203,8 +204,21 @@ impl NotificationStore for OneInbox {
     }
 }
 
+/// A clock that goes with virtual time.
+#[derive(Debug)]
+struct VirtualClock(tokio::time::Instant);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_790_000_000_000).after(self.0.elapsed())
+    }
+}
+
 /// Tokens are `user:ID` or `user:ID:SECONDS`.
-struct Tokens;
+struct Tokens {
+    clock: Arc<VirtualClock>,
+    revoked: Arc<AtomicBool>,
+}
 
 #[async_trait]
 impl SessionAuthenticator for Tokens {
@@ -214,8 +228,15 @@ impl SessionAuthenticator for Tokens {
             return Err(SessionRefused { reason: "not a token".to_owned() });
         };
         let lasts = parts.next().map_or(86_400_000, |secs| secs.parse().unwrap());
-        let expires_at = SystemClock.now().after(Duration::from_secs(lasts));
-        Ok(SessionIdentity { user: UserId::new(user).unwrap(), expires_at })
+        let expires_at = self.clock.now().after(Duration::from_secs(lasts));
+        Ok(SessionIdentity { user: UserId::new(user).unwrap(), expires_at, issued_at: None })
+    }
+
+    fn recheck(&self, _: &SessionIdentity) -> Result<(), SessionRefused> {
+        if self.revoked.load(Ordering::SeqCst) {
+            return Err(SessionRefused { reason: "revoked".to_owned() });
+        }
+        Ok(())
     }
 }
 
@@ -295,9 +316,19 @@ impl Client {
         self.say.is_closed()
     }
 
+    /// The next frame or close; nothing when the connection ended without one.
+    pub(crate) async fn hear_or_end(&mut self) -> Option<Sent> {
+        tokio::time::timeout(Duration::from_secs(3_600), self.hear.recv()).await.unwrap()
+    }
+
     /// What has arrived already.
     pub(crate) fn heard(&mut self) -> Option<Sent> {
         self.hear.try_recv().ok()
+    }
+
+    /// Says that it is there, if the connection takes that now.
+    pub(crate) fn pong(&self) {
+        let _full_or_closed = self.say.try_send(r#"{"type":"pong"}"#.to_owned()).is_err();
     }
 }
 
@@ -306,6 +337,8 @@ pub(crate) struct Server {
     pub(crate) inbox: Arc<OneInbox>,
     pub(crate) pool: Arc<ConnectionPool>,
     pub(crate) stop: CancellationToken,
+    /// Whether all tokens are revoked.
+    pub(crate) revoked: Arc<AtomicBool>,
     handler: Arc<WebSocketHandler>,
     tasks: JoinSet<()>,
 }
@@ -321,15 +354,18 @@ impl Server {
             replay_page: page,
             hello_timeout: Duration::from_secs(10),
             heartbeat: HEARTBEAT,
+            slow: SLOW,
+            pace: Pace::new(10, 100),
             drain_retry: Duration::from_secs(5),
         };
-        let clock = Arc::new(SystemClock);
-        let tokens = Arc::new(Tokens);
+        let clock = Arc::new(VirtualClock(tokio::time::Instant::now()));
+        let revoked = Arc::new(AtomicBool::new(false));
+        let tokens = Arc::new(Tokens { clock: Arc::clone(&clock), revoked: Arc::clone(&revoked) });
         let handler = WebSocketHandler::new(config, Arc::clone(&pool), store, acks, tokens, clock);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(flusher.run(stop.clone()));
-        Self { inbox, pool, stop, handler: Arc::new(handler), tasks }
+        Self { inbox, pool, stop, revoked, handler: Arc::new(handler), tasks }
     }
 
     /// Connects a client that can leave `unread` frames unread.

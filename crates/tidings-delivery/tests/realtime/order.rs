@@ -1,9 +1,11 @@
-//! Whatever happens to broadcasts and connections, a client sees 1, 2, 3 … and misses nothing.
+//! Whatever happens to broadcasts, connections and the store, a client sees 1, 2, 3 … and misses nothing.
+
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tidings_core::{batch::AppendedEvent, ports::LiveNotifications};
 
-use crate::doubles::{Client, Sent, Server};
+use crate::doubles::{Client, Sent, Server, ann};
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -20,8 +22,17 @@ enum Happening {
     Repeat(usize),
     /// The client reads some of what was sent.
     Read(usize),
-    /// The connection breaks, and the client comes back.
-    Reconnect,
+    /// The connection breaks, and the client comes back as one that saw so many fewer: any place that
+    /// it really had.
+    Reconnect(u64),
+    /// The store cannot be read from now on.
+    Gone,
+    /// The store can be read again.
+    Back,
+    /// Someone who knows no more has the sessions read from the store.
+    Prompt,
+    /// So many milliseconds pass.
+    Pass(u64),
     /// Tasks run.
     Run(usize),
 }
@@ -34,21 +45,14 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         2 => (0usize..8).prop_map(Happening::Arrive),
         1 => (0usize..8).prop_map(Happening::Repeat),
         3 => (1usize..6).prop_map(Happening::Read),
-        1 => Just(Happening::Reconnect),
+        1 => (0u64..4).prop_map(Happening::Reconnect),
+        1 => Just(Happening::Gone),
+        2 => Just(Happening::Back),
+        1 => Just(Happening::Prompt),
+        1 => (1u64..40_000).prop_map(Happening::Pass),
         3 => (1usize..10).prop_map(Happening::Run),
     ];
     proptest::collection::vec(one, 1..120)
-}
-
-/// Takes what the client was sent, and checks that it is next.
-fn take(sent: Sent, last: &mut u64) {
-    let Sent::Frame(frame) = sent else { panic!("closed: {sent:?}") };
-    if frame["type"] == "notification" {
-        let seq = frame["seq"].as_u64().unwrap();
-        assert_eq!(seq, *last + 1, "out of order, or a hole");
-        assert_eq!(frame["notification"]["event_id"], format!("e{seq}"));
-        *last = seq;
-    }
 }
 
 struct World {
@@ -57,11 +61,58 @@ struct World {
     last: u64,
     stored: u64,
     held: Vec<AppendedEvent>,
+    /// Whether the connection is known to have ended.
+    ended: bool,
     /// Frames that the connection takes while the client does not read.
     unread: usize,
 }
 
 impl World {
+    /// Takes what the client was sent, and checks that it is next.
+    fn take(&mut self, sent: Sent) {
+        match sent {
+            Sent::Frame(frame) if frame["type"] == "notification" => {
+                let seq = frame["seq"].as_u64().unwrap();
+                assert_eq!(seq, self.last + 1, "out of order, or a hole");
+                assert_eq!(frame["notification"]["event_id"], format!("e{seq}"));
+                self.last = seq;
+            }
+            Sent::Frame(_) => self.client.pong(),
+            // Silent, too slow, the store is gone, old sessions still there: a client comes back.
+            Sent::Close(4408 | 4508 | 1012 | 4429) => self.ended = true,
+            Sent::Close(code) => panic!("closed with {code}"),
+        }
+    }
+
+    /// Comes back as a client that has everything up to `from`.
+    async fn resume(&mut self, from: u64) {
+        self.client = self.server.connect(self.unread);
+        self.last = from;
+        let hello = serde_json::json!({"type": "hello", "token": "user:ann", "last_seq": from});
+        self.client.say(&hello).await;
+        self.ended = false;
+        // A welcome, or a close.
+        let answer = self.client.hear().await;
+        self.take(answer);
+    }
+
+    /// Reads until the client has everything, and comes back as often as it must.
+    async fn catch_up(&mut self) {
+        for _ in 0..10_000 {
+            if self.last == self.stored {
+                return;
+            }
+            if self.ended {
+                self.resume(self.last).await;
+            }
+            match self.client.hear_or_end().await {
+                Some(sent) => self.take(sent),
+                None => self.ended = true,
+            }
+        }
+        panic!("only {} of {} arrived", self.last, self.stored);
+    }
+
     async fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Tell => {
@@ -87,14 +138,15 @@ impl World {
             Happening::Read(count) => {
                 for _ in 0..count {
                     if let Some(sent) = self.client.heard() {
-                        take(sent, &mut self.last);
+                        self.take(sent);
                     }
                 }
             }
-            Happening::Reconnect => {
-                let (last, unread) = (Some(self.last), self.unread);
-                self.client = self.server.welcome_slow(last, unread).await;
-            }
+            Happening::Reconnect(fewer) => self.resume(self.last.saturating_sub(fewer)).await,
+            Happening::Gone => self.server.inbox.set_gone(true),
+            Happening::Back => self.server.inbox.set_gone(false),
+            Happening::Prompt => self.server.pool.prompt_look(&ann()),
+            Happening::Pass(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Happening::Run(turns) => {
                 for _ in 0..turns {
                     tokio::task::yield_now().await;
@@ -105,7 +157,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn a_client_sees_every_notification_once_and_in_order(
@@ -121,15 +173,19 @@ proptest! {
             let mut server = Server::new(mailbox, page);
             let client = server.welcome_slow(Some(0), unread).await;
             let held = Vec::new();
-            let mut world = World { server, client, last: 0, stored: 0, held, unread };
+            let mut world =
+                World { server, client, last: 0, stored: 0, held, ended: false, unread };
             for happening in happenings {
                 world.happen(happening).await;
             }
+            world.happen(Happening::Back).await;
             // One more, which arrives: whatever was lost before it has to come first.
             world.happen(Happening::Tell).await;
-            while world.last < world.stored {
-                let sent = world.client.hear().await;
-                take(sent, &mut world.last);
+            world.catch_up().await;
+            // And nothing comes twice.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            while let Some(sent) = world.client.heard() {
+                world.take(sent);
             }
         });
     }

@@ -1,6 +1,6 @@
 //! What a session promises, rule by rule.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
 use tidings_core::{
@@ -9,7 +9,7 @@ use tidings_core::{
     ports::Presence,
 };
 
-use crate::doubles::{HEARTBEAT, Sent, Server, ann, until};
+use crate::doubles::{SLOW, Sent, Server, ann, until};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_no_seq_gets_what_is_new() {
@@ -58,7 +58,7 @@ async fn a_slow_client_loses_its_queue_and_not_one_notification() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_for_a_heartbeat_is_cut_off_as_too_slow() {
+async fn a_client_that_does_not_read_for_so_long_is_cut_off_as_too_slow() {
     let mut server = Server::new(2, 3);
     let mut client = server.connect(1);
     client.say(&json!({"type": "hello", "token": "user:ann"})).await;
@@ -67,13 +67,127 @@ async fn a_client_that_does_not_read_for_a_heartbeat_is_cut_off_as_too_slow() {
         server.tell();
     }
     // It reads again just in time to see why.
-    tokio::time::sleep(HEARTBEAT + Duration::from_secs(1)).await;
+    tokio::time::sleep(SLOW + Duration::from_secs(1)).await;
     let mut last = client.hear().await;
     while let Sent::Frame(_) = last {
         last = client.hear().await;
     }
     assert_eq!(last, Sent::Close(4508));
     assert!(!server.pool.is_online(&ann()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_a_frame_now_and_then_is_not_cut_off_and_misses_nothing() {
+    let mut server = Server::new(2, 3);
+    let mut client = server.connect(1);
+    client.say(&json!({"type": "hello", "token": "user:ann"})).await;
+    client.hear_frame("welcome").await;
+    for _ in 0..20 {
+        server.tell();
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 20 {
+        tokio::time::sleep(SLOW.saturating_sub(Duration::from_secs(1))).await;
+        client.pong();
+        let Sent::Frame(frame) = client.hear().await else { panic!("cut off after {seen:?}") };
+        if frame["type"] == "notification" {
+            seen.push(frame["seq"].as_u64().unwrap());
+        }
+    }
+    assert_eq!(seen, (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_goes_on_with_the_new_token_of_its_user() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.connect(64);
+    client.say(&json!({"type": "hello", "token": "user:ann:10"})).await;
+    client.hear_frame("welcome").await;
+    client.say(&json!({"type": "renew", "token": "user:ann:20"})).await;
+    let renewed = client.hear_frame("renewed").await;
+    assert_eq!(renewed["expires_ms"], 1_790_000_020_000_i64);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    server.tell();
+    assert_eq!(client.hear_seq().await, 1, "the first token has ended by now");
+    assert_eq!(client.hear().await, Sent::Close(4401));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_with_a_token_that_is_not_valid_changes_nothing() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.connect(64);
+    client.say(&json!({"type": "hello", "token": "user:ann:10"})).await;
+    client.hear_frame("welcome").await;
+    client.say(&json!({"type": "renew", "token": "forged"})).await;
+    client.hear_frame("error").await;
+    server.tell();
+    assert_eq!(client.hear_seq().await, 1);
+    assert_eq!(client.hear().await, Sent::Close(4401));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_with_the_token_of_another_user_is_closed_with_4403() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.welcome(None).await;
+    client.say(&json!({"type": "renew", "token": "user:ben"})).await;
+    assert_eq!(client.hear().await, Sent::Close(4403));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_revoked_ends_the_session_its_renewal_and_the_next_hello() {
+    let mut server = Server::new(8, 3);
+    let mut open = server.welcome(None).await;
+    let mut renewed = server.welcome(None).await;
+    server.revoked.store(true, Ordering::SeqCst);
+    renewed.say(&json!({"type": "renew", "token": "user:ann"})).await;
+    assert_eq!(renewed.hear().await, Sent::Close(4401));
+    server.pool.recheck_sessions(&ann());
+    assert_eq!(open.hear().await, Sent::Close(4401));
+    let mut late = server.connect(8);
+    late.say(&json!({"type": "hello", "token": "user:ann"})).await;
+    assert_eq!(late.hear().await, Sent::Close(4401));
+    assert!(!server.pool.is_online(&ann()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_token_holds_stays_when_it_is_asked_to_look() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.welcome(None).await;
+    server.pool.recheck_sessions(&ann());
+    server.tell();
+    assert_eq!(client.hear_seq().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_too_much_is_heard_at_its_pace_and_loses_nothing() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.welcome(None).await;
+    let start = tokio::time::Instant::now();
+    for _ in 0..130 {
+        client.say(&json!({"type": "ping"})).await;
+    }
+    for _ in 0..130 {
+        client.hear_frame("pong").await;
+    }
+    // Virtual time: a hundred at once, and thirty at ten per second.
+    assert_eq!(start.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_device_of_a_hello_is_the_target_in_the_delivery_log() {
+    let mut server = Server::new(8, 3);
+    let mut client = server.connect(8);
+    client.say(&json!({"type": "hello", "token": "user:ann", "device": "phone"})).await;
+    client.hear_frame("welcome").await;
+    server.tell();
+    client.hear_seq().await;
+    client.say(&json!({"type": "ack", "seq": 1})).await;
+    server.acked(Seq(1)).await;
+    assert_eq!(server.inbox.deliveries()[0].target, "phone");
+    let mut long = server.connect(8);
+    let device = "x".repeat(129);
+    long.say(&json!({"type": "hello", "token": "user:ann", "device": device})).await;
+    assert_eq!(long.hear().await, Sent::Close(4400));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, RwLock};
 
-use tidings_core::ids::UserId;
+use tidings_core::{clock::Timestamp, ids::UserId};
 
 use super::{
     jwks::{JwksError, JwksRefresher, KeySet},
     keys::{ApiKeys, KnownKey},
+    revoked::RevokedTokens,
     scope::Scope,
     tokens::{TokenError, TokenVerifier, UserToken},
 };
@@ -77,6 +78,7 @@ pub enum AuthSetupError {
 pub struct Authenticator {
     keys: ApiKeys,
     tokens: TokenVerifier,
+    revoked: Arc<RevokedTokens>,
     open: bool,
 }
 
@@ -110,7 +112,8 @@ impl Authenticator {
         };
         // Without keys the configuration allows a loopback address only.
         let open = keys.is_empty();
-        Ok((Self { keys, tokens, open }, to_run))
+        let revoked = Arc::new(RevokedTokens::new(section.revocations_max));
+        Ok((Self { keys, tokens, revoked, open }, to_run))
     }
 
     /// Whether the node takes requests without credentials.
@@ -134,7 +137,7 @@ impl Authenticator {
                 let KnownKey { name, scopes } = &*known;
                 Ok(Caller::Server { name: name.clone(), scopes: scopes.clone() })
             }
-            Some(token) => Ok(Caller::User(self.tokens.verify(token)?)),
+            Some(token) => Ok(Caller::User(self.user(token)?)),
         }
     }
 
@@ -144,7 +147,24 @@ impl Authenticator {
     ///
     /// [`TokenError`].
     pub fn user(&self, token: &str) -> Result<UserToken, TokenError> {
-        self.tokens.verify(token)
+        let token = self.tokens.verify(token)?;
+        self.recheck(&token.user, token.issued_at)?;
+        Ok(token)
+    }
+
+    /// Checks that a token that was accepted has not been revoked since.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Revoked`].
+    pub fn recheck(&self, user: &UserId, issued_at: Option<Timestamp>) -> Result<(), TokenError> {
+        if self.revoked.is_revoked(user, issued_at) { Err(TokenError::Revoked) } else { Ok(()) }
+    }
+
+    /// The tokens that are refused although they are valid.
+    #[must_use]
+    pub fn revoked(&self) -> &Arc<RevokedTokens> {
+        &self.revoked
     }
 }
 

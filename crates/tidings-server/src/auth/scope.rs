@@ -13,6 +13,8 @@ pub enum Scope {
     DevicesRead,
     /// Register and remove anyone's devices.
     DevicesWrite,
+    /// Sign anyone out everywhere.
+    SessionsRevoke,
     /// Read the follow graph.
     GraphRead,
     /// Change the follow graph.
@@ -33,12 +35,13 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::EventsWrite,
         Self::InboxRead,
         Self::InboxWrite,
         Self::DevicesRead,
         Self::DevicesWrite,
+        Self::SessionsRevoke,
         Self::GraphRead,
         Self::GraphWrite,
         Self::DeliveriesRead,
@@ -58,6 +61,7 @@ impl Scope {
             Self::InboxWrite => "inbox:write",
             Self::DevicesRead => "devices:read",
             Self::DevicesWrite => "devices:write",
+            Self::SessionsRevoke => "sessions:revoke",
             Self::GraphRead => "graph:read",
             Self::GraphWrite => "graph:write",
             Self::DeliveriesRead => "deliveries:read",

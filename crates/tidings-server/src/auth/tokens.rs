@@ -16,6 +16,8 @@ pub struct UserToken {
     pub user: UserId,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// When it was issued, if it says so.
+    pub issued_at: Option<Timestamp>,
 }
 
 /// Why a token is not accepted. Says nothing that would help to make a better one.
@@ -28,6 +30,9 @@ pub enum TokenError {
     /// The time in `exp` has passed.
     #[error("the token has expired")]
     Expired,
+    /// Its user was signed out everywhere since it was issued.
+    #[error("the token has been revoked")]
+    Revoked,
     /// The signature, the issuer, the audience or the form is wrong.
     #[error("the token is not valid")]
     Invalid,
@@ -122,8 +127,8 @@ impl TokenVerifier {
             }
         };
         let user = UserId::new(&data.claims.sub).map_err(|_| TokenError::Invalid)?;
-        let millis = i64::try_from(data.claims.exp.saturating_mul(1000)).unwrap_or(i64::MAX);
-        Ok(UserToken { user, expires_at: Timestamp::from_millis(millis) })
+        let Claims { exp, iat, .. } = data.claims;
+        Ok(UserToken { user, expires_at: from_secs(exp), issued_at: iat.map(from_secs) })
     }
 
     fn decode_with_set(
@@ -175,10 +180,14 @@ impl TokenVerifier {
     }
 }
 
+fn from_secs(secs: u64) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(secs.saturating_mul(1000)).unwrap_or(i64::MAX))
+}
+
 fn verify_open(token: &str) -> Result<UserToken, TokenError> {
     let id = token.strip_prefix("user:").ok_or(TokenError::Invalid)?;
     let user = UserId::new(id).map_err(|_| TokenError::Invalid)?;
-    Ok(UserToken { user, expires_at: Timestamp::from_millis(i64::MAX) })
+    Ok(UserToken { user, expires_at: Timestamp::from_millis(i64::MAX), issued_at: None })
 }
 
 /// Makes a token for `user` with an HS256 secret: for tests, and for trying things out.

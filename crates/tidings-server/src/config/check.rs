@@ -93,6 +93,11 @@ fn check_ranges(config: &Config, problems: &mut Problems) {
     problems.range("realtime.replay_page", realtime.replay_page, 1..=1_000);
     problems.range("realtime.hello_timeout_ms", realtime.hello_timeout_ms, 100..=60_000);
     problems.range("realtime.heartbeat_ms", realtime.heartbeat_ms, 1_000..=600_000);
+    problems.range("auth.revocations_max", config.auth.revocations_max, 1_000..=100_000_000);
+    problems.range("realtime.slow_ms", realtime.slow_ms, 1_000..=3_600_000);
+    problems.range("realtime.frame_bytes", realtime.frame_bytes, 4_096..=1 << 20);
+    problems.range("realtime.frames_per_second", realtime.frames_per_second, 1..=100_000);
+    problems.range("realtime.frames_burst", realtime.frames_burst, 1..=100_000);
     problems.range("realtime.drain_retry_ms", realtime.drain_retry_ms, 0..=600_000);
     if config.store.data_dir.as_os_str().is_empty() {
         problems.add("store.data_dir", "is empty");
@@ -173,6 +178,7 @@ fn check_retention(config: &Config, problems: &mut Problems) {
         ("retention.notifications_days", retention.notifications_days),
         ("retention.expired_days", retention.expired_days),
         ("retention.deliveries_days", retention.deliveries_days),
+        ("retention.revocations_days", retention.revocations_days),
     ] {
         problems.range(option, days, 0..=36_500);
     }

@@ -141,6 +141,7 @@ pub struct RetentionSection {
     pub expired_days: u32,
     pub deliveries_days: u32,
     pub answers_hours: u32,
+    pub revocations_days: u32,
     pub step_rows: usize,
     pub pause_ms: u64,
 }
@@ -161,6 +162,10 @@ pub struct RealtimeSection {
     pub replay_page: usize,
     pub hello_timeout_ms: u64,
     pub heartbeat_ms: u64,
+    pub slow_ms: u64,
+    pub frame_bytes: usize,
+    pub frames_per_second: u32,
+    pub frames_burst: u32,
     pub drain_retry_ms: u64,
 }
 
@@ -197,6 +202,7 @@ pub struct FcmSection {
 #[serde(deny_unknown_fields)]
 pub struct AuthSection {
     pub keys: Vec<ApiKeySection>,
+    pub revocations_max: usize,
     pub tokens: TokensSection,
 }
 

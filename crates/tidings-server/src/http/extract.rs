@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequestParts, Query},
-    http::{header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
@@ -16,19 +16,19 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let bearer = match parts.headers.get(header::AUTHORIZATION) {
-            None => None,
-            Some(value) => {
-                let text = value.to_str().map_err(|_| AuthError::Missing)?;
-                let (scheme, token) = text.split_once(' ').ok_or(AuthError::Missing)?;
-                if !scheme.eq_ignore_ascii_case("bearer") {
-                    return Err(AuthError::Missing.into());
-                }
-                Some(token.trim())
-            }
-        };
-        Ok(app.auth.caller(bearer)?)
+        Ok(app.auth.caller(bearer(&parts.headers)?)?)
     }
+}
+
+/// The key or token of a request.
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| AuthError::Missing)?;
+    let (scheme, token) = text.split_once(' ').ok_or(AuthError::Missing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(AuthError::Missing);
+    }
+    Ok(Some(token.trim()))
 }
 
 /// Query parameters, refused as a problem when they do not fit.

@@ -11,6 +11,7 @@ mod origins;
 mod routes;
 pub mod schema;
 mod serve;
+mod sse;
 mod state;
 
 pub use error::Problem;

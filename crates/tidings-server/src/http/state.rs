@@ -1,12 +1,6 @@
 //! What the routes work with.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tidings_core::{
@@ -26,24 +20,30 @@ use tidings_ingest::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{idempotency::RequestsUnderWay, measure::EventCounts, origins::AllowedOrigins};
-use crate::auth::Authenticator;
+use crate::{auth::Authenticator, revocations::Revocations};
 
 /// Whether the node takes work.
 #[derive(Debug, Default)]
 pub struct Readiness {
-    stopping: AtomicBool,
+    stopping: CancellationToken,
 }
 
 impl Readiness {
     /// From now on the node says that it is going away, so that load balancers look elsewhere.
     pub fn begin_stopping(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.stopping.cancel();
     }
 
     /// Whether the node is going away.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+        self.stopping.is_cancelled()
+    }
+
+    /// Ends when the node begins to stop.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
     }
 }
 
@@ -89,6 +89,8 @@ pub struct App {
     pub session_tasks: TaskTracker,
     /// Ends live sessions.
     pub stop_sessions: CancellationToken,
+    /// Signs users out everywhere.
+    pub revocations: Arc<Revocations>,
     /// Checks credentials.
     pub auth: Arc<Authenticator>,
     /// Whether the node takes work.
@@ -101,6 +103,8 @@ pub struct App {
     pub origins: AllowedOrigins,
     /// The longest request body.
     pub body_limit_bytes: usize,
+    /// The longest frame of a live session's client.
+    pub frame_bytes: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
 }

@@ -15,8 +15,8 @@ use tidings_core::{
     ports::NotificationStore,
 };
 use tidings_delivery::realtime::{
-    AckFlusher, AckLog, ConnectionPool, RealtimeConfig, SessionAuthenticator, SessionIdentity,
-    SessionRefused, WebSocketHandler,
+    AckFlusher, AckLog, ConnectionPool, Pace, RealtimeConfig, SessionAuthenticator,
+    SessionIdentity, SessionRefused, WebSocketHandler,
 };
 use tidings_ingest::kafka::KafkaNotificationConsumer;
 use tokio::net::TcpListener;
@@ -28,10 +28,11 @@ use self::{
     stores::Stores,
 };
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, TokenError, UserToken},
     config::{Config, RealtimeSection},
     http::{self, AllowedOrigins, App, EventCounts, Readiness, RequestsUnderWay},
     retention::Retention,
+    revocations::Revocations,
     supervisor::{Supervisor, SupervisorError},
     telemetry,
 };
@@ -64,11 +65,7 @@ impl Node {
         let store = stores.store();
 
         let realtime = &config.realtime;
-        let pool = Arc::new(ConnectionPool::new(
-            realtime.sessions_max,
-            realtime.sessions_per_user_max,
-            realtime.mailbox_frames,
-        ));
+        let pool = session_pool(realtime);
         let (acks, ack_log) = AckFlusher::new(Arc::clone(&store) as _);
         let sessions = session_handler(realtime, &pool, &stores, ack_log, &auth, &clock);
         let push = Push::new(&config.push, &stores, &clock)?;
@@ -78,6 +75,7 @@ impl Node {
             Retention::new(stores.store(), Arc::clone(&clock), config.retention.clone());
         let upkeep = metrics.clone();
 
+        let revocations = revocations(&config, &stores, &auth, &pool, &clock).await?;
         let readiness = Arc::new(Readiness::default());
         let session_tasks = TaskTracker::new();
         let stop_sessions = CancellationToken::new();
@@ -100,12 +98,14 @@ impl Node {
             sessions,
             session_tasks: session_tasks.clone(),
             stop_sessions: stop_sessions.clone(),
+            revocations: Arc::clone(&revocations),
             auth,
             readiness: Arc::clone(&readiness),
             metrics,
             clock,
             origins: AllowedOrigins::new(&config.server.allowed_origins)?,
             body_limit_bytes: config.server.body_limit_bytes,
+            frame_bytes: config.realtime.frame_bytes,
             request_timeout: Duration::from_millis(config.server.request_timeout_ms),
         });
 
@@ -128,6 +128,7 @@ impl Node {
         });
         supervisor.add("acknowledgements", |stop| acks.run(stop));
         supervisor.add("retention", |stop| retention.run(stop));
+        supervisor.add("revocations", |stop| revocations.run(stop));
         supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));
         if let Some(jwks) = jwks {
             supervisor.add("key set", |stop| jwks.run(stop));
@@ -154,6 +155,33 @@ impl Node {
     }
 }
 
+fn session_pool(section: &RealtimeSection) -> Arc<ConnectionPool> {
+    Arc::new(ConnectionPool::new(
+        section.sessions_max,
+        section.sessions_per_user_max,
+        section.mailbox_frames,
+    ))
+}
+
+/// What is revoked, read whole: a node that does not know it must not answer.
+async fn revocations(
+    config: &Config,
+    stores: &Stores,
+    auth: &Authenticator,
+    pool: &Arc<ConnectionPool>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<Revocations>> {
+    let revocations = Arc::new(Revocations::new(
+        stores.store(),
+        Arc::clone(auth.revoked()),
+        Arc::clone(pool),
+        Arc::clone(clock),
+        config.retention.revocations_days,
+    ));
+    revocations.read().await.context("revocations cannot be read")?;
+    Ok(revocations)
+}
+
 fn session_handler(
     section: &RealtimeSection,
     pool: &Arc<ConnectionPool>,
@@ -166,6 +194,8 @@ fn session_handler(
         replay_page: section.replay_page,
         hello_timeout: Duration::from_millis(section.hello_timeout_ms),
         heartbeat: Duration::from_millis(section.heartbeat_ms),
+        slow: Duration::from_millis(section.slow_ms),
+        pace: Pace::new(section.frames_per_second, section.frames_burst),
         drain_retry: Duration::from_millis(section.drain_retry_ms),
     };
     let authenticator = Arc::new(Tokens(Arc::clone(auth)));
@@ -182,8 +212,15 @@ struct Tokens(Arc<Authenticator>);
 impl SessionAuthenticator for Tokens {
     async fn authenticate(&self, token: &str) -> Result<SessionIdentity, SessionRefused> {
         match self.0.user(token) {
-            Ok(token) => Ok(SessionIdentity { user: token.user, expires_at: token.expires_at }),
+            Ok(UserToken { user, expires_at, issued_at }) => {
+                Ok(SessionIdentity { user, expires_at, issued_at })
+            }
             Err(error) => Err(SessionRefused { reason: error.to_string() }),
         }
+    }
+
+    fn recheck(&self, identity: &SessionIdentity) -> Result<(), SessionRefused> {
+        let refused = |error: TokenError| SessionRefused { reason: error.to_string() };
+        self.0.recheck(&identity.user, identity.issued_at).map_err(refused)
     }
 }

@@ -10,7 +10,8 @@ use serde_json::json;
 use crate::{
     harness::{Node, Site},
     wire::{
-        BINARY, CLOSE, PING, PONG, TEXT, Told, Wire, close, frame, hello, request, with_length,
+        BINARY, CLOSE, PING, PONG, TEXT, Told, UNPACED, Wire, close, frame, hello, request,
+        with_length,
     },
 };
 
@@ -173,7 +174,7 @@ fn echo(wire: &mut Wire, name: &str) {
 
 #[test]
 fn messages_may_come_in_any_pieces() {
-    let site = Site::new("");
+    let site = Site::new(UNPACED);
     let node = site.start();
     let mut wire = Wire::welcome(&node, "ann");
     let name = "κόσμε 𝄞";

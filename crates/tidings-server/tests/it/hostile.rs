@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     harness::{Node, PATIENCE, Site},
-    wire::{CLOSE, PING, PONG, TEXT, Told, Wire, close, frame, hello, request},
+    wire::{CLOSE, PING, PONG, TEXT, Told, UNPACED, Wire, close, frame, hello, request},
 };
 
 /// Resident memory of the node, in bytes.
@@ -98,7 +98,7 @@ fn a_hello_that_does_not_come_is_not_waited_for() {
 
 #[test]
 fn a_flood_of_pings_costs_no_memory_and_holds_up_nobody() {
-    let site = Site::new("");
+    let site = Site::new(UNPACED);
     let node = site.start();
     let mut flood = Wire::welcome(&node, "flood");
     let mut other = Wire::welcome(&node, "other");

@@ -23,4 +23,5 @@ mod offsets;
 mod origins;
 mod relations;
 mod repeated;
+mod sse;
 mod wire;

@@ -16,6 +16,9 @@ pub(crate) const CLOSE: u8 = 0x88;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8a;
 
+/// The configuration of a node that hears its clients as fast as they talk.
+pub(crate) const UNPACED: &str = "[realtime]\nframes_per_second = 100000\nframes_burst = 100000";
+
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// What a server said.

@@ -38,6 +38,7 @@ mod inbox;
 mod migrate;
 mod notifications;
 mod retention;
+mod revocations;
 mod rows;
 mod session;
 mod store;

@@ -8,6 +8,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_inboxes.sql"),
     include_str!("../../migrations/sqlite/0002_ingest.sql"),
     include_str!("../../migrations/sqlite/0003_fan_out_graph.sql"),
+    include_str!("../../migrations/sqlite/0004_revocations.sql"),
 ];
 
 /// Why a database is not at the newest version.

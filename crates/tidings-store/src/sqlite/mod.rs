@@ -21,6 +21,7 @@ mod migrate;
 mod notifications;
 mod readers;
 mod retention;
+mod revocations;
 mod rows;
 mod store;
 #[cfg(test)]

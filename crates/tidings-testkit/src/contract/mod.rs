@@ -18,6 +18,7 @@ pub mod fan_out_store;
 mod model;
 pub mod notification_store;
 pub mod retention_store;
+pub mod revocation_store;
 mod sample;
 pub mod several_nodes;
 

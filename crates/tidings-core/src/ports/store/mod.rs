@@ -8,6 +8,7 @@ mod devices;
 mod fan_outs;
 mod notifications;
 mod retention;
+mod revocations;
 
 pub use answers::{AnswerStore, KeptAnswer, MAX_IDEMPOTENCY_KEY_BYTES, RequestKey};
 pub use checkpoints::CheckpointStore;
@@ -17,6 +18,7 @@ pub use devices::DeviceStore;
 pub use fan_outs::FanOutStore;
 pub use notifications::NotificationStore;
 pub use retention::{Cutoffs, Forgotten, RetentionStore};
+pub use revocations::{Revocation, RevocationStore};
 
 /// A store of everything: what a node runs on.
 pub trait Store:
@@ -28,6 +30,7 @@ pub trait Store:
     + FanOutStore
     + RetentionStore
     + AnswerStore
+    + RevocationStore
 {
 }
 
@@ -40,5 +43,6 @@ impl<T> Store for T where
         + FanOutStore
         + RetentionStore
         + AnswerStore
+        + RevocationStore
 {
 }

@@ -10,6 +10,8 @@ mod inbox;
 mod node;
 mod offsets;
 mod relations;
+mod sessions;
+mod sse;
 mod stream;
 
 use std::sync::Arc;
@@ -31,5 +33,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(dead_letters::router())
         .merge(offsets::router())
         .merge(stream::router())
+        .merge(sse::router())
+        .merge(sessions::router())
         .merge(node::router())
 }

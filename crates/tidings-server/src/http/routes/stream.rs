@@ -16,8 +16,6 @@ use crate::{
 
 /// The subprotocol that this node speaks.
 const SUBPROTOCOL: &str = "tidings.v1";
-/// The longest message that a client may send, in bytes: a token, or a list of ids.
-const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(stream))
@@ -48,10 +46,10 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Result<Respons
     }
     let (response, opening) = handshake.accept();
     let sessions = Arc::clone(&app.sessions);
-    let stop = app.stop_sessions.clone();
+    let (stop, frame_bytes) = (app.stop_sessions.clone(), app.frame_bytes);
     // From here on a stopping node waits for this session too.
     app.session_tasks.spawn(async move {
-        if let Some(connection) = opening.connection(MAX_MESSAGE_BYTES).await {
+        if let Some(connection) = opening.connection(frame_bytes).await {
             sessions.serve(connection, stop).await;
         }
     });
@@ -73,7 +71,7 @@ fn handshake_refused(error: BadHandshake) -> Response {
     }
 }
 
-fn origin_refused() -> Problem {
+pub(super) fn origin_refused() -> Problem {
     let detail = "this page's origin is not in server.allowed_origins";
     Problem::new(StatusCode::FORBIDDEN, "origin-not-allowed", "Origin not allowed", detail)
 }
