@@ -13,4 +13,5 @@ pub mod retention;
 pub mod revocations;
 pub mod supervisor;
 pub mod telemetry;
+mod websocket;
 pub mod wiring;

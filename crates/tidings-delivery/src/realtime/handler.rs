@@ -144,7 +144,7 @@ impl WebSocketHandler {
             Err(ending) => ending,
         };
         match ending {
-            Ending::Gone => {}
+            Ending::Gone => Box::pin(leave(socket)).await,
             Ending::Close(code, reason) => Box::pin(close(socket, code, &reason)).await,
             Ending::Stop => Box::pin(self.say_bye(socket)).await,
         }
@@ -241,10 +241,10 @@ impl WebSocketHandler {
                 return Err(Ending::Close(CloseCode::Restarting, reason));
             }
         };
-        let id = Uuid::now_v7().to_string();
+        let id = Uuid::now_v7();
         let ticket = self.tickets.issue(&identity, self.clock.now());
         let welcome = ServerFrame::Welcome {
-            session: &id,
+            session: &id.to_string(),
             user: &identity.user,
             seq: inbox.last_seq,
             unread: inbox.unread,
@@ -286,6 +286,11 @@ impl WebSocketHandler {
 /// Closes a connection, and lets go of a client that does not read even that.
 async fn close<S: SessionSocket>(socket: S, code: CloseCode, reason: &str) {
     let _unread = tokio::time::timeout(LAST_WORDS, socket.close(code, reason)).await.is_err();
+}
+
+/// Lets go of a connection that is closed, with the same patience.
+async fn leave<S: SessionSocket>(socket: S) {
+    let _unread = tokio::time::timeout(LAST_WORDS, socket.leave()).await.is_err();
 }
 
 struct Hello {

@@ -19,8 +19,6 @@ use super::{
 
 /// How much of the name of an unknown frame is said back.
 const NAME_CHARS: usize = 64;
-/// What an idle session may keep room for.
-const IDLE_CAPACITY: usize = 4;
 
 impl Session<'_> {
     /// Does what the client asks for.
@@ -38,7 +36,7 @@ impl Session<'_> {
             Incoming::Binary => return Err(Ending::malformed("frames are JSON text")),
         };
         match read_frame(&text) {
-            Ok(ClientFrame::Ack { seq }) => self.acknowledge(Seq(seq)).await,
+            Ok(ClientFrame::Ack { seq }) => Box::pin(self.acknowledge(Seq(seq))).await,
             Ok(ClientFrame::Read { ids, up_to_seq }) => {
                 let selection = match (ids, up_to_seq) {
                     (Some(ids), None) => Selection::Ids(ids),
@@ -78,8 +76,8 @@ impl Session<'_> {
             self.unacknowledged.pop_front();
             deliveries.push(self.delivery(id, sent_at, now));
         }
-        if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > IDLE_CAPACITY {
-            // A burst is over: an idle session keeps next to nothing.
+        if self.unacknowledged.is_empty() {
+            // A burst is over: an idle session keeps nothing.
             self.unacknowledged = VecDeque::new();
         }
         let user = self.identity.user.clone();
@@ -92,7 +90,7 @@ impl Session<'_> {
             notification: id,
             user: self.identity.user.clone(),
             channel: Channel::WebSocket,
-            target: self.device.as_deref().unwrap_or(&self.id).to_owned(),
+            target: self.device.as_deref().map_or_else(|| self.id.to_string(), str::to_owned),
             attempt: 1,
             at: now,
             latency_ms: u64::try_from(now.since(sent_at).as_millis()).unwrap_or(u64::MAX),

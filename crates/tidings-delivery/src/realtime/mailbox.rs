@@ -2,21 +2,19 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
 };
 
 use tidings_core::{
     clock::Timestamp,
     ids::{NotificationId, Seq},
 };
-use tokio::sync::Notify;
 
 /// Updates of marks that wait for a slow session: beyond it only the newest, with its unread count,
 /// is of any use.
 const UPDATES: usize = 16;
-
-/// What an idle mailbox may keep room for.
-const IDLE_CAPACITY: usize = 4;
 
 /// A frame that waits for a session.
 #[derive(Debug, Clone)]
@@ -36,7 +34,7 @@ pub(super) enum Waiting {
 }
 
 #[derive(Default)]
-struct State {
+struct Queue {
     notifications: VecDeque<(NotificationId, Arc<str>)>,
     updates: VecDeque<Arc<str>>,
     /// How far the inbox reaches, if someone has looked.
@@ -46,120 +44,154 @@ struct State {
     revoked: Option<Timestamp>,
 }
 
+impl Queue {
+    /// Takes the lag first: what follows is newer than it.
+    fn take(&mut self) -> Option<Waiting> {
+        if std::mem::take(&mut self.recheck) {
+            return Some(Waiting::Recheck);
+        }
+        if let Some(before) = self.revoked.take() {
+            return Some(Waiting::Revoked(before));
+        }
+        if std::mem::take(&mut self.lagged) {
+            return Some(Waiting::Lagged);
+        }
+        if let Some((id, frame)) = self.notifications.pop_front() {
+            return Some(Waiting::Notification(id, frame));
+        }
+        // After the notifications: those that wait here need not be read from the store.
+        let head = std::mem::take(&mut self.head);
+        if head > Seq::ZERO {
+            return Some(Waiting::Reaches(head));
+        }
+        self.updates.pop_front().map(Waiting::Update)
+    }
+
+    fn is_empty(&self) -> bool {
+        let is_quiet = !self.recheck && !self.lagged && self.revoked.is_none();
+        is_quiet
+            && self.head == Seq::ZERO
+            && self.notifications.is_empty()
+            && self.updates.is_empty()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// There while something waits only: nearly all mailboxes are empty nearly always.
+    queue: Option<Box<Queue>>,
+    /// Wakes the session, if it waits.
+    session: Option<Waker>,
+}
+
 /// What waits for one session: bounded, and never waited for by those who fill it. A session that
 /// falls behind loses its queue, not its place: it reads from the store what it missed.
 pub(super) struct Mailbox {
     state: Mutex<State>,
-    ready: Notify,
     capacity: usize,
 }
 
 impl Mailbox {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { state: Mutex::default(), ready: Notify::new(), capacity }
+        Self { state: Mutex::default(), capacity }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes what waits, and wakes the session.
+    fn leave(&self, change: impl FnOnce(&mut Queue)) {
+        let session = {
+            let mut state = self.state();
+            change(state.queue.get_or_insert_default());
+            state.session.take()
+        };
+        // Woken without the lock, which is the first thing that the session takes.
+        if let Some(session) = session {
+            session.wake();
+        }
+    }
+
     /// Leaves a notification; when there is no room, drops all that wait.
     pub(super) fn put(&self, id: NotificationId, frame: &Arc<str>) {
-        {
-            let mut state = self.state();
-            if state.notifications.len() >= self.capacity {
-                state.notifications.clear();
-                state.lagged = true;
+        self.leave(|queue| {
+            if queue.notifications.len() >= self.capacity {
+                queue.notifications.clear();
+                queue.lagged = true;
                 metrics::counter!("tidings_realtime_lagged_total").increment(1);
             }
-            if !state.lagged {
-                state.notifications.push_back((id, Arc::clone(frame)));
+            if !queue.lagged {
+                queue.notifications.push_back((id, Arc::clone(frame)));
             }
-        }
-        self.ready.notify_one();
+        });
     }
 
     /// Has the session read from the store, also what waits here: all of it is there.
     pub(super) fn put_lag(&self) {
-        {
-            let mut state = self.state();
-            state.notifications.clear();
-            state.lagged = true;
-        }
-        self.ready.notify_one();
+        self.leave(|queue| {
+            queue.notifications.clear();
+            queue.lagged = true;
+        });
     }
 
     /// Has the session look whether its token still holds.
     pub(super) fn put_recheck(&self) {
-        self.state().recheck = true;
-        self.ready.notify_one();
+        self.leave(|queue| queue.recheck = true);
     }
 
     /// Says how far the inbox reaches. A session that lacks nothing up to there does nothing.
     pub(super) fn put_head(&self, seq: Seq) {
-        {
-            let mut state = self.state();
-            state.head = state.head.max(seq);
-        }
-        self.ready.notify_one();
+        self.leave(|queue| queue.head = queue.head.max(seq));
     }
 
     /// Ends the session if its token was issued earlier.
     pub(super) fn put_revoked(&self, before: Timestamp) {
-        {
-            let mut state = self.state();
-            state.revoked = state.revoked.max(Some(before));
-        }
-        self.ready.notify_one();
+        self.leave(|queue| queue.revoked = queue.revoked.max(Some(before)));
     }
 
     /// Leaves an update; when there is no room, drops the oldest.
     pub(super) fn put_update(&self, frame: &Arc<str>) {
-        {
-            let mut state = self.state();
-            if state.updates.len() >= UPDATES {
-                state.updates.pop_front();
+        self.leave(|queue| {
+            if queue.updates.len() >= UPDATES {
+                queue.updates.pop_front();
             }
-            state.updates.push_back(Arc::clone(frame));
-        }
-        self.ready.notify_one();
+            queue.updates.push_back(Arc::clone(frame));
+        });
     }
 
-    /// Takes what waits, if anything does. Takes the lag first: what follows is newer than it.
+    /// Takes what waits, if anything does.
     pub(super) fn take(&self) -> Option<Waiting> {
         let mut state = self.state();
-        if std::mem::take(&mut state.recheck) {
-            return Some(Waiting::Recheck);
+        let queue = state.queue.as_mut()?;
+        let waiting = queue.take();
+        if queue.is_empty() {
+            state.queue = None;
         }
-        if let Some(before) = state.revoked.take() {
-            return Some(Waiting::Revoked(before));
-        }
-        if std::mem::take(&mut state.lagged) {
-            return Some(Waiting::Lagged);
-        }
-        if let Some((id, frame)) = state.notifications.pop_front() {
-            if state.notifications.is_empty() && state.notifications.capacity() > IDLE_CAPACITY {
-                // A burst is over: an idle session keeps next to nothing.
-                state.notifications = VecDeque::new();
-            }
-            return Some(Waiting::Notification(id, frame));
-        }
-        // After the notifications: those that wait here need not be read from the store.
-        let head = std::mem::take(&mut state.head);
-        if head > Seq::ZERO {
-            return Some(Waiting::Reaches(head));
-        }
-        state.updates.pop_front().map(Waiting::Update)
+        waiting
     }
 
-    /// Waits until something may wait. Cancel-safe: a wake-up that nobody took is kept.
+    /// Waits until something waits. For one task at a time; cancel-safe, since it takes nothing.
     pub(super) async fn ready(&self) {
-        self.ready.notified().await;
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if state.queue.is_some() {
+                return Poll::Ready(());
+            }
+            match &mut state.session {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            Poll::Pending
+        })
+        .await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Context;
+
     use tidings_core::ids::InboxNumber;
 
     use super::*;
@@ -190,5 +222,35 @@ mod tests {
         assert!(mailbox.take().is_none());
         mailbox.put(id(5), &frame);
         assert!(matches!(mailbox.take(), Some(Waiting::Notification(it, _)) if it == id(5)));
+    }
+
+    #[test]
+    fn an_empty_mailbox_is_small_and_keeps_no_room() {
+        // With the two counters of its `Arc`, a size class of 64 bytes.
+        assert!(size_of::<Mailbox>() <= 48, "{}", size_of::<Mailbox>());
+        let mailbox = Mailbox::new(64);
+        let frame: Arc<str> = Arc::from("x");
+        for seq in 1..=64 {
+            mailbox.put(id(seq), &frame);
+        }
+        mailbox.put_update(&frame);
+        while mailbox.take().is_some() {}
+        assert!(mailbox.state().queue.is_none());
+    }
+
+    #[test]
+    fn a_mailbox_is_ready_for_as_long_as_something_waits() {
+        let is_ready = |mailbox: &Mailbox| {
+            let mut ready = std::pin::pin!(mailbox.ready());
+            ready.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        let mailbox = Mailbox::new(2);
+        assert!(!is_ready(&mailbox));
+        mailbox.put_lag();
+        assert!(is_ready(&mailbox) && is_ready(&mailbox));
+        mailbox.take();
+        assert!(!is_ready(&mailbox));
+        mailbox.put_update(&Arc::from("x"));
+        assert!(is_ready(&mailbox));
     }
 }

@@ -104,6 +104,8 @@ impl ConnectionPool {
                 self.sessions.fetch_sub(1, Ordering::Relaxed);
                 return Err(PoolFull::User);
             }
+            // Most users have one session, and a Vec would make room for four.
+            sessions.reserve_exact(1);
             sessions.push(Arc::clone(&mailbox));
             if sessions.len() == 1 {
                 // While the shard is locked, so that the bus hears of it in order.

@@ -12,6 +12,7 @@ use tidings_core::{
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     handler::{SessionIdentity, SessionRefused, WebSocketHandler},
@@ -86,7 +87,7 @@ pub(super) fn step(sent: Seq, seq: Seq) -> Step {
 pub(super) struct Session<'a> {
     pub(super) handler: &'a WebSocketHandler,
     pub(super) identity: SessionIdentity,
-    pub(super) id: String,
+    pub(super) id: Uuid,
     /// What the client calls itself.
     pub(super) device: Option<Box<str>>,
     registration: Registration,
@@ -110,7 +111,7 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         handler: &'a WebSocketHandler,
         identity: SessionIdentity,
-        id: String,
+        id: Uuid,
         (from, known): (Seq, Seq),
         registration: Registration,
         stop: &'a CancellationToken,
@@ -267,12 +268,16 @@ impl<'a> Session<'a> {
     ) -> Result<(), Ending> {
         // Not longer than the token: what is sent then was taken before it ended.
         let patience = self.handler.config.slow.min(self.token_left());
-        let sending = tokio::time::timeout(patience, socket.send(text));
-        let sent = tokio::select! {
-            biased;
-            sent = sending => sent,
-            () = self.stop.cancelled() => return Err(Ending::Stop),
-        };
+        // Boxed: its timer is as large as a session at rest.
+        let sent = Box::pin(async {
+            let sending = tokio::time::timeout(patience, socket.send(text));
+            tokio::select! {
+                biased;
+                sent = sending => Ok(sent),
+                () = self.stop.cancelled() => Err(Ending::Stop),
+            }
+        });
+        let sent = sent.await?;
         match sent {
             Ok(sent) => Ok(sent?),
             Err(_) if self.token_left().is_zero() => Err(Ending::expired()),

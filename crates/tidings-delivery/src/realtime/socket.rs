@@ -31,4 +31,14 @@ pub trait SessionSocket: Send {
 
     /// Closes with a code and a reason of at most 123 bytes.
     fn close(self, code: CloseCode, reason: &str) -> impl Future<Output = ()> + Send;
+
+    /// Says what is still owed to a client after [`SocketClosed`]: the answer to its close, or why it
+    /// was cut off.
+    fn leave(self) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized,
+    {
+        drop(self);
+        std::future::ready(())
+    }
 }

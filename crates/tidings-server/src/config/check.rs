@@ -74,6 +74,7 @@ fn check_ranges(config: &Config, problems: &mut Problems) {
     let server = &config.server;
     problems.range("server.body_limit_bytes", server.body_limit_bytes, 1024..=1 << 30);
     problems.range("server.request_timeout_ms", server.request_timeout_ms, 100..=600_000);
+    problems.range("server.header_timeout_ms", server.header_timeout_ms, 100..=600_000);
     problems.range("server.shutdown_grace_ms", server.shutdown_grace_ms, 0..=600_000);
     let store = &config.store;
     problems.range("store.writer_queue", store.writer_queue, 1..=100_000);

@@ -31,6 +31,7 @@ pub struct ServerSection {
     pub allowed_origins: Vec<String>,
     pub body_limit_bytes: usize,
     pub request_timeout_ms: u64,
+    pub header_timeout_ms: u64,
     pub shutdown_grace_ms: u64,
 }
 

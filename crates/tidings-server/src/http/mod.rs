@@ -10,7 +10,7 @@ mod openapi;
 mod origins;
 mod routes;
 pub mod schema;
-mod socket;
+mod serve;
 mod sse;
 mod state;
 
@@ -19,6 +19,7 @@ pub use idempotency::RequestsUnderWay;
 pub use measure::EventCounts;
 pub use openapi::openapi_json;
 pub use origins::{AllowedOrigins, BadOrigin};
+pub(crate) use serve::serve;
 pub use state::{App, LetterDecoder, Readiness};
 
 use std::sync::Arc;

@@ -116,7 +116,9 @@ impl Node {
             stop.cancelled().await;
             shedding.shed(held.len()).await;
         });
-        supervisor.add("http", |stop| serve(listener, http::router(app).merge(beside), stop));
+        let header_timeout = Duration::from_millis(config.server.header_timeout_ms);
+        let router = http::router(app).merge(beside);
+        supervisor.add("http", |stop| http::serve(listener, router, header_timeout, stop));
         if let Some(consumer) = ingest.kafka {
             supervisor.add("kafka", |stop| consumer.run(stop));
         }
@@ -159,14 +161,6 @@ impl Node {
         self.readiness.begin_stopping();
         self.supervisor.stop(grace).await;
         self.stores.close().await;
-    }
-}
-
-async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let server =
-        axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
-    if let Err(error) = server.await {
-        tracing::error!(%error, "the HTTP server ended");
     }
 }
 
