@@ -16,7 +16,7 @@ use tidings_core::clock::{Clock, SystemClock};
 use tidings_delivery::realtime::ConnectionPool;
 use tidings_ingest::kafka::KafkaNotificationConsumer;
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use self::{
     bus::{health_of, pool_on_bus},
