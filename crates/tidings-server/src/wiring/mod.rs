@@ -13,10 +13,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::Router;
 use tidings_core::clock::{Clock, SystemClock};
-use tidings_delivery::realtime::ConnectionPool;
+use tidings_delivery::realtime::{ConnectionPool, Drain};
 use tidings_ingest::kafka::KafkaNotificationConsumer;
 use tokio::net::TcpListener;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     bus::{health_of, pool_on_bus},
@@ -109,13 +109,9 @@ impl Node {
 
         // In the order in which they are stopped.
         let mut supervisor = Supervisor::default();
-        let shedding = Arc::clone(&drain);
         // First, while HTTP still answers: who asks for a session is told to come back.
-        let held = Arc::clone(&pool);
-        supervisor.add("shedding", |stop| async move {
-            stop.cancelled().await;
-            shedding.shed(held.len()).await;
-        });
+        let shedding = (Arc::clone(&drain), Arc::clone(&pool));
+        supervisor.add("shedding", |stop| shed(shedding, stop));
         let header_timeout = Duration::from_millis(config.server.header_timeout_ms);
         let router = http::router(app).merge(beside);
         supervisor.add("http", |stop| http::serve(listener, router, header_timeout, stop));
@@ -125,12 +121,7 @@ impl Node {
         supervisor.add("fan-outs", |stop| ingest.fan_outs.run(stop));
         supervisor.add("intake", |stop| ingest.pipeline.run(stop));
         supervisor.add("push", |stop| push.run(stop));
-        supervisor.add("sessions", |stop| async move {
-            stop.cancelled().await;
-            drain.end();
-            session_tasks.close();
-            session_tasks.wait().await;
-        });
+        supervisor.add("sessions", |stop| end_sessions(drain, session_tasks, stop));
         if let Some(bus) = bus {
             supervisor.add("bus", |stop| bus.run(pool, store, stop));
         }
@@ -162,6 +153,20 @@ impl Node {
         self.supervisor.stop(grace).await;
         self.stores.close().await;
     }
+}
+
+/// Tells the sessions that are open to go elsewhere, in their turns.
+async fn shed((drain, pool): (Arc<Drain>, Arc<ConnectionPool>), stop: CancellationToken) {
+    stop.cancelled().await;
+    drain.shed(pool.len()).await;
+}
+
+/// Ends what sessions are left, and waits for them.
+async fn end_sessions(drain: Arc<Drain>, tasks: TaskTracker, stop: CancellationToken) {
+    stop.cancelled().await;
+    drain.end();
+    tasks.close();
+    tasks.wait().await;
 }
 
 /// What is revoked, read whole: a node that does not know it must not answer.

@@ -89,15 +89,16 @@ struct Tokens(Arc<Authenticator>);
 #[async_trait]
 impl SessionAuthenticator for Tokens {
     async fn authenticate(&self, token: &str) -> Result<SessionIdentity, SessionRefused> {
-        let UserToken { user, expires_at, issued_at } = self.0.user(token).map_err(refused)?;
+        let UserToken { user, expires_at, issued_at } =
+            self.0.user(token).map_err(|error| refused(&error))?;
         Ok(SessionIdentity { user, expires_at, issued_at })
     }
 
     fn recheck(&self, identity: &SessionIdentity) -> Result<(), SessionRefused> {
-        self.0.recheck(&identity.user, identity.issued_at).map_err(refused)
+        self.0.recheck(&identity.user, identity.issued_at).map_err(|error| refused(&error))
     }
 }
 
-fn refused(error: TokenError) -> SessionRefused {
+fn refused(error: &TokenError) -> SessionRefused {
     SessionRefused { reason: error.to_string() }
 }

@@ -18,6 +18,13 @@ export const clientFixtures = [
     }
   },
   {
+    "about": "a new token of the same user",
+    "frame": {
+      "type": "renew",
+      "token": "user:u_7"
+    }
+  },
+  {
     "about": "hello of a client that comes back with a ticket",
     "frame": {
       "type": "hello",
@@ -156,6 +163,20 @@ export const serverFixtures = [
         ]
       },
       "unread": 2
+    }
+  },
+  {
+    "about": "the session goes on with the new token until then",
+    "frame": {
+      "type": "renewed",
+      "expires_ms": 1795420800000
+    }
+  },
+  {
+    "about": "marks were made that this node did not hear of",
+    "frame": {
+      "type": "update",
+      "unread": 5
     }
   },
   {

@@ -156,3 +156,55 @@ test("a quiet session outlives its heartbeats", async () => {
   await until("three heartbeats", () => Date.now() - since > 3_000);
   assert.deepEqual(states, []);
 });
+
+/** A WebSocket that writes down its hellos, and can be lost. */
+function spied() {
+  const hellos: Array<Record<string, unknown>> = [];
+  const open = new Set<WebSocket>();
+  class Spied extends WebSocket {
+    override send(...words: unknown[]): void {
+      const frame = JSON.parse(String(words[0])) as Record<string, unknown>;
+      if (frame["type"] === "hello") hellos.push(frame);
+      open.add(this);
+      super.send(...(words as [string]));
+    }
+  }
+  const lose = () => {
+    for (const socket of open) socket.terminate();
+    open.clear();
+  };
+  return { hellos, lose, WebSocket: Spied as unknown as WebSocketConstructor };
+}
+
+test("a session outlives its tokens: it is renewed, and not opened anew", async () => {
+  let asked = 0;
+  const { hellos, WebSocket } = spied();
+  const { client, seqs, reached } = open("ian", { WebSocket, tokenProvider: () => (asked++, jwt("ian", 3, SECRET)) });
+  const states: string[] = [];
+  await until("live", () => client.state === "live");
+  client.on("state", (state) => states.push(state));
+  const since = Date.now();
+  await until("the ends of two tokens", () => asked >= 4 && Date.now() - since > 6_500);
+  await site.tell("ian", 2);
+  await reached(2);
+  assert.deepEqual([seqs, states, hellos.length], [[1, 2], [], 1]);
+});
+
+test("a connection that was lost is opened anew with a ticket, and after a restart of the node with the token", async () => {
+  let asked = 0;
+  const { hellos, lose, WebSocket } = spied();
+  const { client, seqs, reached } = open("joy", { WebSocket, tokenProvider: () => (asked++, jwt("joy", 3600, SECRET)) });
+  await site.tell("joy", 1);
+  await reached(1);
+  lose();
+  await until("the loss to be seen", () => client.state !== "live");
+  await site.tell("joy", 1);
+  await reached(2);
+  assert.deepEqual([typeof hellos[1]?.["ticket"], hellos[1]?.["token"], asked], ["string", undefined, 1]);
+  await site.kill();
+  await until("the loss to be seen", () => client.state !== "live");
+  await site.start();
+  await site.tell("joy", 1);
+  await reached(3);
+  assert.deepEqual([seqs, typeof hellos.at(-1)?.["token"]], [[1, 2, 3], "string"]);
+});
