@@ -15,8 +15,12 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 use tempfile::TempDir;
+use tokio::time::Instant;
 
-use crate::{process::signal, until::until};
+use crate::{
+    process::signal,
+    until::{DEADLINE, until},
+};
 
 /// The user that PostgreSQL runs as when we are root, which it refuses.
 const POSTGRES_USER: &str = "postgres";
@@ -55,6 +59,10 @@ impl Process {
 
     fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// It and the processes that it started.
@@ -141,16 +149,25 @@ impl PrivatePostgres {
 
     /// Starts it again after it was stopped or killed.
     pub(crate) async fn start_again(&mut self) {
+        self.process = Some(self.spawn());
+        let url = self.url();
+        let deadline = Instant::now() + DEADLINE;
+        while tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_err() {
+            assert!(Instant::now() < deadline, "waited in vain: PostgreSQL answers");
+            // While the last process of a killed one is still going, a new one gives up.
+            if self.process.as_mut().is_some_and(Process::has_ended) {
+                self.process = Some(self.spawn());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn spawn(&self) -> Process {
         let mut server = as_server_user("postgres");
         server.arg("-D").arg(self.dir.path().join("data"));
         server.args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
         server.args(["-c", "unix_socket_directories=", "-c", "shared_buffers=32MB"]);
-        self.process = Some(Process::start(server, &self.dir.path().join("log")));
-        let url = self.url();
-        until("PostgreSQL answers", async || {
-            tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok()
-        })
-        .await;
+        Process::start(server, &self.dir.path().join("log"))
     }
 
     /// Stops it in good order, though without waiting for clients.
