@@ -172,6 +172,10 @@ impl Entries {
         self.all.len()
     }
 
+    pub(super) fn has_topic(&self, topic: &str) -> bool {
+        self.all.iter().any(|entry| *entry.partition.id.topic == *topic)
+    }
+
     pub(super) fn find(&mut self, topic: &str, number: i32) -> Option<&mut Entry> {
         let is_it = |entry: &Entry| {
             entry.partition.id.partition == number && *entry.partition.id.topic == *topic

@@ -21,19 +21,48 @@ pub struct KafkaHealth {
     pub last_error: Option<String>,
     /// Why the consumer has ended and needs a restart; `None` while it runs.
     pub fatal: Option<String>,
+    /// What the client reported in the place of records and is not seen to be over.
+    pub troubles: Vec<KafkaTrouble>,
     /// The partitions that are assigned to this node, by topic and number.
     pub partitions: Vec<PartitionHealth>,
 }
 
 impl KafkaHealth {
-    /// Whether nothing needs attention: connected, and no partition waits or is stopped.
+    /// Whether nothing needs attention: connected, nothing reported, and no partition waits or is
+    /// stopped.
     #[must_use]
     pub fn is_well(&self) -> bool {
         let moving = |it: &PartitionHealth| {
             matches!(it.state, PartitionState::Claiming | PartitionState::Reading)
         };
-        self.connected && self.fatal.is_none() && self.partitions.iter().all(moving)
+        let quiet = self.fatal.is_none() && self.troubles.is_empty();
+        self.connected && quiet && self.partitions.iter().all(moving)
     }
+}
+
+/// What the client reported in the place of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaTrouble {
+    /// What sort of trouble.
+    pub kind: TroubleKind,
+    /// The client's words.
+    pub error: String,
+    /// How often it was reported.
+    pub times: u64,
+    /// The topics that may be meant: nothing was heard of them since.
+    pub topics: Vec<Arc<str>>,
+}
+
+/// What sort of trouble the client reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TroubleKind {
+    /// A topic does not exist, or not yet: it is read when it does.
+    TopicNotAvailable,
+    /// The broker does not let this node read the topic, or join the group.
+    NotAuthorised,
+    /// Anything else.
+    Errors,
 }
 
 /// How a partition is doing.
@@ -99,6 +128,7 @@ pub(super) struct Board {
     connected: AtomicBool,
     last_error: Mutex<Option<String>>,
     fatal: Mutex<Option<String>>,
+    troubles: Mutex<Vec<KafkaTrouble>>,
     partitions: Mutex<Partitions>,
 }
 
@@ -135,6 +165,10 @@ impl Board {
 
     pub(super) fn clear_error(&self) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(super) fn set_troubles(&self, troubles: Vec<KafkaTrouble>) {
+        *self.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;
     }
 
     pub(super) fn set_fatal(&self, error: String) {
@@ -186,6 +220,7 @@ impl Board {
             connected: self.connected.load(Ordering::Relaxed),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             fatal: self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            troubles: self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             partitions,
         }
     }

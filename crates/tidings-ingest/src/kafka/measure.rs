@@ -15,6 +15,7 @@ pub(super) const PAUSES: &str = "tidings_kafka_pauses_total";
 pub(super) const STOPS: &str = "tidings_kafka_stops_total";
 pub(super) const RETRIES: &str = "tidings_kafka_retries_total";
 pub(super) const FENCED: &str = "tidings_kafka_fenced_total";
+pub(super) const ERRORS: &str = "tidings_kafka_errors_total";
 pub(super) const NOT_PRODUCED: &str = "tidings_kafka_dead_letters_not_produced_total";
 
 /// Says what each of them means.
@@ -39,6 +40,7 @@ pub(super) fn describe() {
         (STOPS, "Times a partition was stopped"),
         (RETRIES, "Waits for a store or a graph that is out of reach"),
         (FENCED, "Batches that were refused because the partition was taken over"),
+        (ERRORS, "Errors that the client reported in the place of records, by code"),
         (NOT_PRODUCED, "Dead letters that are kept in the store only"),
     ] {
         metrics::describe_counter!(name, meaning);

@@ -81,11 +81,14 @@ mod positions;
 mod record;
 mod status;
 mod storing;
+mod trouble;
 mod unit;
 mod worker;
 
 pub use config::{BreakerConfig, KafkaConfig, KafkaStart, KafkaTopic, RecordFormat};
 pub use consumer::KafkaNotificationConsumer;
-pub use health::{KafkaHealth, KafkaHealthHandle, PartitionHealth, PartitionState};
+pub use health::{
+    KafkaHealth, KafkaHealthHandle, KafkaTrouble, PartitionHealth, PartitionState, TroubleKind,
+};
 pub use options::KafkaSetupError;
 pub use record::{RecordError, decode_letter};

@@ -50,7 +50,7 @@ impl KafkaSetupError {
 
 const STATISTICS: &str = "statistics.interval.ms";
 const POSITIONS: &str = "positions are kept in the store, with the rows";
-const RESERVED: [(&str, &str); 14] = [
+const RESERVED: [(&str, &str); 15] = [
     ("bootstrap.servers", "it is kafka.brokers"),
     ("metadata.broker.list", "it is kafka.brokers"),
     ("group.id", "it is kafka.group"),
@@ -65,6 +65,8 @@ const RESERVED: [(&str, &str); 14] = [
     ("enable.partition.eof", "the end of a partition is not an event"),
     ("allow.auto.create.topics", "a topic that is missing is waited for"),
     ("isolation.level", "what a producer has aborted must not be told to anyone"),
+    // What does not match is reported without its partition, and the client reads on behind it.
+    ("check.crcs", "the client would pass over what does not match"),
 ];
 
 /// What we choose and an operator may change.

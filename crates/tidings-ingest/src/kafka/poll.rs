@@ -3,6 +3,7 @@
 //! it. What it does about positions is in [`positions`](super::positions).
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,8 +26,9 @@ use super::{
     hand_over::{wait_for_room, write},
     health::Board,
     link::{Link, Notice},
-    options,
+    measure, options,
     partition::Partition,
+    trouble::{Troubles, is_of_connection},
 };
 
 /// How long a poll waits for a record when nothing else is to be done.
@@ -63,6 +65,7 @@ pub(super) struct Poller {
     pub(super) undecided: Vec<Undecided>,
     /// Whether the client has met an offset that is not in the log.
     pub(super) range_is_suspect: bool,
+    pub(super) troubles: Troubles,
     /// Whether fetching has begun since the client's positions were looked at.
     pub(super) has_started: bool,
     draining: bool,
@@ -83,6 +86,7 @@ impl Poller {
             entries: Entries::default(),
             undecided: Vec::new(),
             range_is_suspect: false,
+            troubles: Troubles::default(),
             has_started: false,
             draining: false,
             busy: false,
@@ -166,6 +170,9 @@ impl Poller {
         if self.draining || entry.fetching != Fetching::Running || message.offset() < entry.next {
             return;
         }
+        if !self.troubles.is_empty() && self.troubles.hear_of(message.topic()) {
+            self.parts.board.set_troubles(self.troubles.shown());
+        }
         entry.note_record(message.offset());
         entry.partition.push(|chunk| write(chunk, message));
         if entry.partition.account.is_full() && !wait_for_room(&entry.partition, &self.parts.link) {
@@ -174,15 +181,38 @@ impl Poller {
     }
 
     fn note_error(&mut self, error: &KafkaError) {
-        match error.rdkafka_error_code() {
+        let Some(code) = error.rdkafka_error_code() else {
+            return tracing::debug!(%error, "a poll failed");
+        };
+        metrics::counter!(measure::ERRORS, "code" => format!("{code:?}")).increment(1);
+        match code {
             // The error does not say which partition: all are looked at.
-            Some(
-                RDKafkaErrorCode::AutoOffsetReset
-                | RDKafkaErrorCode::OffsetOutOfRange
-                | RDKafkaErrorCode::LogTruncation,
-            ) => self.range_is_suspect = true,
-            _ => tracing::debug!(%error, "a poll failed"),
+            RDKafkaErrorCode::AutoOffsetReset
+            | RDKafkaErrorCode::OffsetOutOfRange
+            | RDKafkaErrorCode::LogTruncation => self.range_is_suspect = true,
+            code if is_of_connection(code) => {
+                if self.parts.board.set_error(&code.to_string()) {
+                    tracing::warn!(%error, "the Kafka client has trouble");
+                }
+            }
+            // The loop sees that by itself.
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {}
+            code => self.note_trouble(code, error),
         }
+    }
+
+    /// A topic that is missing may come, and a right may be given: the client goes on by itself.
+    fn note_trouble(&mut self, code: RDKafkaErrorCode, error: &KafkaError) {
+        let mut suspects: BTreeSet<Arc<str>> =
+            self.parts.config.topics.iter().map(|it| Arc::from(it.name.as_str())).collect();
+        let is_assigned = |topic: &Arc<str>| self.entries.has_topic(topic);
+        if code == RDKafkaErrorCode::UnknownTopicOrPartition && !suspects.iter().all(is_assigned) {
+            suspects.retain(|topic| !is_assigned(topic));
+        }
+        if self.troubles.note(code, suspects, Instant::now()) {
+            tracing::warn!(%error, "the Kafka client reports an error in the place of records");
+        }
+        self.parts.board.set_troubles(self.troubles.shown());
     }
 
     fn give_up(&mut self, code: RDKafkaErrorCode, reason: String) {
@@ -203,6 +233,9 @@ impl Poller {
             Rebalanced::Assigned(names) => {
                 for (topic, number) in names {
                     self.forget(&topic, number);
+                    if self.troubles.hear_of(&topic) {
+                        self.parts.board.set_troubles(self.troubles.shown());
+                    }
                     let topic = Arc::from(topic.as_str());
                     let group = Arc::clone(&self.group);
                     self.begin(PartitionId { group, topic, partition: number }, 0);

@@ -91,6 +91,9 @@ impl Poller {
     pub(super) fn tick(&mut self, consumer: &BaseConsumer<Context>, now: Instant) {
         self.follow_positions(consumer);
         self.commit_positions(consumer);
+        if self.troubles.forget_old(now) {
+            self.parts.board.set_troubles(self.troubles.shown());
+        }
         for claim in std::mem::take(&mut self.undecided) {
             self.fetch_from_position(consumer, claim);
         }

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidings_core::{
-    batch::{BatchLimits, BatchPart, NotificationBatch},
-    clock::Timestamp,
+use tidings_core::batch::{BatchLimits, BatchPart, NotificationBatch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
 };
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{JobResult, entrance::Counted};
 
@@ -20,6 +20,8 @@ pub(super) struct Job {
 pub(super) struct Waiter {
     /// Events of the job.
     pub(super) events: usize,
+    /// When the job was queued, by a clock that nobody sets.
+    pub(super) since: Instant,
     pub(super) reply: oneshot::Sender<JobResult>,
     /// Gives the job's bytes back to the queue when it is answered.
     pub(super) _room: OwnedSemaphorePermit,
@@ -70,9 +72,13 @@ impl Gathering {
 
     /// How long the batch may still wait for company; zero once nothing more fits, or if it holds what
     /// somebody waits for.
-    pub(super) fn time_left(&self, now: Timestamp) -> Duration {
-        match self.batch.due_at() {
-            Some(due) if self.takes_more() && !self.is_awaited => due.since(now),
+    ///
+    /// Never more than `max_age`, whatever becomes of the wall clock.
+    pub(super) fn time_left(&self, now: Instant) -> Duration {
+        match self.waiters.first() {
+            Some((_, oldest)) if self.takes_more() && !self.is_awaited => {
+                self.limits.max_age.saturating_sub(now.saturating_duration_since(oldest.since))
+            }
             _ => Duration::ZERO,
         }
     }
@@ -107,7 +113,10 @@ impl Gathering {
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::checkpoint::{Advance, Epoch, PartitionId};
+    use tidings_core::{
+        checkpoint::{Advance, Epoch, PartitionId},
+        clock::Timestamp,
+    };
     use tokio::sync::{Semaphore, mpsc};
 
     use super::{
@@ -119,28 +128,45 @@ mod tests {
         BatchLimits { max_rows: 10, max_bytes: 1 << 20, max_age: Duration::from_millis(5) }
     }
 
-    fn job(batch: NotificationBatch) -> Job {
+    fn job(batch: NotificationBatch, since: Instant) -> Job {
         let entrance = Entrance::new(mpsc::channel(1).0, mpsc::channel(1).0);
         let counted = Arc::new(Entrances::new(vec![entrance])).choose(&batch);
         let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let waiter =
-            Waiter { events: 0, reply: oneshot::channel().0, _room: room, _counted: counted };
+        let reply = oneshot::channel().0;
+        let waiter = Waiter { events: 0, since, reply, _room: room, _counted: counted };
         Job { batch, waiter }
+    }
+
+    fn records(now: Timestamp) -> NotificationBatch {
+        let mut records = NotificationBatch::new(limits());
+        let partition = PartitionId { group: "g".into(), topic: "t".into(), partition: 0 };
+        records.advance(Advance { partition, epoch: Epoch(1), from: Some(0), to: 1 }, now);
+        records
     }
 
     #[test]
     fn records_wait_for_company_and_requests_do_not() {
-        let now = Timestamp::from_millis(1_000);
+        let now = Instant::now();
         let mut gathering = Gathering::new(limits());
-        let mut records = NotificationBatch::new(limits());
-        let partition = PartitionId { group: "g".into(), topic: "t".into(), partition: 0 };
-        let advance = Advance { partition, epoch: Epoch(1), from: Some(0), to: 1 };
-        records.advance(advance, now);
-        gathering.add(job(records));
+        gathering.add(job(records(Timestamp::from_millis(1_000)), now));
         assert_eq!(gathering.time_left(now), limits().max_age);
-        gathering.add(job(NotificationBatch::new(limits())));
+        gathering.add(job(NotificationBatch::new(limits()), now));
         assert_eq!(gathering.time_left(now), Duration::ZERO);
         gathering.take();
         assert!(!gathering.is_awaited);
+    }
+    #[test]
+    fn a_clock_that_is_set_back_holds_no_batch_up() {
+        let queued = Instant::now();
+        let before = Timestamp::from_millis(1_000_000);
+        let ten_minutes_earlier = Timestamp::from_millis(400_000);
+        for clock in [[before, ten_minutes_earlier], [ten_minutes_earlier, before]] {
+            let mut gathering = Gathering::new(limits());
+            for now in clock {
+                gathering.add(job(records(now), queued));
+            }
+            assert_eq!(gathering.time_left(queued), limits().max_age);
+            assert_eq!(gathering.time_left(queued + limits().max_age), Duration::ZERO);
+        }
     }
 }

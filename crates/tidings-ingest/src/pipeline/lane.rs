@@ -75,7 +75,7 @@ impl Lane {
             if idle && gathering.is_empty() && page.is_none() && !open {
                 return;
             }
-            let linger = gathering.time_left(self.storing.clock.now());
+            let linger = gathering.time_left(Instant::now());
             if idle {
                 let direct_is_due = !gathering.is_empty() && (linger.is_zero() || !direct_open);
                 // A page goes when nothing direct waits, and now and then when something always does.

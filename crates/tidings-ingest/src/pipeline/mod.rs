@@ -24,7 +24,7 @@ use tidings_core::{
 use tokio::{
     sync::{Notify, Semaphore, mpsc, oneshot},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -199,7 +199,8 @@ impl PipelineHandle {
         };
         let queue = queue.clone();
         let (reply, answer) = oneshot::channel();
-        let waiter = Waiter { events: batch.events().len(), reply, _room: room, _counted: counted };
+        let (events, since) = (batch.events().len(), Instant::now());
+        let waiter = Waiter { events, since, reply, _room: room, _counted: counted };
         let sent = queue.send(Job { batch, waiter }).await;
         sent.map_err(|_| IntakeError::Stopping)?;
         Ok(answer)

@@ -105,11 +105,18 @@ async fn a_topic_that_does_not_exist_yet_is_read_from_its_beginning_when_it_does
     let node = scene.start();
     until("the broker is connected", async || part(&node, "kafka").await.is_some()).await;
     assert!(positions(&node).await.unwrap().is_empty());
+    until("readiness says that it is missing", async || {
+        let kafka = part(&node, "kafka").await.unwrap();
+        kafka["reason"] == "topic-not-available" && kafka.to_string().contains(&scene.topic)
+    })
+    .await;
     scene.admin.create_topic(&scene.topic, 2).await;
     let mut writer = scene.writer();
     writer.write(&Story::new(4, 20, 2).take(1_000)).await;
     until_drained(&node, &writer.ledger).await;
     assert_exact(&node, &writer.ledger).await;
+    until("readiness is well again", async || part(&node, "kafka").await.unwrap()["up"] == true)
+        .await;
     tokio::task::block_in_place(|| node.stop());
     scene.remove().await;
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 use tidings_core::error_chain::ErrorChain;
-use tidings_ingest::kafka::{KafkaHealth, PartitionState};
+use tidings_ingest::kafka::{KafkaHealth, PartitionState, TroubleKind};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -75,6 +75,12 @@ enum Reason {
     PartitionsStopped,
     /// Partitions wait for what they need.
     PartitionsWaiting,
+    /// A topic does not exist; it is read when it does.
+    TopicNotAvailable,
+    /// The broker refuses the topic or the group to this node.
+    NotAuthorised,
+    /// The broker answers with errors.
+    Errors,
 }
 
 impl Part {
@@ -154,10 +160,18 @@ fn kafka_down(health: &KafkaHealth) -> Option<(Reason, Vec<String>)> {
             _ => {}
         }
     }
+    for it in &health.troubles {
+        let topics = it.topics.join(", ");
+        details.push(format!("{} ({} times; it may be about {topics})", it.error, it.times));
+    }
+    let reported = |kind| health.troubles.iter().any(|it| it.kind == kind);
     let reason = match () {
         () if health.fatal.is_some() => Reason::Ended,
         () if !health.connected => Reason::NotConnected,
         () if stopped => Reason::PartitionsStopped,
+        () if reported(TroubleKind::NotAuthorised) => Reason::NotAuthorised,
+        () if reported(TroubleKind::TopicNotAvailable) => Reason::TopicNotAvailable,
+        () if !health.troubles.is_empty() => Reason::Errors,
         () => Reason::PartitionsWaiting,
     };
     (!details.is_empty()).then_some((reason, details))
