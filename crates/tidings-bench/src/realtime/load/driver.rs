@@ -135,7 +135,6 @@ impl Driver {
             }
             self.tick();
             while self.opening < OPENING && self.opened < self.wanted {
-                self.opening += 1;
                 self.opened += 1;
                 self.connect(self.opened - 1);
             }
@@ -282,6 +281,9 @@ impl Driver {
             Ok(stream)
         });
         let state = &mut self.clients[client];
+        if !state.resumes {
+            self.opening += 1;
+        }
         state.generation = state.generation.wrapping_add(1);
         state.begun_us = now_us();
         state.stage = Stage::Connecting;
