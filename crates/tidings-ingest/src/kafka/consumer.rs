@@ -31,7 +31,7 @@ use crate::{pipeline::PipelineHandle, planner::Planner};
 /// How long leaving the group may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 /// How often it is looked whether a person has moved the position of a stopped partition.
-const LOOK_AT_STOPPED: Duration = Duration::from_secs(5);
+const LOOK_AT_CLAIMS: Duration = Duration::from_secs(5);
 /// Partitions that may wait for their worker to be started.
 const WORKERS_QUEUE: usize = 256;
 
@@ -110,7 +110,7 @@ impl KafkaNotificationConsumer {
             stop: stop.clone(),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(watch_stopped(Arc::clone(&deps), Arc::clone(&link), Arc::clone(&self.board)));
+        tasks.spawn(watch_moved(Arc::clone(&deps), Arc::clone(&link), Arc::clone(&self.board)));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -159,24 +159,27 @@ fn start_polling(
     Ok(closed)
 }
 
-/// Claims stopped partitions anew when their position was moved by hand.
-async fn watch_stopped(deps: Arc<Deps>, link: Arc<Link>, board: Arc<Board>) {
+/// Claims partitions anew whose position was moved by hand: where no record comes, and where none is
+/// read because the partition is stopped, no batch would notice.
+async fn watch_moved(deps: Arc<Deps>, link: Arc<Link>, board: Arc<Board>) {
     loop {
         tokio::select! {
             () = deps.stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_AT_STOPPED) => {}
+            () = tokio::time::sleep(LOOK_AT_CLAIMS) => {}
         }
-        let stopped = board.stopped();
-        if stopped.is_empty() {
+        let claimed = board.claimed();
+        if claimed.is_empty() {
             continue;
         }
-        // Asked again soon if it fails.
-        let Ok(checkpoints) = deps.checkpoints.list_checkpoints(&deps.config.group).await else {
-            continue;
+        let checkpoints = tokio::select! {
+            () = deps.stop.cancelled() => return,
+            listed = deps.checkpoints.list_checkpoints(&deps.config.group) => listed,
         };
-        for partition in stopped {
+        // Asked again soon if it fails.
+        let Ok(checkpoints) = checkpoints else { continue };
+        for partition in claimed {
             let now = checkpoints.iter().find(|(id, _)| *id == partition.id);
-            if now.is_some_and(|(_, checkpoint)| checkpoint.epoch != partition.epoch()) {
+            if now.is_some_and(|(_, checkpoint)| checkpoint.epoch > partition.epoch()) {
                 tracing::info!(partition = %partition.id, "the position was moved: reading again");
                 reclaim(&link, partition);
             }

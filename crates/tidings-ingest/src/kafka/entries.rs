@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -13,6 +13,7 @@ use rdkafka::{
 
 use super::{
     context::Context,
+    hand_over::ROOM_WAIT,
     measure,
     partition::{Partition, UNKNOWN},
 };
@@ -40,12 +41,23 @@ pub(super) struct Entry {
     pub(super) suspect: Option<i64>,
     /// The position that Kafka was told.
     pub(super) committed: i64,
+    paused_at: Option<Instant>,
+    /// Whether the last pause was longer than it is worth to wait for room.
+    pub(super) is_slow: bool,
 }
 
 impl Entry {
     pub(super) fn new(partition: Arc<Partition>) -> Self {
-        let (fetching, stale, suspect) = (Fetching::No, None, None);
-        Self { partition, fetching, next: UNKNOWN, stale, suspect, committed: UNKNOWN }
+        Self {
+            partition,
+            fetching: Fetching::No,
+            next: UNKNOWN,
+            stale: None,
+            suspect: None,
+            committed: UNKNOWN,
+            paused_at: None,
+            is_slow: false,
+        }
     }
 
     fn list(&self) -> TopicPartitionList {
@@ -120,6 +132,7 @@ impl Entry {
             Ok(()) => {
                 metrics::counter!(measure::PAUSES).increment(1);
                 self.fetching = Fetching::Paused;
+                self.paused_at = Some(Instant::now());
                 self.partition.paused.store(true, Ordering::Relaxed);
             }
             Err(error) => {
@@ -135,6 +148,7 @@ impl Entry {
         match consumer.resume(&self.list()) {
             Ok(()) => {
                 self.fetching = Fetching::Running;
+                self.is_slow = self.paused_at.take().is_some_and(|at| at.elapsed() > ROOM_WAIT);
                 self.partition.paused.store(false, Ordering::Relaxed);
             }
             Err(error) => {

@@ -14,7 +14,7 @@ use super::{chunk::Chunk, link::Link, partition::Partition};
 
 /// How long a full partition is waited for before it is paused. Pausing throws away what the client
 /// has read ahead: not worth it when the store is merely slower than the broker.
-const ROOM_WAIT: Duration = Duration::from_millis(100);
+pub(super) const ROOM_WAIT: Duration = Duration::from_millis(100);
 
 /// Copies a record out of the client's memory.
 pub(super) fn write(chunk: &mut Chunk, message: &BorrowedMessage<'_>) {

@@ -148,9 +148,9 @@ impl Board {
         measure::lag(partition).set(0.0);
     }
 
-    /// The partitions that are stopped.
-    pub(super) fn stopped(&self) -> Vec<Arc<Partition>> {
-        self.partitions().values().filter(|it| it.is_stopped()).cloned().collect()
+    /// The partitions whose claim has succeeded.
+    pub(super) fn claimed(&self) -> Vec<Arc<Partition>> {
+        self.partitions().values().filter(|it| it.is_claimed()).cloned().collect()
     }
 
     /// Notes a trouble; says whether it is another one than before.

@@ -176,6 +176,11 @@ impl Partition {
         self.set_status(Status::Stopped(reason));
     }
 
+    /// Whether it has an epoch, and is not about to get another.
+    pub(super) fn is_claimed(&self) -> bool {
+        self.epoch() != Epoch(0) && !matches!(self.status(), Status::Claiming)
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         matches!(self.status(), Status::Stopped(_))
     }

@@ -175,7 +175,10 @@ impl Poller {
         }
         entry.note_record(message.offset());
         entry.partition.push(|chunk| write(chunk, message));
-        if entry.partition.account.is_full() && !wait_for_room(&entry.partition, &self.parts.link) {
+        // Where it takes long until there is room, the other partitions need not wait for it.
+        if entry.partition.account.is_full()
+            && (entry.is_slow || !wait_for_room(&entry.partition, &self.parts.link))
+        {
             entry.pause(consumer);
         }
     }

@@ -1,7 +1,5 @@
 //! `kill -9` at named moments, on PostgreSQL: a proxy sees them pass.
 
-use std::net::SocketAddr;
-
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -22,19 +20,13 @@ const MOMENTS: [(&str, Direction, &[u8]); 3] = [
     ("after the commit, before anybody knows", Direction::Down, b"COMMIT\0"),
 ];
 
-async fn proxy_before(scene: &Scene) -> FaultProxy {
-    let url = &scene.database.as_ref().unwrap().url;
-    let address = url.rsplit_once('@').unwrap().1.split('/').next().unwrap();
-    FaultProxy::start(address.parse::<SocketAddr>().unwrap()).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_step_of_a_transaction_a_node_loses_nothing_and_tells_nobody_twice() {
     let seed = u64::from(rand::random::<u32>());
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let scene = Scene::new(Setup::new(StoreKind::Postgres, 3)).await;
-    let proxy = proxy_before(&scene).await;
+    let proxy = FaultProxy::start(scene.postgres_address()).await;
     let site = Site::new(&scene.toml_through(&proxy.address.to_string(), "node-1"));
     let stream = Stream::start(scene.writer(), Story::new(seed, 30, 3), 1_000);
     for (name, direction, word) in MOMENTS.into_iter().chain(MOMENTS) {
@@ -75,27 +67,27 @@ fn revocations(site: &Site) -> usize {
 async fn killed_in_the_revocation_of_its_partitions_a_node_leaves_nothing_half_done() {
     let scene = Scene::new(Setup::new(StoreKind::Postgres, 4)).await;
     let stream = Stream::start(scene.writer(), Story::new(31, 30, 4), 1_000);
-    let mut staying: Option<(Site, Node)> = None;
-    for _ in 0..3 {
-        let (site, node) = match staying.take() {
-            Some(staying) => staying,
-            None => {
-                let site = scene.another_site("");
-                let node = start(&site);
-                (site, node)
-            }
-        };
+    let mut staying: Option<Node> = None;
+    for direction in [Direction::Up, Direction::Down, Direction::Up] {
+        let proxy = FaultProxy::start(scene.postgres_address()).await;
+        let site = Site::new(&scene.toml_through(&proxy.address.to_string(), ""));
+        let node = start(&site);
         let before = records_done(&node).await;
-        until("it stores", async || records_done(&node).await > before + 500).await;
+        until("it stores", async || records_done(&node).await > before + 200).await;
+        if let Some(earlier) = staying.take() {
+            tokio::task::block_in_place(|| earlier.stop());
+        }
+        // A commit is under way, or its answer, when another joins and takes some of the partitions.
+        proxy.hold_at(direction, b"COMMIT\0", 3);
+        proxy.caught().await;
         let revoked = revocations(&site);
-        // Another joins, and this one has to give some of its partitions away.
-        let other_site = scene.another_site("");
-        let other = start(&other_site);
+        let other = start(&scene.another_site(""));
         until("partitions are taken from it", async || revocations(&site) > revoked).await;
         node.kill();
-        staying = Some((other_site, other));
+        proxy.cut();
+        staying = Some(other);
     }
-    let (_site, node) = staying.unwrap();
+    let node = staying.unwrap();
     let (writer, _) = stream.stop().await;
     until_drained(&node, &writer.ledger).await;
     assert_exact(&node, &writer.ledger).await;

@@ -15,7 +15,7 @@ use crate::{
     scene::{Scene, Setup, StoreKind, start},
     story::{Draft, Meaning, Story},
     until::{DEADLINE, until, until_some},
-    verify::{assert_exact, part, positions, until_drained},
+    verify::{assert_exact, dead_letters, inbox, part, positions, until_drained},
 };
 
 /// Runs `tidings offsets …` against a node.
@@ -96,6 +96,28 @@ async fn a_truncated_partition_stops_is_named_and_goes_on_when_it_is_moved_on_sq
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_partition_stops_is_named_and_goes_on_when_it_is_moved_on_postgres() {
     truncated(StoreKind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_is_moved_back_is_noticed_where_no_record_comes_and_nothing_is_told_twice()
+{
+    let scene = Scene::new(Setup::new(StoreKind::Sqlite, 2)).await;
+    let mut writer = scene.writer();
+    writer.write(&Story::new(5, 20, 2).take(500)).await;
+    let node = scene.start();
+    until_drained(&node, &writer.ledger).await;
+    offsets(&node, &["set", "--topic", &scene.topic, "--partition", "1", "--offset", "0"]);
+    assert_eq!(positions(&node).await.unwrap()[&(scene.topic.clone(), 1)], 0);
+    until_drained(&node, &writer.ledger).await;
+    for (user, told) in &writer.ledger.told {
+        assert_eq!(inbox(&node, user).await.len(), told.len(), "{user} was told again");
+    }
+    // What cannot be decoded is a dead letter again, each time that it is read.
+    let twice = writer.ledger.letters.iter().filter(|(partition, _)| *partition == 1).count();
+    let letters = dead_letters(&node, &scene.topic).await;
+    assert_eq!(letters.len(), writer.ledger.letters.len() + twice);
+    tokio::task::block_in_place(|| node.stop());
+    scene.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,13 +212,13 @@ async fn a_compacted_topic_is_read_across_its_gaps() {
     let ledger = ledger_of(&scene.topic, &left);
     until_drained(&node, &ledger).await;
     // The broker may have compacted more meanwhile, never less.
-    let stored = crate::verify::inbox(&node, "ann").await;
+    let stored = inbox(&node, "ann").await;
     let known: Vec<_> = ledger.told["ann"].keys().collect();
     assert!(stored.iter().all(|event| known.contains(&event)), "{stored:?}");
     let still = look(&mut writer, round + 1).await;
     let ledger = ledger_of(&scene.topic, &still);
     until_drained(&node, &ledger).await;
-    let stored = crate::verify::inbox(&node, "ann").await;
+    let stored = inbox(&node, "ann").await;
     for event in ledger.told["ann"].keys() {
         assert!(stored.contains(event), "{event} is in the topic and was not told");
     }

@@ -45,6 +45,8 @@ struct Shared {
     /// Raised to end all connections of the time.
     cuts: watch::Sender<u64>,
     caught: watch::Sender<bool>,
+    /// Raised to let through what is held.
+    releases: watch::Sender<u64>,
     delay_ms: AtomicU64,
     trap: Mutex<Option<Trap>>,
 }
@@ -64,6 +66,7 @@ impl FaultProxy {
             server,
             cuts: watch::Sender::new(0),
             caught: watch::Sender::new(false),
+            releases: watch::Sender::new(0),
             delay_ms: AtomicU64::new(0),
             trap: Mutex::default(),
         });
@@ -84,10 +87,15 @@ impl FaultProxy {
     }
 
     /// Holds the connection on which `word` comes for the n-th time: what came before it is let
-    /// through, the word is not, and nothing after it, until the connections are cut.
+    /// through, the word is not, and nothing after it, until it is released or cut.
     pub(crate) fn hold_at(&self, direction: Direction, word: &'static [u8], nth: u32) {
         self.shared.caught.send_replace(false);
         *self.shared.trap.lock().unwrap() = Some(Trap { direction, word, left: nth });
+    }
+
+    /// Lets through what is held.
+    pub(crate) fn release(&self) {
+        self.shared.releases.send_modify(|releases| *releases += 1);
     }
 
     /// Waits until the word has come.
@@ -139,13 +147,17 @@ async fn carry(
         if delay > 0 {
             tokio::time::sleep(Duration::from_millis(delay)).await;
         }
-        let piece = &buffer[..read];
+        let mut piece = &buffer[..read];
         if let Some(place) = shared.trapped(direction, piece) {
             // PostgreSQL's word is the text of a message: five bytes of type and length before it.
-            drop(to.write_all(&piece[..place.saturating_sub(5)]).await);
+            let (before, held) = piece.split_at(place.saturating_sub(5));
+            drop(to.write_all(before).await);
+            let mut releases = shared.releases.subscribe();
             shared.caught.send_replace(true);
-            // Until the connection is cut.
-            std::future::pending::<()>().await;
+            if releases.changed().await.is_err() {
+                return;
+            }
+            piece = held;
         }
         if to.write_all(piece).await.is_err() {
             return;

@@ -1,5 +1,7 @@
 //! Nodes that join, leave and die while the others work, all on one database.
 
+use std::time::Duration;
+
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -7,10 +9,11 @@ use crate::{
     harness::{Node, Site},
     ledger::Ledger,
     process::signal,
+    proxy::{Direction, FaultProxy},
     scene::{Scene, Setup, StoreKind, start},
     story::Story,
     until::until,
-    verify::{assert_exact, part, records_done, until_drained},
+    verify::{assert_exact, part, positions, records_done, until_drained},
 };
 
 const NODES: usize = 3;
@@ -82,19 +85,37 @@ async fn finish(cluster: &mut Cluster, ledger: &Ledger) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_frozen_and_wakes_up_after_it_lost_its_partitions_stores_nothing() {
+    const FENCED: &str = "claims of the batch were taken over by others";
     let scene = Scene::new(Setup::new(StoreKind::Postgres, 2)).await;
     let stream = Stream::start(scene.writer(), Story::new(7, 20, 2), 1_000);
-    let first_site = scene.another_site("");
+    let proxy = FaultProxy::start(scene.postgres_address()).await;
+    let first_site = Site::new(&scene.toml_through(&proxy.address.to_string(), ""));
     let first = start(&first_site);
     let other_site = scene.another_site("");
-    for _ in 0..2 {
-        until("the first one stores", async || records_done(&first).await > 500).await;
+    for round in 1..=2 {
+        let before = records_done(&first).await;
+        until("the first one stores", async || records_done(&first).await > before + 500).await;
+        // It is frozen with a transaction that has not reached the database.
+        proxy.hold_at(Direction::Up, b"BEGIN\0", 2);
+        proxy.caught().await;
         signal(first.id(), "STOP");
         // The group notices after the session timeout, and the other takes over.
         let other = start(&other_site);
-        let before = records_done(&other).await;
-        until("the other one stores", async || records_done(&other).await > before + 2_000).await;
+        until("the other one stores", async || {
+            let before = records_done(&other).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            records_done(&other).await > before + 100
+        })
+        .await;
+        proxy.release();
+        let taken = positions(&other).await.unwrap();
         signal(first.id(), "CONT");
+        until("its transaction is refused", async || {
+            first_site.log().matches(FENCED).count() >= round
+        })
+        .await;
+        let now = positions(&other).await.unwrap();
+        assert!(taken.iter().all(|(partition, at)| now[partition] >= *at), "{taken:?} {now:?}");
         let before = records_done(&other).await;
         until("both go on", async || records_done(&other).await > before + 2_000).await;
         tokio::task::block_in_place(|| other.stop());

@@ -1,6 +1,6 @@
 //! A topic, a consumer group and a store of a test's own, and nodes on them.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use tidings_testkit::services::{kafka_bootstrap, postgres_url, unique_name};
 use tokio::task::JoinSet;
@@ -98,6 +98,12 @@ impl Scene {
     pub(crate) fn toml_through(&self, address: &str, instance_id: &str) -> String {
         let url = self.database.as_ref().map(|it| it.url_at(address));
         toml(&self.setup, &self.topic, instance_id, url.as_deref())
+    }
+
+    /// Where the database server listens.
+    pub(crate) fn postgres_address(&self) -> SocketAddr {
+        let url = &self.database.as_ref().unwrap().url;
+        url.rsplit_once('@').unwrap().1.split('/').next().unwrap().parse().unwrap()
     }
 
     /// A place for one more node.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tidings_core::{
+    batch::BatchLimits,
     clock::SystemClock,
     ports::{CheckpointStore, NotificationStore},
     retry::RetryPolicy,
@@ -47,13 +48,22 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn start(store: &Arc<TestStore>, config: &KafkaConfig) -> Self {
+        Self::start_with(store, config, pipeline::LIMITS)
+    }
+
+    /// Starts it with batches of another size.
+    pub(super) fn start_with(
+        store: &Arc<TestStore>,
+        config: &KafkaConfig,
+        batch: BatchLimits,
+    ) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let notifications: Arc<dyn NotificationStore> = store.clone();
         let checkpoints: Arc<dyn CheckpointStore> = store.clone();
         let graph = Arc::new(Recorder::default());
         // The pipeline outlives the consumer, as in a real node.
-        let parts = pipeline::start(notifications, &graph, &mut tasks);
+        let parts = pipeline::start(batch, notifications, &graph, &mut tasks);
         let consumer = KafkaNotificationConsumer::new(
             config.clone(),
             parts.planner,
