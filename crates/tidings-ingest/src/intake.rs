@@ -1,6 +1,6 @@
 //! What requests talk to: plans events and waits until their rows are durable.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tidings_core::{
     batch::{NotificationBatch, PlannedEvent},
@@ -8,7 +8,10 @@ use tidings_core::{
     event::IncomingEvent,
     ports::StoreError,
 };
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     outcome::{Accepted, IntakeError},
@@ -22,24 +25,32 @@ pub struct Intake {
     planner: Planner,
     pipeline: PipelineHandle,
     clock: Arc<dyn Clock>,
+    answer_wait: Duration,
 }
 
 impl Intake {
-    /// An intake that feeds `pipeline`.
-    pub fn new(planner: Planner, pipeline: PipelineHandle, clock: Arc<dyn Clock>) -> Self {
-        Self { planner, pipeline, clock }
+    /// An intake that feeds `pipeline`. Whoever waits for the store is told after `answer_wait` that
+    /// it does not answer.
+    pub fn new(
+        planner: Planner,
+        pipeline: PipelineHandle,
+        clock: Arc<dyn Clock>,
+        answer_wait: Duration,
+    ) -> Self {
+        Self { planner, pipeline, clock, answer_wait }
     }
 
     /// Plans and stores `events`, in their order, and says what became of each, once it is durable.
     ///
     /// Of a long list of followers the first page is stored with the event, and a durable job that
-    /// tells the others. An event that the store refuses fails alone.
+    /// tells the others. An event that the store refuses fails alone; once the store does not take or
+    /// answer what it might, the rest is not tried.
     pub async fn accept(&self, events: &[IncomingEvent]) -> Vec<Result<Accepted, IntakeError>> {
         let mut packer = Packer::new(self, events);
         for index in 0..events.len() {
             let Err(error) = packer.plan(index).await else { continue };
-            if matches!(error, IntakeError::Busy { .. } | IntakeError::Stopping) {
-                // The rest would wait for the same full queue, one after the other.
+            if error.concerns_all() {
+                // The rest would wait for the same full queue or store, one after the other.
                 let rest: Vec<_> = (index..events.len()).collect();
                 packer.fail_all(&rest, &error);
                 break;
@@ -70,6 +81,8 @@ struct Packer<'a> {
     open: NotificationBatch,
     open_indices: Vec<usize>,
     running: Vec<(Vec<usize>, oneshot::Receiver<JobResult>)>,
+    /// Until when the store may answer.
+    deadline: Instant,
 }
 
 impl<'a> Packer<'a> {
@@ -81,6 +94,7 @@ impl<'a> Packer<'a> {
             open: NotificationBatch::new(intake.pipeline.limits()),
             open_indices: Vec::new(),
             running: Vec::new(),
+            deadline: Instant::now() + intake.answer_wait,
         }
     }
 
@@ -133,14 +147,20 @@ impl<'a> Packer<'a> {
         let mut refused = self.settle().await;
         refused.sort_unstable();
         refused.dedup();
-        for index in refused {
+        for (nth, &index) in refused.iter().enumerate() {
             self.outcomes[index] = Ok(Accepted::default());
             if let Err(error) = self.plan(index).await {
                 self.fail_all(&[index], &error);
-                continue;
             }
             // One event's rows at a time: whatever is refused now is refused for its own sake.
             self.settle().await;
+            if let Err(error) = &self.outcomes[index]
+                && error.concerns_all()
+            {
+                let error = error.clone();
+                self.fail_all(&refused[nth..], &error);
+                break;
+            }
         }
         self.outcomes
     }
@@ -153,7 +173,12 @@ impl<'a> Packer<'a> {
         }
         let mut refused = Vec::new();
         for (indices, answer) in std::mem::take(&mut self.running) {
-            match answer.await.unwrap_or(Err(IntakeError::Stopping)) {
+            let answer = match timeout_at(self.deadline, answer).await {
+                Ok(answer) => answer.unwrap_or(Err(IntakeError::Stopping)),
+                // The job stays in the queue and is stored when the store is itself again.
+                Err(_) => Err(IntakeError::Late { retry_after: self.intake.answer_wait }),
+            };
+            match answer {
                 Ok(accepted) => self.add_accepted(&indices, &accepted),
                 Err(error) => {
                     if is_refusal(&error) && indices.len() > 1 {

@@ -33,6 +33,15 @@ pub enum IntakeError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The store took too long to answer. The notifications may be stored yet.
+    #[error(
+        "the store has not answered in time; whether the notifications are stored is not known: \
+         send the same again, nothing is stored twice"
+    )]
+    Late {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -48,11 +57,21 @@ pub enum IntakeError {
 }
 
 impl IntakeError {
+    /// Whether other events would fare the same just now.
+    #[must_use]
+    pub fn concerns_all(&self) -> bool {
+        match self {
+            Self::Busy { .. } | Self::Late { .. } | Self::Stopping => true,
+            Self::Store(cause) => cause.is_transient(),
+            Self::Fenced(_) | Self::Graph(_) => false,
+        }
+    }
+
     /// Whether the same event may be accepted later, unchanged.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Busy { .. } | Self::Stopping => true,
+            Self::Busy { .. } | Self::Late { .. } | Self::Stopping => true,
             Self::Fenced(_) => false,
             Self::Store(cause) => cause.is_transient(),
             Self::Graph(cause) => cause.is_transient(),

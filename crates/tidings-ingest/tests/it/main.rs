@@ -31,6 +31,9 @@ const CONFIG: PipelineConfig = PipelineConfig {
     lanes: 1,
 };
 
+/// How long the intake waits for the store, where that is not to be seen.
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
 struct Running {
     intake: Intake,
     handle: PipelineHandle,
@@ -48,6 +51,10 @@ fn planner(recorder: &Arc<Recorder>) -> Planner {
 }
 
 fn start(config: PipelineConfig) -> Running {
+    start_waiting(config, ANSWER_WAIT)
+}
+
+fn start_waiting(config: PipelineConfig, answer_wait: Duration) -> Running {
     let recorder = Arc::new(Recorder::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store: Arc<dyn NotificationStore> = recorder.clone();
@@ -56,7 +63,7 @@ fn start(config: PipelineConfig) -> Running {
     let (pipeline, handle) =
         Pipeline::new(config, store, recorder.clone(), after_commit, Arc::clone(&clock));
     let planner = planner(&recorder);
-    let intake = Intake::new(planner.clone(), handle.clone(), clock);
+    let intake = Intake::new(planner.clone(), handle.clone(), clock, answer_wait);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(pipeline.run(stop.clone()));
@@ -219,6 +226,37 @@ async fn a_full_queue_turns_callers_away_within_the_wait_and_takes_them_again_la
     assert!(outcomes.iter().any(busy), "{outcomes:?}");
     running.recorder.release();
     assert_eq!(stored(&running.intake.accept(&[to_users("after", 1)]).await[0]), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_not_waited_for_and_has_everything_once_when_it_does() {
+    let running = start_waiting(CONFIG, Duration::from_millis(50));
+    running.recorder.hold();
+    // The second of them is more than a batch takes.
+    let events = [to_users("a", 1), to_users("b", 15), to_users("c", 1)];
+    for outcome in running.intake.accept(&events).await {
+        assert!(matches!(outcome, Err(IntakeError::Late { .. })), "{outcome:?}");
+    }
+    running.recorder.release();
+    let (planner, handle) = (running.planner.clone(), running.handle.clone());
+    let patient = Intake::new(planner, handle, Arc::new(SystemClock), ANSWER_WAIT);
+    for (outcome, users) in patient.accept(&events).await.iter().zip([1, 15, 1]) {
+        assert_eq!(outcome.as_ref().unwrap().duplicates, users, "stored meanwhile");
+    }
+}
+
+#[tokio::test]
+async fn once_the_store_is_gone_the_rest_of_the_events_is_not_tried() {
+    let running = start(CONFIG);
+    running.recorder.fail(Fault::Store);
+    // Ten batches full, of which the first are under way when the first answer is there.
+    let events: Vec<_> = (0..10).map(|n| to_users(&format!("e{n}"), 10)).collect();
+    let refused = running.intake.accept(&events).await;
+    assert!(refused.iter().all(Result::is_err), "{refused:?}");
+    running.recorder.fail(Fault::None);
+    for outcome in running.intake.accept(&events).await {
+        assert_eq!(stored(&outcome), 10);
+    }
 }
 
 #[tokio::test]

@@ -87,6 +87,10 @@ fn check_ranges(config: &Config, problems: &mut Problems) {
     problems.range("intake.queue_jobs", intake.queue_jobs, 1..=1_000_000);
     problems.range("intake.queue_bytes", intake.queue_bytes, 64 << 10..=4 << 30);
     problems.range("intake.queue_wait_ms", intake.queue_wait_ms, 1..=60_000);
+    problems.range("intake.answer_wait_ms", intake.answer_wait_ms, 100..=600_000);
+    if intake.answer_wait_ms >= server.request_timeout_ms {
+        problems.add("intake.answer_wait_ms", "has to be less than server.request_timeout_ms");
+    }
     problems.range("intake.lanes", intake.lanes, 0..=16);
     problems.range("routing.ack_wait_ms", config.routing.ack_wait_ms, 0..=3_600_000);
     let realtime = &config.realtime;

@@ -80,6 +80,7 @@ pub struct IntakeSection {
     pub queue_jobs: usize,
     pub queue_bytes: usize,
     pub queue_wait_ms: u64,
+    pub answer_wait_ms: u64,
     pub lanes: usize,
 }
 

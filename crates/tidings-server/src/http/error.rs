@@ -211,6 +211,7 @@ impl From<IntakeError> for Problem {
     fn from(error: IntakeError) -> Self {
         match &error {
             IntakeError::Busy { retry_after } => Self::too_busy(error.to_string(), *retry_after),
+            IntakeError::Late { retry_after } => Self::unavailable(error.to_string(), *retry_after),
             IntakeError::Store(cause) if !cause.is_transient() => Self::internal(),
             // The pipeline and the graph have logged the cause.
             _ => Self::unavailable(error.to_string(), USUAL_RETRY),

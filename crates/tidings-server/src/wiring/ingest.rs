@@ -84,7 +84,8 @@ impl Ingest {
             );
             Some(consumer.context("the Kafka consumer cannot be set up (kafka)")?)
         };
-        let intake = Intake::new(planner, handle, Arc::clone(clock));
+        let answer_wait = Duration::from_millis(config.intake.answer_wait_ms);
+        let intake = Intake::new(planner, handle, Arc::clone(clock), answer_wait);
         Ok(Self { intake, pipeline, fan_outs, kafka })
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::{
     broker::Stream,
-    harness::{Node, Site},
+    harness::{Node, Site, event},
     process::resident_bytes,
     proxy::{Direction, FaultProxy},
     scene::{Scene, Setup, StoreKind, start},
     servers::PrivatePostgres,
     story::{Draft, Story, event_json},
     until::until,
-    verify::{assert_exact, part, records_done, until_drained},
+    verify::{assert_exact, inbox, part, records_done, until_drained},
 };
 
 const COMMIT: &[u8] = b"COMMIT\0";
@@ -66,6 +66,46 @@ async fn postgres_may_be_stopped_restarted_killed_and_frozen_under_load() {
     let (writer, _) = stream.stop().await;
     until_drained(&node, &writer.ledger).await;
     assert_exact(&node, &writer.ledger).await;
+    tokio::task::block_in_place(|| node.stop());
+    scene.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_postgres_is_frozen_requests_and_probes_are_answered_and_sending_again_tells_once() {
+    let server = PrivatePostgres::start().await;
+    let mut setup = Setup::new(StoreKind::Postgres, 1);
+    setup.postgres = Some(server.url());
+    setup.sections = "[intake]\nanswer_wait_ms = 1000".to_owned();
+    let scene = Scene::new(setup).await;
+    let node = scene.start();
+    node.post("/v1/events", event("before", &["ann"]).to_string()).await.expect(200);
+
+    server.freeze();
+    let many: Vec<_> = (0..1_200).map(|n| event(&format!("e{n}"), &["ben"])).collect();
+    let many = serde_json::Value::from(many).to_string();
+    for body in [event("meanwhile", &["ann"]).to_string(), many.clone()] {
+        let answer = node.post("/v1/events", body).await;
+        assert_eq!(answer.headers["retry-after"], "1", "{answer:?}");
+        let problem = answer.expect(503);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("has not answered in time"), "{detail}");
+    }
+    let ready = node.get("/readyz").await.expect(503);
+    let store = ready["parts"].as_array().unwrap().iter().find(|it| it["name"] == "store");
+    assert_eq!(store.unwrap()["reason"], "no-answer", "{ready}");
+    server.thaw();
+
+    for (path, body) in [
+        ("/v1/events", event("meanwhile", &["ann"]).to_string()),
+        ("/v1/events", many),
+        ("/v1/events", event("after", &["ann"]).to_string()),
+    ] {
+        until("the store takes it", async || node.post(path, body.clone()).await.status == 200)
+            .await;
+    }
+    assert_eq!(inbox(&node, "ann").await, ["before", "meanwhile", "after"]);
+    assert_eq!(inbox(&node, "ben").await.len(), 1_200);
+    until_store_is(&node, true).await;
     tokio::task::block_in_place(|| node.stop());
     scene.remove().await;
 }

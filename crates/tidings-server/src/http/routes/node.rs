@@ -1,6 +1,6 @@
 //! How the node is doing.
 
-use std::sync::Arc;
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -18,6 +18,9 @@ use crate::{
     auth::{Caller, Scope},
     http::{error::Problem, state::App},
 };
+
+/// How long a part may take to say that it works: less than probes usually wait.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
@@ -101,20 +104,14 @@ impl Part {
     ),
 )]
 async fn readyz(State(app): State<Arc<App>>, caller: Result<Caller, Problem>) -> Response {
-    let (store, graph) = tokio::join!(app.notifications.check(), app.graph.check());
+    let store = down("store", app.notifications.check());
+    let graph = down("graph", app.graph.check());
+    let (store, graph) = tokio::join!(store, graph);
     let stopping = app.readiness.is_stopping().then(|| (Reason::Stopping, Vec::new()));
     let mut parts = vec![
         Part::new("node", "the node is stopping and takes no new work", stopping),
-        Part::new(
-            "store",
-            "events are answered 503, inboxes cannot be read, pushes wait",
-            no_answer("store", store),
-        ),
-        Part::new(
-            "graph",
-            "events for someone's followers are answered 503",
-            no_answer("graph", graph),
-        ),
+        Part::new("store", "events are answered 503, inboxes cannot be read, pushes wait", store),
+        Part::new("graph", "events for someone's followers are answered 503", graph),
     ];
     if let Some(bus) = &app.bus {
         let health = bus.snapshot();
@@ -177,12 +174,16 @@ fn kafka_down(health: &KafkaHealth) -> Option<(Reason, Vec<String>)> {
     (!details.is_empty()).then_some((reason, details))
 }
 
-fn no_answer<E: std::error::Error + 'static>(
+/// Asks a part, and says why it is down if it is.
+async fn down<E: Error + 'static>(
     part: &'static str,
-    result: Result<(), E>,
+    check: impl Future<Output = Result<(), E>>,
 ) -> Option<(Reason, Vec<String>)> {
-    let error = result.err()?;
-    let why = ErrorChain(&error).to_string();
+    let why = match tokio::time::timeout(CHECK_TIMEOUT, check).await {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => ErrorChain(&error).to_string(),
+        Err(_) => format!("no answer within {} s", CHECK_TIMEOUT.as_secs()),
+    };
     tracing::warn!(part, error = why, "a part does not answer");
     Some((Reason::NoAnswer, vec![why]))
 }

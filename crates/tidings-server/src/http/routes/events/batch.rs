@@ -85,7 +85,11 @@ impl<'a> BatchIntake<'a> {
 
     async fn flush(&mut self) {
         let (indices, events): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
-        let outcomes = self.app.intake.accept(&events).await;
+        let outcomes = match &self.last_failure {
+            // The rest of the request would wait in vain likewise.
+            Some(failure) if failure.concerns_all() => vec![Err(failure.clone()); events.len()],
+            _ => self.app.intake.accept(&events).await,
+        };
         for ((index, event), outcome) in indices.into_iter().zip(&events).zip(outcomes) {
             self.answer.add_outcome(&self.app.event_counts, index, event, &outcome);
             self.last_failure = outcome.err().or(self.last_failure.take());

@@ -49,7 +49,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         (status = 413, description = "Too many events or bytes: nothing is stored", body = Problem),
         (status = 422, description = "No event of the array is valid, or the key was used for another request", body = Problem),
         (status = 429, description = "The queue is full; send again after Retry-After", body = Problem),
-        (status = 503, description = "Not stored; send again after Retry-After", body = Problem),
+        (status = 503, description = "Nothing is durable for sure; send again after Retry-After", body = Problem),
+        (status = 504, description = "Took longer than server.request_timeout_ms; send again", body = Problem),
     ),
 )]
 async fn post_events(
@@ -135,7 +136,8 @@ async fn respond(
         (status = 413, description = "Too many lines or bytes", body = Problem),
         (status = 422, description = "No line is a valid event, or the key was used for another request", body = Problem),
         (status = 429, description = "The queue is full; send again after Retry-After", body = Problem),
-        (status = 503, description = "Nothing stored; send again after Retry-After", body = Problem),
+        (status = 503, description = "Nothing is durable for sure; send again after Retry-After", body = Problem),
+        (status = 504, description = "Took longer than server.request_timeout_ms; send again", body = Problem),
     ),
 )]
 async fn post_batch(
