@@ -52,7 +52,8 @@ impl SqliteStore {
         for _ in 0..config.reader_connections.max(1) {
             readers.push(connection::open_reader(&config).map_err(unopened)?);
         }
-        let writer = Writer::start(conn, lock, &config)?;
+        let folder = connection::open_folder(&config).map_err(unopened)?;
+        let writer = Writer::start(conn, folder, lock, &config)?;
         let readers = Readers::start(readers, config.reader_queue)?;
         tracing::info!(
             path = %config.path.display(),

@@ -11,7 +11,7 @@ use super::{
     error::{Closed, Failure, RolledBack, SharedCause, unavailable},
     inbox::InboxCache,
     threads::Threads,
-    wal::{self, WalGuard},
+    wal::WalGuard,
 };
 
 /// Something that the writer can be asked to do.
@@ -90,11 +90,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. It keeps `lock` until the connection is closed.
-    pub(super) fn start(conn: Connection, lock: File, config: &SqliteConfig) -> io::Result<Self> {
+    /// Starts the thread; `folder` is the connection that folds the log. It keeps `lock` until both
+    /// are closed.
+    pub(super) fn start(
+        conn: Connection,
+        folder: Connection,
+        lock: File,
+        config: &SqliteConfig,
+    ) -> io::Result<Self> {
         let (queue, messages) = mpsc::channel(config.writer_queue.max(1));
         let mut committer = Committer {
-            wal: WalGuard::new(&conn, config.wal_bytes_max),
+            wal: WalGuard::new(&conn, folder, config.wal_bytes_max)?,
             conn,
             inboxes: InboxCache::new(config.inbox_cache.max(1)),
             commit_commands: config.commit_commands.max(1),
@@ -167,10 +173,7 @@ impl Committer {
             }
             metrics::gauge!("tidings_store_writer_queue_commands").set(as_f64(queue.len()));
         }
-        // What a crash would leave to the next start. Harmless if it fails: the log stays.
-        if let Err(error) = wal::fold(&self.conn) {
-            tracing::warn!(%error, "the store's log could not be folded in");
-        }
+        self.wal.close(&self.conn);
     }
 
     /// Runs the jobs in one transaction, and answers them.
