@@ -51,6 +51,7 @@ pub(crate) fn bench(
     bench: Bench,
     length: Length,
     only: Option<&str>,
+    rounds: Option<u32>,
     json: Option<&Path>,
 ) -> Result<()> {
     let packages = ["--package", "tidings-server", "--package", "tidings-bench"];
@@ -62,6 +63,9 @@ pub(crate) fn bench(
     }
     if let Some(parts) = only {
         command.arg("--only").arg(parts);
+    }
+    if let Some(rounds) = rounds {
+        command.arg("--rounds").arg(rounds.to_string());
     }
     if let Some(file) = json {
         command.arg("--json").arg(file);

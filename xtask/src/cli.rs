@@ -106,6 +106,9 @@ struct BenchArgs {
     /// fanout, latency, blips, recovery, laggards.
     #[arg(long, value_name = "PARTS")]
     only: Option<String>,
+    /// How often contenders of `realtime` take turns, instead of three times.
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
     /// Also write the result to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -181,7 +184,7 @@ pub(crate) fn run(xtask: Xtask) -> Result<ExitCode> {
         }
         Command::Bench(args) => {
             let length = if args.quick { Length::Quick } else { Length::Full };
-            bench(args.bench, length, args.only.as_deref(), args.json.as_deref())?;
+            bench(args.bench, length, args.only.as_deref(), args.rounds, args.json.as_deref())?;
         }
         Command::Crash(CrashArgs { compare_stores: Some(events), .. }) => compare_stores(events)?,
         Command::Crash(args) => crash(args.seeds, args.from)?,

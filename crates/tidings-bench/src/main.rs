@@ -26,6 +26,9 @@ struct Cli {
     /// Measure these parts only; for `ingest` and `realtime`.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
+    /// How often contenders of `realtime` take turns, instead of three times.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -50,7 +53,7 @@ fn main() -> anyhow::Result<()> {
     let report: Report = match cli.bench {
         Bench::Demo => demo::run(cli.quick)?,
         Bench::Ingest => ingest::run(length, &parts(&cli.only)?)?,
-        Bench::Realtime => realtime::run(length, &parts(&cli.only)?)?,
+        Bench::Realtime => realtime::run(length, cli.rounds, &parts(&cli.only)?)?,
         Bench::RealtimeLoad => return realtime::load(),
         Bench::RealtimeFloor => return realtime::floor(),
     };

@@ -38,6 +38,8 @@ pub(crate) struct Bench {
     /// What is measured, for what it says.
     name: &'static str,
     length: Length,
+    /// How often contenders take turns, where a part says nothing else.
+    pub(crate) rounds: u32,
     dir: TempDir,
     count: AtomicU32,
     leftovers: Mutex<Vec<Leftover>>,
@@ -51,6 +53,7 @@ impl Bench {
         Ok(Self {
             name,
             length,
+            rounds: if length == Length::Full { 3 } else { 1 },
             dir,
             count: AtomicU32::new(0),
             leftovers: Mutex::default(),

@@ -36,7 +36,7 @@ struct Blips {
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let (clients, rate) = bench.pick((10_000, 5_000), (2_000, 1_000));
     let mut runs = Vec::new();
-    for _ in 0..bench.pick(3, 1) {
+    for _ in 0..bench.rounds {
         let run = measure(bench, clients, rate).await?;
         bench.say(format_args!(
             "blips: {} replays, p50 {:.1}, p99 {:.1} ms",

@@ -31,7 +31,7 @@ struct FanOut {
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let clients = bench.pick(10_000, 2_000);
     let mut rounds = Rounds::new();
-    for round in 0..bench.pick(3, 1) {
+    for round in 0..bench.rounds {
         for who in Rounds::<FanOut>::turn(round) {
             let Some(target) = Target::start(bench, who).await? else { continue };
             let did = measure(bench, who, target, clients).await?;

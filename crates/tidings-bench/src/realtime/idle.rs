@@ -26,7 +26,7 @@ struct Idle {
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let (few, many) = bench.pick((5_000, 19_000), (1_000, 5_000));
     let mut rounds = Rounds::new();
-    for round in 0..bench.pick(3, 1) {
+    for round in 0..bench.rounds {
         for who in Rounds::<Idle>::turn(round) {
             let Some(target) = Target::start(bench, who).await? else { continue };
             let idle = measure(bench, who, target, [few, many]).await?;

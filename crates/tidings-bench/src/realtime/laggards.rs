@@ -41,7 +41,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()
     let (clients, per_told_s) = bench.pick((10_000, 10), (2_000, 20));
     let laggards = clients / 100;
     let (mut growth, mut behind, mut cut) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..bench.pick(3, 1) {
+    for _ in 0..bench.rounds {
         let calm = measure(bench, clients, per_told_s, 0).await?;
         let lag = measure(bench, clients, per_told_s, laggards).await?;
         growth.push((lag.rss_bytes - calm.rss_bytes) * 1_000.0 / f64::from(laggards));

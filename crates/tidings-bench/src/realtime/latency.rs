@@ -32,7 +32,7 @@ struct Latency {
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let (users, rate) = bench.pick((16_000, 10_000), (4_000, 2_000));
     let mut rounds = Rounds::new();
-    for round in 0..bench.pick(3, 1) {
+    for round in 0..bench.rounds {
         for who in Rounds::<Latency>::turn(round) {
             // The floor takes no events; a lean peer delays nothing in its open-source edition.
             if matches!(who, Contender::Floor | Contender::CentrifugoLean) {

@@ -50,15 +50,16 @@ pub enum Part {
     Laggards,
 }
 
-/// Runs the given parts; all for none.
+/// Runs the given parts; all for none. `rounds` instead of three, or of one that is quick.
 ///
 /// # Errors
 ///
 /// `tidings` is not built beside this binary, or a run loses or doubles something.
-pub fn run(length: Length, parts: &[Part]) -> anyhow::Result<Report> {
+pub fn run(length: Length, rounds: Option<u32>, parts: &[Part]) -> anyhow::Result<Report> {
     let runtime = Runtime::new()?;
     let outcome = runtime.block_on(async {
-        let bench = Bench::new("realtime", length)?;
+        let mut bench = Bench::new("realtime", length)?;
+        bench.rounds = rounds.unwrap_or(bench.rounds);
         let outcome = tokio::select! {
             outcome = run_parts(&bench, parts) => outcome,
             () = interrupted() => Err(anyhow::anyhow!("interrupted")),
@@ -72,6 +73,7 @@ pub fn run(length: Length, parts: &[Part]) -> anyhow::Result<Report> {
 
 async fn run_parts(bench: &Bench, parts: &[Part]) -> anyhow::Result<Report> {
     let mut report = Report::new("realtime");
+    report.put("rounds", f64::from(bench.rounds));
     let parts = if parts.is_empty() { Part::value_variants() } else { parts };
     for part in parts {
         bench.say(format_args!("{part:?}"));

@@ -42,7 +42,7 @@ struct Recovery {
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let (clients, rate) = bench.pick((16_000, 2_000), (4_000, 500));
     let mut runs = Vec::new();
-    for _ in 0..bench.pick(3, 1) {
+    for _ in 0..bench.rounds {
         let run = measure(bench, clients, rate).await?;
         bench.say(format_args!(
             "recovery: {clients} clients after {:.1} s, {:.1} attempts each",
