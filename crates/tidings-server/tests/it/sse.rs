@@ -17,7 +17,10 @@ use tidings_server::{
     config::TokensSection,
 };
 
-use crate::harness::{Node, PATIENCE, Site, event};
+use crate::{
+    harness::{Node, PATIENCE, Site, event},
+    wire::{TEXT, Wire, frame},
+};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
@@ -187,6 +190,10 @@ async fn a_token_that_is_not_valid_is_refused_and_a_stream_ends_with_its_token()
     for token in &bad {
         let response = Events::open(&node, &format!("?access_token={token}"), None).await;
         assert_eq!(response.status(), 401, "{token}");
+        let mut wire = Wire::open(&node);
+        let hello = json!({"type": "hello", "token": token}).to_string();
+        wire.say(&frame(TEXT, hello.as_bytes()));
+        assert_eq!(wire.hear_close(), Some(4401), "{token}");
     }
     assert_eq!(Events::open(&node, "", None).await.status(), 401);
     let unread = Events::open(&node, &format!("?access_token={good}&last_seq=x"), None).await;

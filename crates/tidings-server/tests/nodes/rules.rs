@@ -54,6 +54,13 @@ async fn nodes_agree(redis: PrivateRedis, sections: &str) {
     nodes[1].post("/v1/users/ann/notifications/read", marks).await.expect(200);
     hear(&mut ann, |it| matches!(it, SubscriptionEvent::Unread { unread: 0 })).await;
 
+    let mut ben = subscription(nodes[0].url(), "ben");
+    hear(&mut ben, |it| matches!(it, SubscriptionEvent::Welcome { .. })).await;
+    nodes[1].post("/v1/users/ben/sessions/revoke", "").await.expect(200);
+    let revoked = async { while ben.next().await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, revoked).await.unwrap();
+    until("the other node knows that he is gone", async || elsewhere(&nodes[1]).await == 1.0).await;
+
     ann.close().await;
     until("the other node knows that she has left", async || elsewhere(&nodes[1]).await == 0.0)
         .await;
