@@ -213,7 +213,7 @@ mod tests {
         writer.execute_batch("CREATE TABLE t (x BLOB) STRICT").unwrap();
         let beside = Connection::open(&path).unwrap();
         let mut guard = WalGuard::new(&writer, beside, u64::MAX).unwrap();
-        let (mut most, mut starts) = (0, 0);
+        let (mut most, mut starts) = (0, 0_usize);
         // Ten times what is folded at once.
         for _ in 0..FOLD_AT_PAGES / 10 {
             let before = PAGES.get();
@@ -222,7 +222,6 @@ mod tests {
             starts += usize::from(PAGES.get() < before);
             most = most.max(PAGES.get());
         }
-        println!("started over {starts} times, {most} pages at most");
         assert!(starts >= 2, "{starts}");
         assert!(most < 5 * FOLD_AT_PAGES, "{most} pages");
         guard.close(&writer);
