@@ -174,17 +174,25 @@ fn fold(conn: &Connection) -> rusqlite::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    #[test]
-    fn the_log_is_emptied_as_soon_as_no_reader_is_in_its_way() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.db");
+    /// A database with a table `t` in `dir`, and a guard of its log.
+    fn guarded(dir: &Path, max_bytes: u64) -> (Connection, WalGuard) {
+        let path = dir.join("store.db");
         let writer = Connection::open(&path).unwrap();
         writer.pragma_update(None, "journal_mode", "WAL").unwrap();
         writer.execute_batch("CREATE TABLE t (x BLOB) STRICT").unwrap();
         let beside = Connection::open(&path).unwrap();
-        let mut guard = WalGuard::new(&writer, beside, 64 * 1024).unwrap();
+        let guard = WalGuard::new(&writer, beside, max_bytes).unwrap();
+        (writer, guard)
+    }
+
+    #[test]
+    fn the_log_is_emptied_as_soon_as_no_reader_is_in_its_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (writer, mut guard) = guarded(dir.path(), 64 * 1024);
         let log_bytes = || std::fs::metadata(dir.path().join("store.db-wal")).unwrap().len();
         let mut write = |times| {
             for _ in 0..times {
@@ -195,7 +203,7 @@ mod tests {
         write(20);
         assert!(log_bytes() <= 128 * 1024, "{}", log_bytes());
 
-        let reader = Connection::open(&path).unwrap();
+        let reader = Connection::open(dir.path().join("store.db")).unwrap();
         reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
         write(20);
         assert!(log_bytes() > 256 * 1024, "{}", log_bytes());
@@ -207,12 +215,7 @@ mod tests {
     #[test]
     fn a_log_is_started_over_while_commits_go_on() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.db");
-        let writer = Connection::open(&path).unwrap();
-        writer.pragma_update(None, "journal_mode", "WAL").unwrap();
-        writer.execute_batch("CREATE TABLE t (x BLOB) STRICT").unwrap();
-        let beside = Connection::open(&path).unwrap();
-        let mut guard = WalGuard::new(&writer, beside, u64::MAX).unwrap();
+        let (writer, mut guard) = guarded(dir.path(), u64::MAX);
         let (mut commits, mut starts) = (0, 0);
         while starts < 2 {
             assert!(commits < FOLD_AT_PAGES, "the log only grows: {} pages", PAGES.get());
