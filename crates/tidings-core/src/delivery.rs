@@ -22,9 +22,14 @@ pub enum Channel {
     Apns,
     /// Firebase Cloud Messaging.
     Fcm,
+    /// A browser's push service.
+    WebPush,
 }
 
 impl Channel {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::WebSocket, Self::Apns, Self::Fcm, Self::WebPush];
+
     /// The name in JSON, in metrics and in a store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -32,13 +37,14 @@ impl Channel {
             Self::WebSocket => "websocket",
             Self::Apns => "apns",
             Self::Fcm => "fcm",
+            Self::WebPush => "webpush",
         }
     }
 
     /// Reads what [`Self::as_str`] wrote.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::WebSocket, Self::Apns, Self::Fcm].into_iter().find(|it| it.as_str() == name)
+        Self::ALL.into_iter().find(|it| it.as_str() == name)
     }
 }
 
@@ -115,6 +121,20 @@ pub struct Push {
     pub notification: Arc<Notification>,
     /// The number on the app's icon: unread notifications.
     pub badge: u64,
+    /// Whether the user notices.
+    pub style: PushStyle,
+}
+
+/// Whether the user notices a push.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PushStyle {
+    /// It shows, and sounds.
+    #[default]
+    Alert,
+    /// Only the app is told, so that it can fetch what is new. Push services may delay these and drop
+    /// some.
+    Silent,
 }
 
 /// A push service's answer, reduced to what to do next.
@@ -122,8 +142,19 @@ pub struct Push {
 pub enum Verdict {
     /// It was accepted.
     Delivered,
-    /// The same push may be accepted later, not before `after` if that is given.
+    /// The same push may be accepted later, not before `after` if that is given. Says nothing of
+    /// other pushes.
     Retry {
+        /// The least wait that the service asked for.
+        after: Option<Duration>,
+    },
+    /// The service could not be reached, failed, or did not answer: others will hardly fare better.
+    Unavailable {
+        /// The least wait that the service asked for.
+        after: Option<Duration>,
+    },
+    /// The service is asked more than it allows: all pushes that go to it have to go slower.
+    SlowDown {
         /// The least wait that the service asked for.
         after: Option<Duration>,
     },

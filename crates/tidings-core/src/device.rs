@@ -13,6 +13,9 @@ use crate::{
 /// The longest push token, in bytes. FCM tokens and Web Push endpoints stay well below.
 pub const MAX_TOKEN_BYTES: usize = 4 * 1024;
 
+/// The longest locale, time zone or app version of a device, in bytes.
+pub const MAX_DETAIL_BYTES: usize = 64;
+
 /// An installed app or browser that can be pushed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -25,10 +28,97 @@ pub struct Device {
     /// What the push service knows it by. Unique per platform and app: a token that is registered
     /// for another user moves to that user.
     pub token: PushToken,
-    /// APNs topic (bundle id) or FCM application id. 1 to 128 bytes.
+    /// APNs topic (bundle id), FCM application id, or the name of a web app. 1 to 128 bytes.
     pub app: String,
+    /// Which of APNs' two services knows the token.
+    pub environment: Environment,
+    /// What a browser's pushes are encrypted with: there for [`Platform::WebPush`] and only there.
+    pub web_push: Option<WebPushKeys>,
+    /// What the app says of the installation.
+    pub details: DeviceDetails,
     /// When this token was last registered; a push service's word that it died before counts less.
     pub registered_at: Timestamp,
+}
+
+impl Device {
+    /// A device of the production environment, without details.
+    #[must_use]
+    pub fn new(
+        user: UserId,
+        id: DeviceId,
+        platform: Platform,
+        app: &str,
+        token: PushToken,
+        registered_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            user,
+            platform,
+            token,
+            app: app.to_owned(),
+            environment: Environment::Production,
+            web_push: None,
+            details: DeviceDetails::default(),
+            registered_at,
+        }
+    }
+}
+
+/// APNs' two services. Tokens of one are unknown to the other.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Apps from the store, and everything of other platforms.
+    #[default]
+    Production,
+    /// Apps that were built for development.
+    Sandbox,
+}
+
+impl Environment {
+    /// The name in JSON and in a store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Sandbox => "sandbox",
+        }
+    }
+
+    /// Reads what [`Self::as_str`] wrote.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Production, Self::Sandbox].into_iter().find(|it| it.as_str() == name)
+    }
+}
+
+/// What an app says of an installation. Each is at most [`MAX_DETAIL_BYTES`] long.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceDetails {
+    /// The language tag of its user interface (BCP 47), for example `de-AT`.
+    pub locale: Option<String>,
+    /// Its time zone in the IANA database, for example `Europe/Vienna`.
+    pub time_zone: Option<String>,
+    /// The app's version, as the app names it.
+    pub app_version: Option<String>,
+}
+
+/// What a browser's subscription is encrypted with (RFC 8291). `Debug` shows neither key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebPushKeys {
+    /// The browser's public key: an uncompressed point on P-256, `p256dh` in the browser's JSON.
+    pub p256dh: [u8; 65],
+    /// The authentication secret, `auth` in the browser's JSON.
+    pub auth: [u8; 16],
+}
+
+impl fmt::Debug for WebPushKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebPushKeys(…)")
+    }
 }
 
 /// The push services.
@@ -39,15 +129,21 @@ pub enum Platform {
     Apns,
     /// Firebase Cloud Messaging.
     Fcm,
+    /// A browser's push service (RFC 8030). The token is the endpoint of the subscription.
+    WebPush,
 }
 
 impl Platform {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Apns, Self::Fcm, Self::WebPush];
+
     /// The channel that the platform's pushes go through.
     #[must_use]
     pub fn channel(self) -> Channel {
         match self {
             Self::Apns => Channel::Apns,
             Self::Fcm => Channel::Fcm,
+            Self::WebPush => Channel::WebPush,
         }
     }
 
@@ -55,6 +151,12 @@ impl Platform {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.channel().as_str()
+    }
+
+    /// Reads what [`Self::as_str`] wrote.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == name)
     }
 }
 

@@ -145,14 +145,14 @@ mod tests {
     }
 
     fn phone() -> Device {
-        Device {
-            id: DeviceId::new("phone").unwrap(),
-            user: UserId::new("ann").unwrap(),
-            platform: Platform::Fcm,
-            token: PushToken::new("token".into()).unwrap(),
-            app: "app".into(),
-            registered_at: now(),
-        }
+        Device::new(
+            UserId::new("ann").unwrap(),
+            DeviceId::new("phone").unwrap(),
+            Platform::Fcm,
+            "app",
+            PushToken::new("token".into()).unwrap(),
+            now(),
+        )
     }
 
     #[test]

@@ -15,8 +15,8 @@ pub trait PushProvider: Send + Sync + 'static {
 
     /// Sends one push and reduces the answer to a verdict.
     ///
-    /// Does not fail: a service that does not answer is [`Verdict::Retry`](crate::delivery::Verdict)
-    /// with our own reason. Ends within the timeout that the provider was made with. A retry carries
+    /// Does not fail: a service that does not answer is
+    /// [`Verdict::Unavailable`](crate::delivery::Verdict) with our own reason. Ends within the timeout that the provider was made with. A retry carries
     /// the same [`Push::identity`], so that a service that knows identities can tell it from a second
     /// notification.
     async fn send(&self, push: &Push) -> PushAnswer;

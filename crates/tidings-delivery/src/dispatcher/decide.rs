@@ -35,12 +35,14 @@ pub(super) fn decide(
     match verdict {
         Verdict::Delivered => Decision::done(Outcome::Delivered),
         Verdict::Reject => Decision::done(Outcome::Failed),
-        Verdict::Retry { after } => match config.retry.after_failure(attempt, after, random) {
-            RetryDecision::After(wait) => {
-                try_again(push, attempt.saturating_add(1), now.after(wait))
+        Verdict::Retry { after } | Verdict::Unavailable { after } | Verdict::SlowDown { after } => {
+            match config.retry.after_failure(attempt, after, random) {
+                RetryDecision::After(wait) => {
+                    try_again(push, attempt.saturating_add(1), now.after(wait))
+                }
+                RetryDecision::GiveUp => Decision::done(Outcome::Failed),
             }
-            RetryDecision::GiveUp => Decision::done(Outcome::Failed),
-        },
+        }
         Verdict::PruneToken { dead_since } => {
             let registered_at = push.device.registered_at;
             // Registered again after it died: a new life, which only its own death ends.
@@ -79,6 +81,7 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use tidings_core::{
+        delivery::PushStyle,
         device::{Device, Platform, PushToken},
         event::IncomingEvent,
         ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
@@ -98,20 +101,26 @@ mod tests {
             "ttl_seconds": ttl_seconds,
         });
         let event = IncomingEvent::from_json(json.to_string().as_bytes(), at(0)).unwrap().event;
-        let device = Device {
-            id: DeviceId::new("phone").unwrap(),
-            user: UserId::new("ann").unwrap(),
-            platform: Platform::Apns,
-            token: PushToken::new("ab".into()).unwrap(),
-            app: "app".into(),
-            registered_at: at(0),
-        };
+        let device = Device::new(
+            UserId::new("ann").unwrap(),
+            DeviceId::new("phone").unwrap(),
+            Platform::Apns,
+            "app",
+            PushToken::new("ab".into()).unwrap(),
+            at(0),
+        );
         let id = NotificationId { inbox: InboxNumber(1), seq: Seq(1) };
         let identity = id.push_identity(&device.id);
         let user = device.user.clone();
         let state = NotificationState::default();
         let notification = Notification { id, user, event, created_at: at(0), state };
-        Push { identity, device, notification: Arc::new(notification), badge: 1 }
+        Push {
+            identity,
+            device,
+            notification: Arc::new(notification),
+            badge: 1,
+            style: PushStyle::Alert,
+        }
     }
 
     fn config() -> DispatcherConfig {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tidings_core::{
     clock::Clock,
-    delivery::{Channel, Delivery, Outcome, Push, PushAnswer, Verdict},
+    delivery::{Channel, Delivery, Outcome, Push, PushAnswer, PushStyle, Verdict},
     device::{Device, Platform},
     ports::{DuePush, PushProvider, PushSettlement},
     route::{InboxOnly, Route, route_notification},
@@ -120,6 +120,7 @@ async fn send(sending: &Sending, due: &DuePush, device: &Device, until: Instant)
         device: device.clone(),
         notification: Arc::clone(&due.notification),
         badge: due.inbox.unread,
+        style: PushStyle::Alert,
     };
     let (answer, latency) = send_in_time(sending, provider.as_ref(), &push, until).await;
     let now = sending.clock.now();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tidings_core::{
     clock::{Clock, ManualClock, Timestamp},
-    delivery::Push,
+    delivery::{Push, PushStyle},
     device::{Device, Platform, PushToken},
     event::IncomingEvent,
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
@@ -101,19 +101,20 @@ pub(crate) fn token(platform: Platform, number: u64) -> String {
     match platform {
         Platform::Apns => format!("{number:064x}"),
         Platform::Fcm => format!("phone-{number}"),
+        Platform::WebPush => format!("https://push.example.com/{number}"),
     }
 }
 
 /// A device of the user with this number, registered at `start`.
 pub(crate) fn device(platform: Platform, number: u64) -> Device {
-    Device {
-        id: DeviceId::new(&format!("{}-{number}", platform.as_str())).unwrap(),
-        user: user(number),
+    Device::new(
+        user(number),
+        DeviceId::new(&format!("{}-{number}", platform.as_str())).unwrap(),
         platform,
-        token: PushToken::new(token(platform, number)).unwrap(),
-        app: APP.to_owned(),
-        registered_at: start(),
-    }
+        APP,
+        PushToken::new(token(platform, number)).unwrap(),
+        start(),
+    )
 }
 
 pub(crate) fn user(number: u64) -> UserId {
@@ -143,5 +144,11 @@ pub(crate) fn push(platform: Platform, number: u64) -> Push {
     let device = device(platform, number);
     let notification = notification(number, start(), json!({}));
     let identity = notification.id.push_identity(&device.id);
-    Push { identity, device, notification: Arc::new(notification), badge: 1 }
+    Push {
+        identity,
+        device,
+        notification: Arc::new(notification),
+        badge: 1,
+        style: PushStyle::Alert,
+    }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use tidings_core::{
-    device::{Device, Platform, PushToken},
+    device::{Device, DeviceDetails, Environment, Platform, PushToken},
     ids::{DeviceId, UserId},
     ports::{DeviceStore, StoreError},
 };
@@ -57,14 +57,14 @@ pub(super) fn read(row: &Row) -> Result<Device, Failure> {
         token: PushToken::new(columns.get()?)
             .map_err(|error| Failure::unreadable("push token", error))?,
         registered_at: columns.time()?,
+        environment: Environment::Production,
+        web_push: None,
+        details: DeviceDetails::default(),
     })
 }
 
 fn platform(name: &str) -> Result<Platform, String> {
-    [Platform::Apns, Platform::Fcm]
-        .into_iter()
-        .find(|it| it.as_str() == name)
-        .ok_or_else(|| format!("unknown platform {name}"))
+    Platform::from_name(name).ok_or_else(|| format!("unknown platform {name}"))
 }
 
 fn token_key(device: &Device) -> Uuid {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Params};
 use tidings_core::{
-    device::{Device, Platform, PushToken},
+    device::{Device, DeviceDetails, Environment, Platform, PushToken},
     ids::{DeviceId, UserId},
     ports::{DeviceStore, StoreError},
 };
@@ -36,16 +36,16 @@ fn list(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Device>
             token: PushToken::new(columns.get()?)
                 .map_err(|error| Failure::unreadable("push token", error))?,
             registered_at: columns.time()?,
+            environment: Environment::Production,
+            web_push: None,
+            details: DeviceDetails::default(),
         });
     }
     Ok(devices)
 }
 
 fn platform(name: &str) -> Result<Platform, String> {
-    [Platform::Apns, Platform::Fcm]
-        .into_iter()
-        .find(|it| it.as_str() == name)
-        .ok_or_else(|| format!("unknown platform {name}"))
+    Platform::from_name(name).ok_or_else(|| format!("unknown platform {name}"))
 }
 
 /// The devices of the user with this inbox, ordered by id.

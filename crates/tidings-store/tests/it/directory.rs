@@ -49,14 +49,14 @@ pub(crate) fn batch(id: &str, users: &[UserId]) -> NotificationBatch {
 /// Puts a row into every table.
 async fn write_everything(store: &SqliteStore) {
     let ann = user("ann");
-    let device = Device {
-        id: DeviceId::new("phone").unwrap(),
-        user: ann.clone(),
-        platform: Platform::Apns,
-        token: PushToken::new("token".into()).unwrap(),
-        app: "app".into(),
-        registered_at: now(),
-    };
+    let device = Device::new(
+        ann.clone(),
+        DeviceId::new("phone").unwrap(),
+        Platform::Apns,
+        "app",
+        PushToken::new("token".into()).unwrap(),
+        now(),
+    );
     store.put_device(device).await.unwrap();
     store.append(batch("e1", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
     store.append(batch("e2", std::slice::from_ref(&ann)).into(), now()).await.unwrap();

@@ -142,14 +142,14 @@ async fn a_statement_that_takes_too_long_is_ended_and_the_store_goes_on() {
     store.append(batch("e2", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
     assert_eq!(store.inbox(&ann).await.unwrap().last_seq, Seq(2));
 
-    let device = Device {
-        id: DeviceId::new("phone").unwrap(),
-        user: ann.clone(),
-        platform: Platform::Fcm,
-        token: PushToken::new("token".into()).unwrap(),
-        app: "app".into(),
-        registered_at: now(),
-    };
+    let device = Device::new(
+        ann.clone(),
+        DeviceId::new("phone").unwrap(),
+        Platform::Fcm,
+        "app",
+        PushToken::new("token".into()).unwrap(),
+        now(),
+    );
     store.put_device(device).await.unwrap();
     schema.run("ALTER TABLE device RENAME TO elsewhere").await;
     schema.run("CREATE VIEW device AS SELECT e.* FROM elsewhere e, pg_sleep(600)").await;

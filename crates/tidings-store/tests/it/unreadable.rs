@@ -30,14 +30,14 @@ async fn a_push_that_cannot_be_read_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_at(dir.path());
     let ann = user("ann");
-    let device = Device {
-        id: DeviceId::new("phone").unwrap(),
-        user: ann.clone(),
-        platform: Platform::Apns,
-        token: PushToken::new("token".into()).unwrap(),
-        app: "app".into(),
-        registered_at: now(),
-    };
+    let device = Device::new(
+        ann.clone(),
+        DeviceId::new("phone").unwrap(),
+        Platform::Apns,
+        "app",
+        PushToken::new("token".into()).unwrap(),
+        now(),
+    );
     store.put_device(device).await.unwrap();
     for id in ["e1", "e2", "e3", "e4"] {
         store.append(batch(id, std::slice::from_ref(&ann)).into(), now()).await.unwrap();

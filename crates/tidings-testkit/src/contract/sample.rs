@@ -124,14 +124,14 @@ pub(super) fn event_ids(notifications: &[Notification]) -> Vec<&str> {
 }
 
 pub(super) fn device(user: &UserId, id: &str, token: &str, registered_at: Timestamp) -> Device {
-    Device {
-        id: DeviceId::new(id).expect("a device id"),
-        user: user.clone(),
-        platform: Platform::Fcm,
-        token: PushToken::new(token.to_owned()).expect("a token"),
-        app: "app".to_owned(),
+    Device::new(
+        user.clone(),
+        DeviceId::new(id).expect("a device id"),
+        Platform::Fcm,
+        "app",
+        PushToken::new(token.to_owned()).expect("a token"),
         registered_at,
-    }
+    )
 }
 
 /// Asserts that two values show the same in full, which is how events, having no equality of their

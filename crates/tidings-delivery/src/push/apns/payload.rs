@@ -142,6 +142,7 @@ mod tests {
     use serde_json::{Value, json};
     use tidings_core::{
         clock::Timestamp,
+        delivery::PushStyle,
         device::{Device, Platform, PushToken},
         event::IncomingEvent,
         ids::{DeviceId, InboxNumber},
@@ -159,19 +160,25 @@ mod tests {
         let now: Timestamp = "2026-11-23T09:00:00Z".parse().unwrap();
         let event = IncomingEvent::from_json(event.to_string().as_bytes(), now).unwrap().event;
         let id = NotificationId { inbox: InboxNumber(1), seq: Seq(7) };
-        let device = Device {
-            id: DeviceId::new("phone").unwrap(),
-            user: UserId::new("ann").unwrap(),
-            platform: Platform::Apns,
-            token: PushToken::new("ab".repeat(32)).unwrap(),
-            app: "com.example.app".into(),
-            registered_at: now,
-        };
+        let device = Device::new(
+            UserId::new("ann").unwrap(),
+            DeviceId::new("phone").unwrap(),
+            Platform::Apns,
+            "com.example.app",
+            PushToken::new("ab".repeat(32)).unwrap(),
+            now,
+        );
         let state = NotificationState::default();
         let user = device.user.clone();
         let notification = Notification { id, user, event, created_at: now, state };
         let identity = id.push_identity(&device.id);
-        Push { identity, device, notification: Arc::new(notification), badge: 3 }
+        Push {
+            identity,
+            device,
+            notification: Arc::new(notification),
+            badge: 3,
+            style: PushStyle::Alert,
+        }
     }
 
     fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -145,6 +145,7 @@ mod tests {
 
     use serde_json::{Value, json};
     use tidings_core::{
+        delivery::PushStyle,
         device::{Device, Platform, PushToken},
         event::IncomingEvent,
         ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
@@ -164,19 +165,25 @@ mod tests {
         event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let event = IncomingEvent::from_json(event.to_string().as_bytes(), now()).unwrap().event;
         let id = NotificationId { inbox: InboxNumber(1), seq: Seq(7) };
-        let device = Device {
-            id: DeviceId::new("phone").unwrap(),
-            user: UserId::new("ann").unwrap(),
-            platform: Platform::Fcm,
-            token: PushToken::new("a-token".into()).unwrap(),
-            app: "app".into(),
-            registered_at: now(),
-        };
+        let device = Device::new(
+            UserId::new("ann").unwrap(),
+            DeviceId::new("phone").unwrap(),
+            Platform::Fcm,
+            "app",
+            PushToken::new("a-token".into()).unwrap(),
+            now(),
+        );
         let state = NotificationState::default();
         let user = device.user.clone();
         let notification = Notification { id, user, event, created_at: now(), state };
         let identity = id.push_identity(&device.id);
-        Push { identity, device, notification: Arc::new(notification), badge: 3 }
+        Push {
+            identity,
+            device,
+            notification: Arc::new(notification),
+            badge: 3,
+            style: PushStyle::Alert,
+        }
     }
 
     fn rendered(push: &Push, now: Timestamp) -> Value {

@@ -26,6 +26,27 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 enum PlatformName {
     Apns,
     Fcm,
+    WebPush,
+}
+
+impl From<Platform> for PlatformName {
+    fn from(platform: Platform) -> Self {
+        match platform {
+            Platform::Apns => Self::Apns,
+            Platform::Fcm => Self::Fcm,
+            Platform::WebPush => Self::WebPush,
+        }
+    }
+}
+
+impl From<PlatformName> for Platform {
+    fn from(name: PlatformName) -> Self {
+        match name {
+            PlatformName::Apns => Self::Apns,
+            PlatformName::Fcm => Self::Fcm,
+            PlatformName::WebPush => Self::WebPush,
+        }
+    }
 }
 
 /// A device to be registered.
@@ -56,10 +77,7 @@ struct DeviceAnswer {
 
 impl From<Device> for DeviceAnswer {
     fn from(device: Device) -> Self {
-        let platform = match device.platform {
-            Platform::Apns => PlatformName::Apns,
-            Platform::Fcm => PlatformName::Fcm,
-        };
+        let platform = device.platform.into();
         Self {
             id: device.id.as_str().to_owned(),
             platform,
@@ -97,12 +115,9 @@ async fn put(
         .map_err(|error| Problem::bad_input("token", error.to_string()))?;
     // An app's name has the same form as an id.
     EventId::new(&new.app).map_err(|error| Problem::bad_input("app", error.to_string()))?;
-    let platform = match new.platform {
-        PlatformName::Apns => Platform::Apns,
-        PlatformName::Fcm => Platform::Fcm,
-    };
+    let platform = new.platform.into();
     let registered_at = app.clock.now();
-    let device = Device { id, user, platform, token, app: new.app, registered_at };
+    let device = Device::new(user, id, platform, &new.app, token, registered_at);
     app.devices.put_device(device.clone()).await?;
     Ok(Json(device.into()))
 }
