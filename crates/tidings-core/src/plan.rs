@@ -23,9 +23,10 @@ pub fn plan_event(
     now: Timestamp,
 ) -> PlannedEvent {
     let users = users.into_iter();
+    let routing = policy.of(event);
     let mut recipients = Vec::with_capacity(users.size_hint().1.unwrap_or(1));
     for user in users {
-        let push_at = route::first_push_at(event, is_online(&user), policy, now);
+        let push_at = route::first_push_at(event, is_online(&user), routing, now);
         recipients.push(Recipient { user, push_at });
     }
     PlannedEvent { event: Arc::clone(event), recipients, fan_out: None }
@@ -46,7 +47,7 @@ mod tests {
         let users = [ann.clone(), ben.clone()];
         let planned = plan_event(&event, users, |user| *user == ann, &policy, now);
         let expected = [
-            Recipient { user: ann, push_at: Some(now.after(policy.ack_wait)) },
+            Recipient { user: ann, push_at: Some(now.after(policy.default.ack_wait)) },
             Recipient { user: ben, push_at: Some(now) },
         ];
         assert_eq!(planned.recipients, expected);

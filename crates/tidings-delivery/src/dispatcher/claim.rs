@@ -1,15 +1,15 @@
 //! The loop that claims.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tidings_core::{
     clock::Clock,
-    device::Platform,
     error_chain::ErrorChain,
-    ports::{DeliveryStore, DuePush, PushProvider, PushSettlement, StoreError},
+    ports::{DeliveryStore, DeviceStore, DuePush, PushSettlement, StoreError},
+    route::RoutingPolicy,
 };
 use tokio::{
-    sync::{Notify, Semaphore, mpsc},
+    sync::{Notify, mpsc},
     task::{JoinError, JoinSet},
     time::{Instant, sleep},
 };
@@ -19,12 +19,16 @@ use super::{
     DispatcherConfig,
     alarm::Alarm,
     job::{self, Sending},
+    lanes::PushLanes,
     settle::{self, Outage},
 };
 
 /// The least wait between two looks into the store: a push that is due but cannot be claimed must
 /// not make the loop spin.
 const LEAST_POLL: Duration = Duration::from_millis(10);
+
+/// Pushes that are held in memory at least, if that many are due: some go nowhere.
+const LEAST_JOBS: usize = 64;
 
 /// Wakes a [`PushDispatcher`].
 #[derive(Debug, Clone)]
@@ -51,19 +55,18 @@ pub struct PushDispatcher {
 }
 
 impl PushDispatcher {
-    /// A dispatcher that sends through `providers`, one per platform; devices of a platform without
-    /// one are skipped. It starts with [`run`](Self::run).
+    /// A dispatcher that sends through `lanes` what falls due in `store`, to where `routing` says;
+    /// devices that no lane is for are skipped. It starts with [`run`](Self::run).
     pub fn new(
         config: DispatcherConfig,
         store: Arc<dyn DeliveryStore>,
-        providers: impl IntoIterator<Item = Arc<dyn PushProvider>>,
+        devices: Arc<dyn DeviceStore>,
+        lanes: Arc<PushLanes>,
+        routing: Arc<RoutingPolicy>,
         clock: Arc<dyn Clock>,
     ) -> (Self, DispatcherHandle) {
-        let providers: HashMap<Platform, _> =
-            providers.into_iter().map(|provider| (provider.platform(), provider)).collect();
-        let places = Semaphore::new(config.concurrency.clamp(1, Semaphore::MAX_PERMITS));
-        let sending =
-            Arc::new(Sending { providers, clock, config, places, alarm: Alarm::default() });
+        let alarm = Alarm::default();
+        let sending = Arc::new(Sending { lanes, devices, routing, clock, config, alarm });
         let wake = Arc::new(Notify::new());
         let handle = DispatcherHandle { wake: Arc::clone(&wake) };
         (Self { store, sending, wake }, handle)
@@ -97,11 +100,13 @@ impl PushDispatcher {
         jobs: &mut JoinSet<()>,
     ) {
         let config = &self.sending.config;
-        let limit = config.concurrency.max(1);
-        // A claim is a transaction: not one for each job that ends.
-        let worthwhile = (limit / 4).clamp(1, config.batch_rows.max(1));
         let mut outage = Outage::new("claimed");
         while !stop.is_cancelled() {
+            // A lane that is stuck holds as many as it may have under way, and few that wait: the others
+            // still find room.
+            let limit = self.sending.lanes.concurrency().saturating_mul(2).max(LEAST_JOBS);
+            // A claim is a transaction: not one for each job that ends.
+            let worthwhile = (limit / 4).clamp(1, config.batch_rows.max(1));
             let room = limit.saturating_sub(jobs.len()).min(config.batch_rows.max(1));
             if room < worthwhile {
                 tokio::select! {

@@ -7,8 +7,6 @@ use tidings_core::retry::RetryPolicy;
 /// Limits of a [`PushDispatcher`](super::PushDispatcher).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatcherConfig {
-    /// Sends under way at a time, and pushes held in memory. At least 1.
-    pub concurrency: usize,
     /// How long a claimed push is this node's before another may take it. Has to be longer than a
     /// provider may take for a send.
     pub lease: Duration,
@@ -19,22 +17,22 @@ pub struct DispatcherConfig {
     /// When a failed push is tried again. Its cap is also how often a push is tried that waits for a
     /// person.
     pub retry: RetryPolicy,
-    /// How long a push waits for a person, from when the notification was stored.
-    pub wait_for_person: Duration,
+    /// How long a push waits for a person, or for its turn at a service that is asked too much, from
+    /// when the notification was stored.
+    pub longest_wait: Duration,
     /// How long the waits are while the store is out of reach; it is tried for ever.
     pub store_retry: RetryPolicy,
 }
 
 impl Default for DispatcherConfig {
-    /// 512 sends, leases of 60 s, batches of 256, a poll each second, a day for a person.
+    /// Leases of 60 s, batches of 256, a poll each second, a day for a person.
     fn default() -> Self {
         Self {
-            concurrency: 512,
             lease: Duration::from_secs(60),
             batch_rows: 256,
             idle_poll: Duration::from_secs(1),
             retry: RetryPolicy::default(),
-            wait_for_person: Duration::from_secs(24 * 60 * 60),
+            longest_wait: Duration::from_secs(24 * 60 * 60),
             store_retry: RetryPolicy { max_attempts: u32::MAX, base_ms: 100, cap_ms: 5_000 },
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn decide(
     match verdict {
         Verdict::Delivered => Decision::done(Outcome::Delivered),
         Verdict::Reject => Decision::done(Outcome::Failed),
-        Verdict::Retry { after } | Verdict::Unavailable { after } | Verdict::SlowDown { after } => {
+        Verdict::Retry { after } | Verdict::Unavailable { after } => {
             match config.retry.after_failure(attempt, after, random) {
                 RetryDecision::After(wait) => {
                     try_again(push, attempt.saturating_add(1), now.after(wait))
@@ -51,9 +51,18 @@ pub(super) fn decide(
             let prune = is_dead.then_some(Prune { device, registered_at });
             Decision { prune, ..Decision::done(Outcome::Failed) }
         }
+        // Nothing is wrong with the push: it costs no attempt.
+        Verdict::SlowDown { after } => {
+            if now.since(push.notification.created_at) >= config.longest_wait {
+                return Decision::done(Outcome::Failed);
+            }
+            let wait = after.unwrap_or(config.retry.ceiling(1));
+            let spread = config.retry.ceiling(1).mul_f64(random.clamp(0.0, 1.0));
+            try_again(push, attempt, now.after(wait.saturating_add(spread)))
+        }
         Verdict::CallAPerson => {
             let waited = now.since(push.notification.created_at);
-            if waited >= config.wait_for_person {
+            if waited >= config.longest_wait {
                 return Decision::done(Outcome::Failed);
             }
             // The budget of attempts is for faults that pass by themselves: this one leaves at least

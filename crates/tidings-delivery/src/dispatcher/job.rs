@@ -1,32 +1,42 @@
 //! One due push: where it goes, sent there, and what came of it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tidings_core::{
     clock::Clock,
     delivery::{Channel, Delivery, Outcome, Push, PushAnswer, PushStyle, Verdict},
-    device::{Device, Platform},
-    ports::{DuePush, PushProvider, PushSettlement},
-    route::{InboxOnly, Route, route_notification},
+    device::Device,
+    error_chain::ErrorChain,
+    ids::DeviceId,
+    ports::{DeviceStore, DuePush, DueRetry, Prune, PushSettlement},
+    route::{InboxOnly, PushTo, Route, Routing, RoutingPolicy, next_devices, route_notification},
 };
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout_at},
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    DispatcherConfig,
+    alarm::Alarm,
+    decide::decide,
+    lanes::{Admission, BreakerState, Lane, Place, PushLanes},
 };
 
-use super::{DispatcherConfig, alarm::Alarm, decide::decide};
-
-/// The word in the delivery log for a device of a push service that is not configured.
+/// The word in the delivery log for a device of an app, or of a push service, that is not configured.
 const NO_PROVIDER: &str = "no_provider";
+
+/// The word for a notification that none of a user's devices took, one after the other.
+const DEVICES_FAILED: &str = "devices_failed";
+
+/// When a device is tried again because the others cannot be read from the store.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
 
 /// What every job needs.
 pub(super) struct Sending {
-    pub(super) providers: HashMap<Platform, Arc<dyn PushProvider>>,
+    pub(super) lanes: Arc<PushLanes>,
+    pub(super) devices: Arc<dyn DeviceStore>,
+    pub(super) routing: Arc<RoutingPolicy>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: DispatcherConfig,
-    /// Bounds the sends of all jobs together: a user may have many devices.
-    pub(super) places: Semaphore,
     pub(super) alarm: Alarm,
 }
 
@@ -35,132 +45,253 @@ pub(super) struct Sending {
 /// `leased_at` is no later than the beginning of the lease. What has not been sent when the lease is
 /// about to end is not sent by us: settling late could mean that another node has begun, too.
 pub(super) async fn run(sending: Arc<Sending>, due: DuePush, leased_at: Instant) -> PushSettlement {
+    let routing = sending.routing.of(&due.notification.event);
+    let now = sending.clock.now();
+    let until = leased_at + sending.config.lease.mul_f64(0.8);
+    let route = route_notification(&due.notification, &due.inbox, &due.devices, routing, now);
+    let job = Job { sending: &sending, due: &due, until, style: style_of(&route) };
     let mut settlement = PushSettlement {
         job: due.job.clone(),
         deliveries: Vec::with_capacity(due.devices.len()),
         retries: Vec::new(),
         prunes: Vec::new(),
     };
-    let now = sending.clock.now();
-    let devices = match route_notification(&due.notification, &due.inbox, &due.devices, now) {
-        Route::Push(devices) => devices,
-        Route::InboxOnly(why) => {
-            settlement.deliveries = skipped(&sending, &due, why);
-            return settlement;
-        }
-    };
-    let send_until = leased_at + sending.config.lease.mul_f64(0.8);
-    let mut sends = FuturesUnordered::new();
-    for device in devices {
-        sends.push(send(&sending, &due, device, send_until));
-    }
-    while let Some(sent) = sends.next().await {
-        settlement.retries.extend(sent.retries);
-        settlement.prunes.extend(sent.prunes);
-        settlement.deliveries.extend(sent.deliveries);
+    match route {
+        Route::InboxOnly(why) => settlement.deliveries = job.skipped(why),
+        Route::Push { devices, .. } => match routing.to {
+            PushTo::All => job.send_to_all(&devices, &mut settlement).await,
+            PushTo::First => job.send_to_first(&devices, routing, &mut settlement).await,
+        },
     }
     settlement
 }
 
-/// The log of a push that goes nowhere: a row per device that would have had it.
-fn skipped(sending: &Sending, due: &DuePush, why: InboxOnly) -> Vec<Delivery> {
-    let mut rows: Vec<_> =
-        due.devices.iter().map(|device| skip(sending, due, device, why.as_str())).collect();
-    if rows.is_empty() {
-        // Without a device there is no push channel to name: what is left to the user is live.
-        let target = due.job.device.as_ref().map_or("", |id| id.as_str());
-        rows.push(row(sending, due, Channel::WebSocket, target, Outcome::Skipped, why.as_str()));
-    }
-    rows
-}
-
-fn skip(sending: &Sending, due: &DuePush, device: &Device, reason: &str) -> Delivery {
-    let channel = device.platform.channel();
-    row(sending, due, channel, device.id.as_str(), Outcome::Skipped, reason)
-}
-
-fn row(
-    sending: &Sending,
-    due: &DuePush,
-    channel: Channel,
-    target: &str,
-    outcome: Outcome,
-    reason: &str,
-) -> Delivery {
-    count(channel, outcome);
-    Delivery {
-        notification: due.notification.id,
-        user: due.notification.user.clone(),
-        channel,
-        target: target.to_owned(),
-        attempt: due.attempt,
-        at: sending.clock.now(),
-        latency_ms: 0,
-        outcome,
-        reason: Some(reason.to_owned()),
-        provider_id: None,
+fn style_of(route: &Route<'_>) -> PushStyle {
+    match route {
+        Route::Push { style, .. } => *style,
+        Route::InboxOnly(_) => PushStyle::default(),
     }
 }
 
-/// One device's share of a settlement.
-struct Sent {
-    deliveries: [Delivery; 1],
-    retries: Option<tidings_core::ports::DueRetry>,
-    prunes: Option<tidings_core::ports::Prune>,
-}
-
-async fn send(sending: &Sending, due: &DuePush, device: &Device, until: Instant) -> Sent {
-    let channel = device.platform.channel();
-    let Some(provider) = sending.providers.get(&device.platform) else {
-        let deliveries = [skip(sending, due, device, NO_PROVIDER)];
-        return Sent { deliveries, retries: None, prunes: None };
-    };
-    let push = Push {
-        identity: due.notification.id.push_identity(&device.id),
-        device: device.clone(),
-        notification: Arc::clone(&due.notification),
-        badge: due.inbox.unread,
-        style: PushStyle::Alert,
-    };
-    let (answer, latency) = send_in_time(sending, provider.as_ref(), &push, until).await;
-    let now = sending.clock.now();
-    let random = rand::random::<f64>();
-    let decision = decide(&push, answer.verdict, due.attempt, now, &sending.config, random);
-    let mut delivery = row(sending, due, channel, device.id.as_str(), decision.outcome, "");
-    delivery.latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-    if answer.verdict == Verdict::CallAPerson {
-        sending.alarm.raise(channel, answer.reason.as_deref().unwrap_or_default());
-    }
-    delivery.reason = answer.reason;
-    // Our identity, when the service does not give one: under it the push went out.
-    delivery.provider_id = answer.provider_id.or_else(|| Some(push.identity.to_string()));
-    Sent { deliveries: [delivery], retries: decision.retry, prunes: decision.prune }
-}
-
-/// The provider's answer, or our own when there is no time for one. With how long it took.
-async fn send_in_time(
-    sending: &Sending,
-    provider: &dyn PushProvider,
-    push: &Push,
+/// A push under way.
+struct Job<'a> {
+    sending: &'a Sending,
+    due: &'a DuePush,
     until: Instant,
-) -> (PushAnswer, Duration) {
-    let ours = |reason: &str| PushAnswer {
-        verdict: Verdict::Retry { after: None },
-        reason: Some(reason.to_owned()),
-        provider_id: None,
-    };
-    let Ok(Ok(_place)) = timeout_at(until, sending.places.acquire()).await else {
-        return (ours("no_place_in_time"), Duration::ZERO);
-    };
-    let channel = provider.platform().channel().as_str();
-    let in_flight = metrics::gauge!("tidings_push_in_flight", "channel" => channel);
-    let started = Instant::now();
-    in_flight.increment(1.0);
-    let answer = timeout_at(until, provider.send(push)).await;
-    in_flight.decrement(1.0);
-    let took = started.elapsed();
-    metrics::histogram!("tidings_push_seconds", "channel" => channel).record(took.as_secs_f64());
-    (answer.unwrap_or_else(|_| ours("not_answered_in_time")), took)
+    style: PushStyle,
+}
+
+/// What came of one device.
+enum Sent {
+    /// An attempt was made, or cannot be made.
+    Tried { delivery: Delivery, retry: Option<DueRetry>, prune: Option<Prune> },
+    /// It is not the time for it.
+    PutBack(DueRetry),
+}
+
+impl Job<'_> {
+    async fn send_to_all(&self, devices: &[&Device], settlement: &mut PushSettlement) {
+        let mut sends = FuturesUnordered::new();
+        for device in devices {
+            sends.push(self.send(device, self.due.attempt));
+        }
+        while let Some(sent) = sends.next().await {
+            match sent {
+                Sent::Tried { delivery, retry, prune } => {
+                    settlement.deliveries.push(delivery);
+                    settlement.retries.extend(retry);
+                    settlement.prunes.extend(prune);
+                }
+                Sent::PutBack(retry) => settlement.retries.push(retry),
+            }
+        }
+    }
+
+    /// One device after the other, until one has it, or may have it later. What waits for its service
+    /// is passed over; if no other device takes it, it is tried again when its time has come.
+    async fn send_to_first(
+        &self,
+        devices: &[&Device],
+        routing: &Routing,
+        settlement: &mut PushSettlement,
+    ) {
+        let mut put_back = None;
+        let mut attempt = self.due.attempt;
+        let mut tried = None;
+        for device in devices {
+            if self.try_one(device, attempt, settlement, &mut put_back).await {
+                return;
+            }
+            tried = Some(&device.id);
+            attempt = 1;
+        }
+        // A push that comes back for one device was loaded with that one only.
+        if let (Some(tried), Some(_)) = (tried, &self.due.job.device) {
+            let others = match self.others_after(tried, routing).await {
+                Ok(others) => others,
+                Err(retry) => return settlement.retries.push(retry),
+            };
+            for device in &others {
+                if self.try_one(device, 1, settlement, &mut put_back).await {
+                    return;
+                }
+            }
+        }
+        if put_back.is_none() {
+            let why = DEVICES_FAILED;
+            let row = self.row(Channel::WebSocket, "", 1, Outcome::Skipped, why);
+            settlement.deliveries.push(row);
+        }
+        settlement.retries.extend(put_back);
+    }
+
+    /// Whether nothing else is to be tried now.
+    async fn try_one(
+        &self,
+        device: &Device,
+        attempt: u32,
+        settlement: &mut PushSettlement,
+        put_back: &mut Option<DueRetry>,
+    ) -> bool {
+        match self.send(device, attempt).await {
+            Sent::PutBack(retry) => {
+                put_back.get_or_insert(retry);
+                false
+            }
+            Sent::Tried { delivery, retry, prune } => {
+                let is_done = delivery.outcome == Outcome::Delivered || retry.is_some();
+                settlement.deliveries.push(delivery);
+                settlement.retries.extend(retry);
+                settlement.prunes.extend(prune);
+                is_done
+            }
+        }
+    }
+
+    /// The devices that come after `tried`; while they cannot be read, when to ask again.
+    async fn others_after(
+        &self,
+        tried: &DeviceId,
+        routing: &Routing,
+    ) -> Result<Vec<Device>, DueRetry> {
+        match self.sending.devices.list_devices(&self.due.notification.user).await {
+            Ok(all) => Ok(next_devices(&all, tried, routing).into_iter().cloned().collect()),
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "a user's devices cannot be read");
+                Err(self.again(tried, self.due.attempt, STORE_PAUSE))
+            }
+        }
+    }
+
+    async fn send(&self, device: &Device, attempt: u32) -> Sent {
+        let channel = device.platform.channel();
+        let target = device.id.as_str();
+        let Some(lane) = self.sending.lanes.find(device) else {
+            let delivery = self.row(channel, target, attempt, Outcome::Skipped, NO_PROVIDER);
+            return Sent::Tried { delivery, retry: None, prune: None };
+        };
+        let place = match lane.admit(self.until).await {
+            Admission::Go(place) => place,
+            Admission::Later(wait) => {
+                return Sent::PutBack(self.again(&device.id, attempt, wait));
+            }
+        };
+        let push = Push {
+            identity: self.due.notification.id.push_identity(&device.id),
+            device: device.clone(),
+            notification: Arc::clone(&self.due.notification),
+            badge: self.due.inbox.unread,
+            style: self.style,
+        };
+        let (answer, latency) = self.send_in_time(&lane, place, &push).await;
+        let now = self.sending.clock.now();
+        let random = rand::random::<f64>();
+        let decision = decide(&push, answer.verdict, attempt, now, &self.sending.config, random);
+        let mut delivery = self.row(channel, target, attempt, decision.outcome, "");
+        delivery.latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+        delivery.reason = answer.reason;
+        // Our identity, when the service does not give one: under it the push went out.
+        delivery.provider_id = answer.provider_id.or_else(|| Some(push.identity.to_string()));
+        Sent::Tried { delivery, retry: decision.retry, prune: decision.prune }
+    }
+
+    /// The provider's answer, or our own when there is no time for one. With how long it took.
+    async fn send_in_time(&self, lane: &Lane, place: Place, push: &Push) -> (PushAnswer, Duration) {
+        let channel = push.device.platform.channel().as_str();
+        let started = Instant::now();
+        let answer = timeout_at(self.until, lane.provider().send(push)).await;
+        let took = started.elapsed();
+        metrics::histogram!("tidings_push_seconds", "channel" => channel)
+            .record(took.as_secs_f64());
+        let answer = answer.unwrap_or_else(|_| PushAnswer {
+            verdict: Verdict::Unavailable { after: None },
+            reason: Some("not_answered_in_time".to_owned()),
+            provider_id: None,
+        });
+        self.note(lane, place.report(&answer), &answer);
+        (answer, took)
+    }
+
+    /// Tells a person what they should know.
+    fn note(&self, lane: &Lane, change: Option<BreakerState>, answer: &PushAnswer) {
+        let reason = answer.reason.as_deref().unwrap_or_default();
+        let provider = lane.name();
+        if answer.verdict == Verdict::CallAPerson {
+            self.sending.alarm.raise(provider, reason);
+            return;
+        }
+        match change {
+            Some(BreakerState::Open) => {
+                tracing::warn!(provider, reason, "a push service is out of order; its pushes wait");
+            }
+            Some(_) => tracing::info!(provider, "a push service works again"),
+            None => {}
+        }
+    }
+
+    fn again(&self, device: &DeviceId, attempt: u32, wait: Duration) -> DueRetry {
+        DueRetry { device: device.clone(), attempt, at: self.sending.clock.now().after(wait) }
+    }
+
+    /// The log of a push that goes nowhere: a row per device that would have had it.
+    fn skipped(&self, why: InboxOnly) -> Vec<Delivery> {
+        let due = self.due;
+        let skip = |channel, target: &str| {
+            self.row(channel, target, due.attempt, Outcome::Skipped, why.as_str())
+        };
+        let devices = due.devices.iter();
+        let mut rows: Vec<_> =
+            devices.map(|it| skip(it.platform.channel(), it.id.as_str())).collect();
+        if rows.is_empty() {
+            // Without a device there is no push channel to name: what is left to the user is live.
+            let target = due.job.device.as_ref().map_or("", |id| id.as_str());
+            rows.push(skip(Channel::WebSocket, target));
+        }
+        rows
+    }
+
+    fn row(
+        &self,
+        channel: Channel,
+        target: &str,
+        attempt: u32,
+        outcome: Outcome,
+        reason: &str,
+    ) -> Delivery {
+        count(channel, outcome);
+        Delivery {
+            notification: self.due.notification.id,
+            user: self.due.notification.user.clone(),
+            channel,
+            target: target.to_owned(),
+            attempt,
+            at: self.sending.clock.now(),
+            latency_ms: 0,
+            outcome,
+            reason: Some(reason.to_owned()),
+            provider_id: None,
+        }
+    }
 }
 
 fn count(channel: Channel, outcome: Outcome) {

@@ -15,7 +15,9 @@ mod claim;
 mod config;
 mod decide;
 mod job;
+mod lanes;
 mod settle;
 
 pub use claim::{DispatcherHandle, PushDispatcher};
 pub use config::DispatcherConfig;
+pub use lanes::{BreakerConfig, BreakerState, Lane, LaneHealth, LaneLimits, LaneScope, PushLanes};

@@ -1,6 +1,7 @@
 //! `PushDispatcher` from due to settled.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,12 +14,15 @@ use serde_json::{Value, json};
 use tidings_core::{
     clock::{Clock, ManualClock},
     delivery::{Channel, Delivery, Outcome, Push, PushAnswer, Verdict},
-    device::Platform,
+    device::{Environment, Platform},
     ids::Seq,
     inbox::InboxState,
-    ports::{DeliveryStore, PushProvider},
+    ports::{DeliveryStore, DeviceStore, PushProvider},
+    route::RoutingPolicy,
 };
-use tidings_delivery::dispatcher::{DispatcherConfig, DispatcherHandle, PushDispatcher};
+use tidings_delivery::dispatcher::{
+    DispatcherConfig, DispatcherHandle, Lane, LaneLimits, PushDispatcher, PushLanes,
+};
 use tidings_simulators::{apns::ApnsDeviceState, fcm::FcmDeviceState};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +36,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) fn unread() -> InboxState {
     InboxState { last_seq: Seq(1), unread: 1, ..InboxState::default() }
+}
+
+/// A lane for all apps, named after its platform.
+pub(crate) fn lane(provider: Arc<dyn PushProvider>, limits: LaneLimits) -> Arc<Lane> {
+    let name = provider.platform().as_str();
+    let environment = Environment::Production;
+    Arc::new(Lane::new(name, BTreeSet::new(), environment, provider, limits))
 }
 
 /// A dispatcher that runs until it is stopped, or is cut off when this is dropped.
@@ -48,8 +59,23 @@ impl Running {
         providers: Vec<Arc<dyn PushProvider>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let store: Arc<dyn DeliveryStore> = Arc::<MemoryDeliveryStore>::clone(store);
-        let (dispatcher, handle) = PushDispatcher::new(config, store, providers, clock);
+        let lanes = providers.into_iter().map(|it| lane(it, LaneLimits::default())).collect();
+        let lanes = Arc::new(PushLanes::new(lanes));
+        Self::on_lanes(config, store, &lanes, RoutingPolicy::default(), clock)
+    }
+
+    pub(crate) fn on_lanes(
+        config: DispatcherConfig,
+        store: &Arc<MemoryDeliveryStore>,
+        lanes: &Arc<PushLanes>,
+        routing: RoutingPolicy,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let deliveries: Arc<dyn DeliveryStore> = Arc::<MemoryDeliveryStore>::clone(store);
+        let devices: Arc<dyn DeviceStore> = Arc::<MemoryDeliveryStore>::clone(store);
+        let (lanes, routing) = (Arc::clone(lanes), Arc::new(routing));
+        let (dispatcher, handle) =
+            PushDispatcher::new(config, deliveries, devices, lanes, routing, clock);
         let stop = CancellationToken::new();
         let mut task = JoinSet::new();
         task.spawn(dispatcher.run(stop.clone()));
@@ -295,8 +321,11 @@ async fn no_more_sends_are_under_way_than_configured_however_many_devices_a_user
     }
     let provider = Arc::new(FakeProvider::default());
     let providers: Vec<Arc<dyn PushProvider>> = vec![Arc::<FakeProvider>::clone(&provider)];
-    let config = DispatcherConfig { concurrency: 8, ..DispatcherConfig::default() };
-    let running = Running::start(config, &store, providers, manual_clock());
+    let limits = LaneLimits { concurrency: 8, ..LaneLimits::default() };
+    let lanes = providers.into_iter().map(|it| lane(it, limits.clone())).collect();
+    let lanes = Arc::new(PushLanes::new(lanes));
+    let (config, routing) = (DispatcherConfig::default(), RoutingPolicy::default());
+    let running = Running::on_lanes(config, &store, &lanes, routing, manual_clock());
     eventually("all is settled", || store.open() == 0).await;
     running.stop().await;
     assert_eq!(provider.sent.load(Ordering::SeqCst), 100);

@@ -9,7 +9,10 @@
 mod apns;
 mod dispatch;
 mod dispatch_faults;
+mod dispatch_first;
+mod dispatch_lanes;
 mod fcm;
 mod harness;
+mod scripted;
 mod secrets;
 mod store;

@@ -11,10 +11,10 @@ use tidings_core::{
     clock::Timestamp,
     delivery::Delivery,
     device::Device,
-    ids::{DeviceId, NotificationId},
+    ids::{DeviceId, NotificationId, UserId},
     inbox::InboxState,
     notification::Notification,
-    ports::{DeliveryStore, DuePush, PushJob, PushSettlement, StoreError},
+    ports::{DeliveryStore, DeviceStore, DuePush, PushJob, PushSettlement, StoreError},
 };
 
 /// Keeps the contract of [`DeliveryStore`], but only as long as the process lives.
@@ -171,5 +171,28 @@ impl DeliveryStore for MemoryDeliveryStore {
         let state = self.reach("list_deliveries")?;
         let rows = state.log.iter().filter(|row| row.notification == notification);
         Ok(rows.take(limit).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl DeviceStore for MemoryDeliveryStore {
+    async fn put_device(&self, device: Device) -> Result<(), StoreError> {
+        let mut state = self.reach("put_device")?;
+        let is_replaced = |it: &Device| (&it.user, &it.id) == (&device.user, &device.id);
+        state.devices.retain(|it| !is_replaced(it));
+        state.devices.push(device);
+        Ok(())
+    }
+
+    async fn list_devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError> {
+        let state = self.reach("list_devices")?;
+        Ok(state.devices.iter().filter(|device| device.user == *user).cloned().collect())
+    }
+
+    async fn remove_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError> {
+        let mut state = self.reach("remove_device")?;
+        let before = state.devices.len();
+        state.devices.retain(|it| (&it.user, &it.id) != (user, device));
+        Ok(state.devices.len() < before)
     }
 }

@@ -1,0 +1,432 @@
+//! A push service under one credential, and the way to it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use metrics::{Counter, Gauge};
+use tidings_core::{
+    delivery::{PushAnswer, Verdict},
+    device::{Device, Environment, Platform},
+    ports::PushProvider,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::{
+    breaker::{Breaker, BreakerConfig, BreakerState, Permit, Report},
+    meter::Meter,
+    pacer::Pacer,
+};
+
+/// A push that would have to wait longer than this for its turn waits in the store instead.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// What is put back comes again within this time after the service is expected to take it.
+const LONGEST_SPREAD: Duration = Duration::from_secs(60);
+
+/// So many may wait for a place while it is not known how fast the service is.
+const LEAST_WAITING: usize = 256;
+
+/// What a service is trusted to take per second while nothing is known of it.
+const LEAST_PER_S: f64 = 200.0;
+
+/// Limits of a [`Lane`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneLimits {
+    /// Sends under way at a time. At least 1.
+    pub concurrency: usize,
+    /// Sends per second at most, if the service has a quota.
+    pub per_s: Option<u32>,
+    /// How long a lane with a quota takes to rise from a tenth of it to the whole; zero: it does not.
+    pub ramp: Duration,
+    /// When the service is left alone.
+    pub breaker: BreakerConfig,
+}
+
+impl Default for LaneLimits {
+    /// 1,000 under way, no quota.
+    fn default() -> Self {
+        Self {
+            concurrency: 1_000,
+            per_s: None,
+            ramp: Duration::ZERO,
+            breaker: BreakerConfig::default(),
+        }
+    }
+}
+
+/// Which devices a lane is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneScope {
+    /// Of which push service.
+    pub platform: Platform,
+    /// Of which apps; of all that no other lane names, if there are none here.
+    pub apps: BTreeSet<String>,
+    /// Of which environment.
+    pub environment: Environment,
+}
+
+/// A push service under one credential: what it is for, its limits, and how it fares.
+pub struct Lane {
+    name: Arc<str>,
+    scope: LaneScope,
+    provider: Arc<dyn PushProvider>,
+    limits: LaneLimits,
+    places: Arc<Semaphore>,
+    state: Mutex<State>,
+    gauges: Gauges,
+}
+
+struct State {
+    breaker: Breaker,
+    pacer: Pacer,
+    done: Meter,
+    waiting: usize,
+    under_way: usize,
+    /// When the last send ended, or the first of those under way began.
+    moved: Instant,
+    /// The last place in time that was given to a push that was put back.
+    put_back_until: Instant,
+    why: Option<String>,
+}
+
+struct Gauges {
+    breaker: Gauge,
+    waiting: Gauge,
+    in_flight: Gauge,
+    per_s: Gauge,
+    put_back: Counter,
+}
+
+impl Gauges {
+    fn show_limit(&self, pacer: &Pacer) {
+        if let Some(per_s) = pacer.per_s() {
+            self.per_s.set(per_s);
+        }
+    }
+}
+
+/// How a lane fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneHealth {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its push service.
+    pub platform: Platform,
+    /// Whether anything is sent.
+    pub state: BreakerState,
+    /// The service's last word for why not, or ours.
+    pub why: Option<String>,
+}
+
+/// Whether a push may go now.
+pub(in crate::dispatcher) enum Admission {
+    /// It may.
+    Go(Place),
+    /// It may not, and its turn comes after so long.
+    Later(Duration),
+}
+
+/// The right to one send. Dropped without a report, it was not made or was cut off.
+pub(in crate::dispatcher) struct Place {
+    lane: Arc<Lane>,
+    permit: Permit,
+    is_reported: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Lane {
+    /// A lane through `provider`, whose platform it takes; `name` stands in metrics and the log.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        apps: BTreeSet<String>,
+        environment: Environment,
+        provider: Arc<dyn PushProvider>,
+        limits: LaneLimits,
+    ) -> Self {
+        let now = Instant::now();
+        let labels = [("provider", name.to_owned())];
+        Self {
+            name: name.into(),
+            scope: LaneScope { platform: provider.platform(), apps, environment },
+            places: Arc::new(Semaphore::new(limits.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
+            state: Mutex::new(State {
+                breaker: Breaker::new(limits.breaker),
+                pacer: Pacer::new(limits.per_s, limits.ramp, now),
+                done: Meter::new(now),
+                waiting: 0,
+                under_way: 0,
+                moved: now,
+                put_back_until: now,
+                why: None,
+            }),
+            gauges: Gauges {
+                breaker: metrics::gauge!("tidings_push_breaker", &labels),
+                waiting: metrics::gauge!("tidings_push_waiting", &labels),
+                in_flight: metrics::gauge!("tidings_push_in_flight", &labels),
+                per_s: metrics::gauge!("tidings_push_limit_per_second", &labels),
+                put_back: metrics::counter!("tidings_push_put_back_total", &labels),
+            },
+            provider,
+            limits,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which devices it is for.
+    #[must_use]
+    pub fn scope(&self) -> &LaneScope {
+        &self.scope
+    }
+
+    /// How it fares.
+    #[must_use]
+    pub fn health(&self) -> LaneHealth {
+        let state = self.state();
+        LaneHealth {
+            name: self.name.to_string(),
+            platform: self.scope.platform,
+            state: state.breaker.state(),
+            why: state.why.clone(),
+        }
+    }
+
+    pub(in crate::dispatcher) fn provider(&self) -> &dyn PushProvider {
+        self.provider.as_ref()
+    }
+
+    pub(in crate::dispatcher) fn concurrency(&self) -> usize {
+        self.limits.concurrency.max(1)
+    }
+
+    pub(super) fn is_for(&self, device: &Device) -> bool {
+        let LaneScope { platform, apps, environment } = &self.scope;
+        *platform == device.platform
+            && *environment == device.environment
+            && (apps.is_empty() || apps.contains(&device.app))
+    }
+
+    /// Waits for a place, not longer than is bearable and not beyond `until`.
+    pub(in crate::dispatcher) async fn admit(self: &Arc<Self>, until: Instant) -> Admission {
+        let (permit, wait) = match self.take_turn() {
+            Ok(turn) => turn,
+            Err(later) => return Admission::Later(later),
+        };
+        let leave = Leave { lane: self, permit, is_used: false };
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => Some(place),
+            Err(_) => self.wait_for_place(until).await,
+        };
+        match place {
+            Some(place) if self.is_still_good(permit) => {
+                Admission::Go(self.enter(leave.used(), place))
+            }
+            _ => Admission::Later(self.put_back(Duration::ZERO)),
+        }
+    }
+
+    /// Whether the breaker has not opened while this push waited.
+    fn is_still_good(&self, permit: Permit) -> bool {
+        permit == Permit::Probe || self.state().breaker.state() == BreakerState::Closed
+    }
+
+    /// Leave of the breaker and a place in time; or how long this push has to be put back.
+    fn take_turn(&self) -> Result<(Permit, Duration), Duration> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let permit = match state.breaker.admit(now) {
+            Ok(permit) => permit,
+            Err(wait) => {
+                drop(state);
+                return Err(self.put_back(wait));
+            }
+        };
+        self.gauges.breaker.set(level(state.breaker.state()));
+        match state.pacer.take(now, LONGEST_WAIT) {
+            Ok(wait) => Ok((permit, wait)),
+            Err(wait) => {
+                state.breaker.abandon(permit);
+                self.gauges.show_limit(&state.pacer);
+                drop(state);
+                Err(self.put_back(wait))
+            }
+        }
+    }
+
+    async fn wait_for_place(&self, until: Instant) -> Option<OwnedSemaphorePermit> {
+        let now = Instant::now();
+        let _waiting = {
+            let mut state = self.state();
+            if self.is_hopeless(&mut state, now) {
+                return None;
+            }
+            state.waiting += 1;
+            Waiting { lane: self }
+        };
+        self.gauges.waiting.increment(1.0);
+        let acquired =
+            timeout_at(until.min(now + LONGEST_WAIT), Arc::clone(&self.places).acquire_owned());
+        acquired.await.ok()?.ok()
+    }
+
+    /// Whether those who wait already will need longer than is bearable.
+    fn is_hopeless(&self, state: &mut State, now: Instant) -> bool {
+        if now.saturating_duration_since(state.moved) >= LONGEST_WAIT {
+            return true;
+        }
+        let bearable = match state.done.per_s(now) {
+            Some(done_per_s) => bounded(done_per_s * LONGEST_WAIT.as_secs_f64()),
+            None => self.concurrency().max(LEAST_WAITING),
+        };
+        state.waiting >= bearable
+    }
+
+    fn enter(self: &Arc<Self>, permit: Permit, place: OwnedSemaphorePermit) -> Place {
+        let mut state = self.state();
+        if state.under_way == 0 {
+            state.moved = Instant::now();
+        }
+        state.under_way += 1;
+        drop(state);
+        self.gauges.in_flight.increment(1.0);
+        Place { lane: Arc::clone(self), permit, is_reported: false, _place: place }
+    }
+
+    /// How long a push is put back that may not go for `wait`. Each gets a place in time of its own, by
+    /// how much the lane got done lately, so that they do not all come back at once.
+    fn put_back(&self, wait: Duration) -> Duration {
+        let now = Instant::now();
+        let mut state = self.state();
+        let done_per_s = state.done.per_s(now).unwrap_or(LEAST_PER_S).max(LEAST_PER_S);
+        let apart = state.pacer.interval().max(Duration::from_secs_f64(1.0 / done_per_s));
+        let earliest = now + wait.max(LONGEST_WAIT / 4);
+        let latest = earliest + LONGEST_SPREAD;
+        let mut at = state.put_back_until.max(earliest) + apart;
+        if at > latest {
+            // More than the lane can do in that time: they begin from the front again.
+            at = earliest + LONGEST_SPREAD.mul_f64(rand::random());
+        } else {
+            state.put_back_until = at;
+        }
+        drop(state);
+        self.gauges.put_back.increment(1);
+        at.saturating_duration_since(now)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Notes the service's answer. Says whether it has just been found to be down, or up again.
+    pub(in crate::dispatcher) fn report(mut self, answer: &PushAnswer) -> Option<BreakerState> {
+        self.is_reported = true;
+        let now = Instant::now();
+        let report = match answer.verdict {
+            Verdict::Unavailable { after } => Report::Failed(after),
+            Verdict::CallAPerson => Report::Refused,
+            // It is there, whatever it thinks of this push.
+            _ => Report::Well,
+        };
+        let mut guard = self.lane.state();
+        let state = &mut *guard;
+        state.done.count(now);
+        if let Verdict::SlowDown { after } = answer.verdict {
+            let done_per_s = state.done.per_s(now).unwrap_or(LEAST_PER_S);
+            state.pacer.slow_down(now, after, done_per_s);
+            self.lane.gauges.show_limit(&state.pacer);
+        }
+        let change = state.breaker.record(self.permit, report, now, rand::random());
+        match change {
+            Some(BreakerState::Open) => state.why.clone_from(&answer.reason),
+            Some(_) => state.why = None,
+            None => return None,
+        }
+        let breaker = state.breaker.state();
+        drop(guard);
+        self.lane.gauges.breaker.set(level(breaker));
+        change
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.lane.state();
+        state.under_way -= 1;
+        state.moved = Instant::now();
+        if !self.is_reported {
+            state.breaker.abandon(self.permit);
+        }
+        drop(state);
+        self.lane.gauges.in_flight.decrement(1.0);
+    }
+}
+
+/// Leave of the breaker, given back if the push does not go.
+struct Leave<'a> {
+    lane: &'a Lane,
+    permit: Permit,
+    is_used: bool,
+}
+
+impl Leave<'_> {
+    fn used(mut self) -> Permit {
+        self.is_used = true;
+        self.permit
+    }
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.lane.state().breaker.abandon(self.permit);
+        }
+    }
+}
+
+/// One that waits for a place.
+struct Waiting<'a> {
+    lane: &'a Lane,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.lane.state().waiting -= 1;
+        self.lane.gauges.waiting.decrement(1.0);
+    }
+}
+
+/// 0 closed, 1 half-open, 2 open.
+fn level(state: BreakerState) -> f64 {
+    match state {
+        BreakerState::Closed => 0.0,
+        BreakerState::HalfOpen => 1.0,
+        BreakerState::Open => 2.0,
+    }
+}
+
+/// A number of pushes, cut to what fits.
+fn bounded(number: f64) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and 100 million"
+    )]
+    let number = number.clamp(0.0, 1e8) as usize;
+    number
+}
