@@ -20,4 +20,6 @@ mod settle;
 
 pub use claim::{DispatcherHandle, PushDispatcher};
 pub use config::DispatcherConfig;
-pub use lanes::{BreakerConfig, BreakerState, Lane, LaneHealth, LaneLimits, LaneScope, PushLanes};
+pub use lanes::{
+    BreakerConfig, BreakerState, BrowserVendor, Lane, LaneHealth, LaneLimits, LaneScope, PushLanes,
+};

@@ -1,7 +1,6 @@
 //! `PushDispatcher` from due to settled.
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,14 +13,14 @@ use serde_json::{Value, json};
 use tidings_core::{
     clock::{Clock, ManualClock},
     delivery::{Channel, Delivery, Outcome, Push, PushAnswer, Verdict},
-    device::{Environment, Platform},
+    device::Platform,
     ids::Seq,
     inbox::InboxState,
     ports::{DeliveryStore, DeviceStore, PushProvider},
     route::RoutingPolicy,
 };
 use tidings_delivery::dispatcher::{
-    DispatcherConfig, DispatcherHandle, Lane, LaneLimits, PushDispatcher, PushLanes,
+    DispatcherConfig, DispatcherHandle, Lane, LaneLimits, LaneScope, PushDispatcher, PushLanes,
 };
 use tidings_simulators::{apns::ApnsDeviceState, fcm::FcmDeviceState};
 use tokio::{task::JoinSet, time::timeout};
@@ -40,9 +39,8 @@ pub(crate) fn unread() -> InboxState {
 
 /// A lane for all apps, named after its platform.
 pub(crate) fn lane(provider: Arc<dyn PushProvider>, limits: LaneLimits) -> Arc<Lane> {
-    let name = provider.platform().as_str();
-    let environment = Environment::Production;
-    Arc::new(Lane::new(name, BTreeSet::new(), environment, provider, limits))
+    let platform = provider.platform();
+    Arc::new(Lane::new(platform.as_str(), LaneScope::all(platform), provider, limits))
 }
 
 /// A dispatcher that runs until it is stopped, or is cut off when this is dropped.

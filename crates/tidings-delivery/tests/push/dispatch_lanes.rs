@@ -6,12 +6,14 @@ use serde_json::json;
 use tidings_core::{
     clock::Clock,
     delivery::{Delivery, Outcome, Verdict},
-    device::{Environment, Platform},
+    device::{Environment, Platform, PushToken},
     ports::PushProvider,
     retry::RetryPolicy,
     route::RoutingPolicy,
 };
-use tidings_delivery::dispatcher::{BreakerState, DispatcherConfig, Lane, LaneLimits, PushLanes};
+use tidings_delivery::dispatcher::{
+    BreakerState, BrowserVendor, DispatcherConfig, Lane, LaneLimits, LaneScope, PushLanes,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -194,7 +196,8 @@ async fn a_device_goes_to_the_lane_of_its_app_and_environment() {
         let provider = ScriptedProvider::new(Platform::Apns, |_| Verdict::Delivered);
         let apps: BTreeSet<_> = apps.iter().map(|app| (*app).to_owned()).collect();
         let shared: Arc<dyn PushProvider> = Arc::<ScriptedProvider>::clone(&provider);
-        (provider, Arc::new(Lane::new(name, apps, environment, shared, small())))
+        let scope = LaneScope { apps, environment, ..LaneScope::all(Platform::Apns) };
+        (provider, Arc::new(Lane::new(name, scope, shared, small())))
     };
     let (others, others_lane) = named("others", &[], Environment::Production);
     let (one, one_lane) = named("one", &["one", "one.beta"], Environment::Production);
@@ -227,4 +230,37 @@ async fn a_device_goes_to_the_lane_of_its_app_and_environment() {
     let of_4 = log.iter().find(|row| row.target == "apns-4").unwrap();
     assert_eq!(of_4.reason.as_deref(), Some("no_provider"));
     assert_eq!(one.taken().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_push_services_of_browsers_have_lanes_of_their_own() {
+    let (store, clock) = (Arc::<MemoryDeliveryStore>::default(), RuntimeClock::shared());
+    let provider = ScriptedProvider::new(Platform::WebPush, |push| {
+        match BrowserVendor::of(&push.device.token) {
+            BrowserVendor::Mozilla => Verdict::Unavailable { after: None },
+            _ => Verdict::Delivered,
+        }
+    });
+    let lane = |vendor: BrowserVendor| {
+        let scope = LaneScope { vendor: Some(vendor), ..LaneScope::all(Platform::WebPush) };
+        let shared: Arc<dyn PushProvider> = Arc::<ScriptedProvider>::clone(&provider);
+        Arc::new(Lane::new(vendor.as_str(), scope, shared, small()))
+    };
+    let lanes = Arc::new(PushLanes::new(BrowserVendor::ALL.map(lane).to_vec()));
+    let (config, routing) = (DispatcherConfig::default(), RoutingPolicy::default());
+    let running = Running::on_lanes(config, &store, &lanes, routing, Arc::clone(&clock));
+    for number in 0..200 {
+        let mut device = device(Platform::WebPush, number);
+        let is_even = number % 2 == 0;
+        let host = if is_even { "fcm.googleapis.com" } else { "updates.push.services.mozilla.com" };
+        device.token = PushToken::new(format!("https://{host}/{number}")).unwrap();
+        store.register(device);
+        store.plan(notification(number, clock.now(), json!({})), unread(), clock.now());
+    }
+    running.handle.wake();
+    within(3 * SECOND, "the others have theirs", || provider.taken().len() == 100).await;
+    sleep(SECOND).await;
+    let health = lanes.health();
+    let open = health.iter().filter(|it| it.state == BreakerState::Open);
+    assert_eq!(open.map(|it| it.name.as_str()).collect::<Vec<_>>(), ["mozilla"]);
 }

@@ -12,7 +12,9 @@ use tokio::{
 use crate::{
     cli::ServeArgs,
     config::{self, Sources},
-    demo, telemetry,
+    demo,
+    supervisor::SupervisorError,
+    telemetry,
     wiring::Node,
 };
 
@@ -20,7 +22,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let mut flags = Vec::new();
     flags.extend(args.listen.map(|listen| ("server.listen", listen.to_string())));
     flags.extend(args.data_dir.map(|dir| ("store.data_dir", dir.display().to_string())));
-    let config = config::load(&Sources { file: args.config.config, flags })?;
+    let sources = Sources { file: args.config.config, flags };
+    let config = config::load(&sources)?;
     telemetry::init_log(&config.log)?;
     let grace = Duration::from_millis(config.server.shutdown_grace_ms);
     let beside = args.demo_page.map(demo::page).unwrap_or_default();
@@ -30,19 +33,41 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         write_address(file, &address.to_string()).context("the address file cannot be written")?;
     }
     tracing::info!(%address, docs = format!("http://{address}/docs"), "ready");
-    let outcome = tokio::select! {
-        reason = asked_to_stop(args.stop_with_stdin) => {
-            tracing::info!(reason = reason?, "stopping");
-            Ok(())
-        }
-        error = node.watch() => {
-            tracing::error!(error = %ErrorChain(&error), "stopping");
-            Err(error)
-        }
-    };
+    let outcome = until_stopped(&mut node, &sources, args.stop_with_stdin).await?;
     node.stop(grace).await;
     tracing::info!("stopped");
     Ok(outcome?)
+}
+
+/// Runs until somebody asks the node to stop, or a part of it ends.
+async fn until_stopped(
+    node: &mut Node,
+    sources: &Sources,
+    with_stdin: bool,
+) -> std::io::Result<Result<(), SupervisorError>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut asked_to_stop = std::pin::pin!(asked_to_stop(with_stdin));
+    loop {
+        tokio::select! {
+            reason = &mut asked_to_stop => {
+                tracing::info!(reason = reason?, "stopping");
+                return Ok(Ok(()));
+            }
+            error = node.watch() => {
+                tracing::error!(error = %ErrorChain(&error), "stopping");
+                return Ok(Err(error));
+            }
+            _ = hangup.recv() => reload(node, sources),
+        }
+    }
+}
+
+/// Reads the configuration again. What cannot be used changes nothing: the node runs on as it was.
+fn reload(node: &Node, sources: &Sources) {
+    let reloaded = config::load(sources).map_err(anyhow::Error::from);
+    if let Err(error) = reloaded.and_then(|config| node.reload(&config)) {
+        tracing::error!(error = format!("{error:#}"), "the configuration is not taken over");
+    }
 }
 
 /// Writes through a second name, so that a reader never sees half an address.

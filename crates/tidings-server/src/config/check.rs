@@ -2,8 +2,9 @@
 
 use std::{collections::HashSet, fmt, ops::RangeInclusive};
 
-use super::model::{
-    AuthSection, Config, KafkaSection, PostgresSection, PushSection, RealtimeSection,
+use super::{
+    model::{AuthSection, Config, KafkaSection, PostgresSection, RealtimeSection},
+    push, routing,
 };
 use crate::{auth::Scope, http::AllowedOrigins};
 
@@ -22,14 +23,15 @@ impl fmt::Display for ConfigProblem {
     }
 }
 
-struct Problems(Vec<ConfigProblem>);
+/// What has been found so far.
+pub(super) struct Problems(Vec<ConfigProblem>);
 
 impl Problems {
-    fn add(&mut self, option: &str, problem: impl Into<String>) {
+    pub(super) fn add(&mut self, option: &str, problem: impl Into<String>) {
         self.0.push(ConfigProblem { option: option.to_owned(), problem: problem.into() });
     }
 
-    fn range<T: PartialOrd + fmt::Display + Copy>(
+    pub(super) fn range<T: PartialOrd + fmt::Display + Copy>(
         &mut self,
         option: &str,
         value: T,
@@ -51,7 +53,8 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     check_kafka(&config.kafka, &mut problems);
     check_retention(config, &mut problems);
     check_bus(config, &mut problems);
-    check_push(&config.push, &mut problems);
+    routing::check(&config.routing, &mut problems);
+    push::check(&config.push, &mut problems);
     check_auth(&config.auth, &mut problems);
     check_tickets(&config.realtime, &mut problems);
     if let Err(error) = AllowedOrigins::new(&config.server.allowed_origins) {
@@ -92,7 +95,6 @@ fn check_ranges(config: &Config, problems: &mut Problems) {
         problems.add("intake.answer_wait_ms", "has to be less than server.request_timeout_ms");
     }
     problems.range("intake.lanes", intake.lanes, 0..=16);
-    problems.range("routing.ack_wait_ms", config.routing.ack_wait_ms, 0..=3_600_000);
     let realtime = &config.realtime;
     problems.range("realtime.sessions_max", realtime.sessions_max, 1..=10_000_000);
     let per_user = realtime.sessions_per_user_max;
@@ -227,36 +229,6 @@ fn check_bus(config: &Config, problems: &mut Problems) {
             "is set, and the store is this node's own: nodes that share a bus share a database \
              (store.postgres.url)",
         );
-    }
-}
-
-fn check_push(push: &PushSection, problems: &mut Problems) {
-    problems.range("push.concurrency", push.concurrency, 1..=100_000);
-    problems.range("push.lease_ms", push.lease_ms, 1_000..=3_600_000);
-    problems.range("push.request_timeout_ms", push.request_timeout_ms, 100..=60_000);
-    problems.range("push.retry.max_attempts", push.retry.max_attempts, 1..=1_000);
-    if push.lease_ms <= push.request_timeout_ms {
-        problems.add(
-            "push.lease_ms",
-            "has to be longer than push.request_timeout_ms, or a push is sent twice while it is \
-             under way",
-        );
-    }
-    if !push.apns.key_file.as_os_str().is_empty() {
-        for (option, value) in
-            [("push.apns.key_id", &push.apns.key_id), ("push.apns.team_id", &push.apns.team_id)]
-        {
-            if value.len() != 10 {
-                problems.add(option, "has 10 characters, as shown in your Apple developer account");
-            }
-        }
-    }
-    for (option, endpoint) in
-        [("push.apns.endpoint", &push.apns.endpoint), ("push.fcm.endpoint", &push.fcm.endpoint)]
-    {
-        if !endpoint.starts_with("https://") {
-            problems.add(option, "has to begin with https://");
-        }
     }
 }
 

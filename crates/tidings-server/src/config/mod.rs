@@ -5,17 +5,22 @@ mod check;
 mod docs;
 mod load;
 mod model;
+mod push;
+mod routing;
 mod secret;
 
 pub use check::ConfigProblem;
 pub use docs::reference_markdown;
 pub use load::{ConfigError, Sources, load};
 pub use model::{
-    ApiKeySection, ApnsSection, AuthSection, BusSection, Config, FanOutSection, FcmSection,
-    IntakeSection, KafkaFormat, KafkaSection, KafkaStart, KafkaTopicSection, LogFormat, LogSection,
-    PostgresSection, PushSection, RealtimeSection, RetentionSection, RoutingSection, ServerSection,
-    StoreSection, TokensSection,
+    ApiKeySection, AuthSection, BusSection, Config, FanOutSection, IntakeSection, KafkaFormat,
+    KafkaSection, KafkaStart, KafkaTopicSection, LogFormat, LogSection, PostgresSection,
+    RealtimeSection, RetentionSection, ServerSection, StoreSection, TokensSection,
 };
+pub use push::{
+    ApnsSection, BreakerSection, FcmSection, PushAppsSection, PushSection, WebPushSection,
+};
+pub use routing::{PushKind, PushTargets, PushUnless, RoutingRuleSection, RoutingSection};
 pub use secret::Secret;
 
 /// The default configuration, with a comment on every option.

@@ -4,9 +4,8 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{event::Priority, retry::RetryPolicy};
 
-use super::secret::Secret;
+use super::{push::PushSection, routing::RoutingSection, secret::Secret};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,13 +148,6 @@ pub struct RetentionSection {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RoutingSection {
-    pub ack_wait_ms: u64,
-    pub push_from: Priority,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RealtimeSection {
     pub sessions_max: usize,
     pub sessions_per_user_max: usize,
@@ -197,35 +189,6 @@ pub struct BusRedisSection {
     pub connect_timeout_ms: u64,
     pub answer_timeout_ms: u64,
     pub queue_bytes: usize,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PushSection {
-    pub concurrency: usize,
-    pub lease_ms: u64,
-    pub request_timeout_ms: u64,
-    pub retry: RetryPolicy,
-    pub apns: ApnsSection,
-    pub fcm: FcmSection,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApnsSection {
-    pub key_file: PathBuf,
-    pub key_id: String,
-    pub team_id: String,
-    pub endpoint: String,
-    pub ca_file: PathBuf,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FcmSection {
-    pub service_account_file: PathBuf,
-    pub endpoint: String,
-    pub ca_file: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,8 +12,9 @@ use tidings_core::{
         NotificationStore, SocialGraphStore,
     },
 };
-use tidings_delivery::realtime::{
-    Admission, BusHealthHandle, ConnectionPool, Drain, WebSocketHandler,
+use tidings_delivery::{
+    dispatcher::PushLanes,
+    realtime::{Admission, BusHealthHandle, ConnectionPool, Drain, WebSocketHandler},
 };
 use tidings_ingest::{
     Intake,
@@ -61,6 +62,8 @@ pub struct App {
     pub kafka: Option<KafkaHealthHandle>,
     /// How the bus between nodes is doing, if there is one.
     pub bus: Option<BusHealthHandle>,
+    /// The push services, and how they fare.
+    pub lanes: Arc<PushLanes>,
     /// Inboxes.
     pub notifications: Arc<dyn NotificationStore>,
     /// Devices.

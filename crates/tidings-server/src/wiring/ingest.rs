@@ -23,9 +23,7 @@ use tidings_ingest::{
 
 use super::{push::Push, stores::Stores};
 use crate::{
-    config::{
-        Config, FanOutSection, IntakeSection, KafkaFormat, KafkaSection, KafkaStart, RoutingSection,
-    },
+    config::{Config, FanOutSection, IntakeSection, KafkaFormat, KafkaSection, KafkaStart},
     http::LetterDecoder,
 };
 
@@ -61,8 +59,10 @@ impl Ingest {
             push.waker(),
             Arc::clone(clock),
         );
-        let planning =
-            PlannerConfig { routing: routing_policy(&config.routing), page: config.fan_out.page };
+        let planning = PlannerConfig {
+            routing: RoutingPolicy::clone(&push.routing),
+            page: config.fan_out.page,
+        };
         let planner = Planner::new(planning, stores.graph(), presence, Arc::clone(clock));
         let fan_outs = FanOutWorker::new(
             fan_out_config(&config.fan_out),
@@ -118,11 +118,6 @@ fn pipeline_config(section: &IntakeSection, lanes: usize) -> PipelineConfig {
         queue_wait: Duration::from_millis(section.queue_wait_ms),
         lanes,
     }
-}
-
-fn routing_policy(section: &RoutingSection) -> RoutingPolicy {
-    let RoutingSection { ack_wait_ms, push_from } = *section;
-    RoutingPolicy { ack_wait: Duration::from_millis(ack_wait_ms), push_from }
 }
 
 fn fan_out_config(section: &FanOutSection) -> FanOutConfig {

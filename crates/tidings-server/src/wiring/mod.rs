@@ -1,9 +1,11 @@
 //! Builds a node out of its parts, as the configuration says. No rule of the business is in here.
 
 mod bus;
+mod credentials;
 mod ingest;
 mod push;
 mod realtime;
+mod routing;
 mod stores;
 
 pub(crate) use self::stores::migrate_postgres;
@@ -20,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     bus::{health_of, pool_on_bus},
+    credentials::Credentials,
     ingest::{Ingest, letter_decoder},
     push::Push,
     realtime::Realtime,
@@ -27,7 +30,7 @@ use self::{
 };
 use crate::{
     auth::Authenticator,
-    config::Config,
+    config::{Config, PushSection},
     http::{self, AllowedOrigins, App, EventCounts, Readiness, RequestsUnderWay},
     retention::Retention,
     revocations::Revocations,
@@ -41,6 +44,8 @@ pub struct Node {
     supervisor: Supervisor,
     readiness: Arc<Readiness>,
     stores: Stores,
+    credentials: Arc<Credentials>,
+    config: Config,
 }
 
 impl Node {
@@ -55,21 +60,19 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (auth, jwks) = Authenticator::new(&config.auth)?;
         let auth = Arc::new(auth);
-        let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
-            format!("{} cannot be listened on (server.listen)", config.server.listen)
-        })?;
-        let address = listener.local_addr()?;
+        let (listener, address) = listen(config.server.listen).await?;
         let stores = Stores::open(&config.store).await?;
         let store = stores.store();
 
         let (pool, bus) = pool_on_bus(&config.realtime)?;
         let realtime = Realtime::new(&config, Arc::clone(&pool), &stores, &auth, &clock);
-        let push = Push::new(&config.push, &stores, &clock)?;
+        let push = Push::new(&config, &stores, &clock)?;
+        let credentials = Arc::clone(&push.credentials);
         let ingest = Ingest::new(&config, &stores, &pool, &push, &clock)?;
         let kafka = ingest.kafka.as_ref().map(KafkaNotificationConsumer::health);
         let retention =
             Retention::new(stores.store(), Arc::clone(&clock), config.retention.clone());
-        let upkeep = metrics.clone();
+        let (upkeep, running) = (metrics.clone(), config.clone());
 
         let revocations = revocations(&config, &stores, &auth, &pool, &clock).await?;
         let readiness = Arc::new(Readiness::default());
@@ -79,6 +82,7 @@ impl Node {
             intake: ingest.intake,
             kafka,
             bus: health_of(bus.as_ref()),
+            lanes: credentials.lanes(),
             notifications: Arc::clone(&store) as _,
             devices: Arc::clone(&store) as _,
             deliveries: Arc::clone(&store) as _,
@@ -133,13 +137,34 @@ impl Node {
         if let Some(jwks) = jwks {
             supervisor.add("key set", |stop| jwks.run(stop));
         }
-        Ok(Self { address, supervisor, readiness, stores })
+        Ok(Self { address, supervisor, readiness, stores, credentials, config: running })
     }
 
     /// Where the node listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Takes over what can be changed while the node runs: the push credentials and their files.
+    ///
+    /// # Errors
+    ///
+    /// A credential that cannot be set up; then everything stays as it was.
+    pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        let changed = self.credentials.read(&config.push)?;
+        tracing::info!(changed, "push credentials were read again");
+        // Put what was taken over into what runs: if that makes no difference, it was all.
+        let mut running = self.config.clone();
+        running.push = PushSection {
+            lease_ms: running.push.lease_ms,
+            retry: running.push.retry,
+            ..config.push.clone()
+        };
+        if running != *config {
+            tracing::warn!("other options have changed, too: they need a restart");
+        }
+        Ok(())
     }
 
     /// Waits for a part that ends although it should not.
@@ -153,6 +178,14 @@ impl Node {
         self.supervisor.stop(grace).await;
         self.stores.close().await;
     }
+}
+
+async fn listen(on: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(on).await;
+    let listener =
+        listener.with_context(|| format!("{on} cannot be listened on (server.listen)"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 /// Tells the sessions that are open to go elsewhere, in their turns.

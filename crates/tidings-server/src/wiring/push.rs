@@ -1,53 +1,48 @@
-//! The push side of a node: providers by platform, and the dispatcher that feeds them.
+//! The push side of a node: credentials, and the dispatcher that sends with them.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
-use tidings_core::{clock::Clock, ports::PushProvider};
-use tidings_delivery::{
-    dispatcher::{DispatcherConfig, DispatcherHandle, PushDispatcher},
-    push::{ApnsClient, ApnsConfig, ConnectionConfig, FcmClient, FcmConfig, SecretText},
-};
+use tidings_core::{clock::Clock, route::RoutingPolicy};
+use tidings_delivery::dispatcher::{DispatcherConfig, DispatcherHandle, PushDispatcher};
 use tidings_ingest::pipeline::AfterCommit;
 use tokio_util::sync::CancellationToken;
 
-use super::stores::Stores;
-use crate::config::{ApnsSection, FcmSection, PushSection};
+use super::{credentials::Credentials, routing::routing_policy, stores::Stores};
+use crate::config::Config;
 
 /// The push side of a node.
 pub(super) struct Push {
     dispatcher: PushDispatcher,
     handle: DispatcherHandle,
+    pub(super) credentials: Arc<Credentials>,
+    /// What the intake plans by, too.
+    pub(super) routing: Arc<RoutingPolicy>,
 }
 
 impl Push {
     pub(super) fn new(
-        section: &PushSection,
+        config: &Config,
         stores: &Stores,
         clock: &Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let connection = ConnectionConfig {
-            request_timeout_ms: section.request_timeout_ms,
-            ..ConnectionConfig::default()
-        };
-        let mut providers: Vec<Arc<dyn PushProvider>> = Vec::new();
-        if is_set(&section.apns.key_file) {
-            let client = apns(&section.apns, &connection, clock);
-            providers.push(Arc::new(client.context("push.apns cannot be set up")?));
-        }
-        if is_set(&section.fcm.service_account_file) {
-            let client = fcm(&section.fcm, &connection, clock);
-            providers.push(Arc::new(client.context("push.fcm cannot be set up")?));
-        }
+        let section = &config.push;
+        let routing = Arc::new(routing_policy(&config.routing)?);
+        let credentials = Arc::new(Credentials::new(Arc::clone(clock)));
+        credentials.read(section)?;
         let config = DispatcherConfig {
-            concurrency: section.concurrency,
             lease: Duration::from_millis(section.lease_ms),
             retry: section.retry,
             ..DispatcherConfig::default()
         };
-        let (dispatcher, handle) =
-            PushDispatcher::new(config, stores.store(), providers, Arc::clone(clock));
-        Ok(Self { dispatcher, handle })
+        let (dispatcher, handle) = PushDispatcher::new(
+            config,
+            stores.store(),
+            stores.store(),
+            credentials.lanes(),
+            Arc::clone(&routing),
+            Arc::clone(clock),
+        );
+        Ok(Self { dispatcher, handle, credentials, routing })
     }
 
     /// What the intake calls after a commit.
@@ -59,42 +54,4 @@ impl Push {
     pub(super) async fn run(self, stop: CancellationToken) {
         self.dispatcher.run(stop).await;
     }
-}
-
-fn apns(
-    section: &ApnsSection,
-    connection: &ConnectionConfig,
-    clock: &Arc<dyn Clock>,
-) -> anyhow::Result<ApnsClient> {
-    let key = SecretText::new(read(&section.key_file)?);
-    let mut config = ApnsConfig::new(key, &section.key_id, &section.team_id);
-    config.endpoint.clone_from(&section.endpoint);
-    config.ca_pem = read_if_set(&section.ca_file)?;
-    config.connection = connection.clone();
-    Ok(ApnsClient::new(config, Arc::clone(clock))?)
-}
-
-fn fcm(
-    section: &FcmSection,
-    connection: &ConnectionConfig,
-    clock: &Arc<dyn Clock>,
-) -> anyhow::Result<FcmClient> {
-    let account = SecretText::new(read(&section.service_account_file)?);
-    let mut config = FcmConfig::new(account);
-    config.endpoint.clone_from(&section.endpoint);
-    config.ca_pem = read_if_set(&section.ca_file)?;
-    config.connection = connection.clone();
-    Ok(FcmClient::new(config, Arc::clone(clock))?)
-}
-
-fn is_set(path: &Path) -> bool {
-    !path.as_os_str().is_empty()
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
-}
-
-fn read_if_set(path: &Path) -> anyhow::Result<Option<String>> {
-    is_set(path).then(|| read(path)).transpose()
 }

@@ -66,9 +66,26 @@ fn each_fault_names_its_option() {
         ("[server]\nbody_limit_bytes = 0", "server.body_limit_bytes"),
         ("[intake]\nbatch_rows = 10001", "intake.batch_rows"),
         ("[routing]\npush_from = \"urgent\"", "routing.push_from"),
+        ("[routing]\nchannels = [\"websocket\"]", "routing.channels"),
+        ("[routing]\nchannels = [\"fcm\", \"fcm\"]", "routing.channels"),
+        ("[[routing.rules]]\ntypes = [\"a*b\"]", "routing.rules[0].types"),
+        ("[[routing.rules]]\n[[routing.rules]]\nfrom = \"high\"", "routing.rules[0].types"),
+        ("[[routing.rules]]\nack_wait_ms = 4000000", "routing.rules[0].ack_wait_ms"),
+        ("[[routing.rules]]\npush = \"loud\"", "loud"),
         ("[push]\nlease_ms = 15000", "push.lease_ms"),
+        ("[push.breaker]\nfailures = 21", "push.breaker.failures"),
+        ("[[push.apps.fcm]]\nname = \"two\"", "push.apps.fcm[0].service_account_file"),
+        ("[push.webpush]\nkey_file = \"k.pem\"", "push.webpush.subject"),
         ("[push.apns]\nkey_file = \"k.p8\"", "push.apns.key_id"),
-        ("[push.fcm]\nendpoint = \"http://localhost\"", "push.fcm.endpoint"),
+        (
+            "[push.fcm]\nservice_account_file=\"a\"\nendpoint = \"http://localhost\"",
+            "push.fcm.endpoint",
+        ),
+        (
+            "[push.apns]\nkey_file = \"k\"\nkey_id=\"1234567890\"\nteam_id=\"1234567890\"\n\
+             certificate_file = \"c\"",
+            "push.apns.key_file",
+        ),
         ("[[auth.keys]]\nname=\"k\"\nsha256=\"xyz\"\nscopes=[]", "auth.keys[0]"),
         ("[auth.tokens]\nhs256_secret = \"short\"", "auth.tokens.hs256_secret"),
         ("[auth.tokens]\njwks_file = \"a\"\njwks_url = \"b\"", "auth.tokens"),
@@ -142,4 +159,26 @@ fn the_commands_of_operators_are_taught_by_example() {
 fn a_named_file_has_to_exist() {
     let sources = Sources { file: Some(PathBuf::from("/does/not/exist.toml")), flags: Vec::new() };
     assert!(matches!(config::load(&sources), Err(ConfigError::NoFile(_))));
+}
+
+#[test]
+fn no_device_belongs_to_two_credentials_and_no_two_have_one_name() {
+    let first = "[push.fcm]\nservice_account_file = \"a.json\"\n";
+    let second =
+        |more: &str| format!("{first}[[push.apps.fcm]]\nservice_account_file = \"b.json\"\n{more}");
+    let both = problem(&second(""));
+    assert!(both.contains("push.apps.fcm[0].name") && both.contains("push.apps.fcm[0].apps"));
+    load(&second("name = \"two\"\napps = [\"app.two\"]")).unwrap();
+    let same_app = "name = \"two\"\napps = [\"x\"]\n[[push.apps.fcm]]\nname = \"three\"\n\
+                    service_account_file = \"c.json\"\napps = [\"y\", \"x\"]";
+    let message = problem(&second(same_app));
+    assert!(message.contains("push.apps.fcm[1].apps: names \"x\""), "{message}");
+    // The same app in two environments has two credentials.
+    let apns = |name: &str, environment: &str| {
+        format!(
+            "[[push.apps.apns]]\nname = \"{name}\"\napps = [\"x\"]\nkey_file = \"k\"\n\
+             key_id = \"1234567890\"\nteam_id = \"1234567890\"\nenvironment = \"{environment}\"\n"
+        )
+    };
+    load(&(apns("one", "production") + &apns("two", "sandbox"))).unwrap();
 }

@@ -21,6 +21,7 @@ use super::{
     breaker::{Breaker, BreakerConfig, BreakerState, Permit, Report},
     meter::Meter,
     pacer::Pacer,
+    vendor::BrowserVendor,
 };
 
 /// A push that would have to wait longer than this for its turn waits in the store instead.
@@ -69,6 +70,25 @@ pub struct LaneScope {
     pub apps: BTreeSet<String>,
     /// Of which environment.
     pub environment: Environment,
+    /// For browsers: at whose push service; `None` for all that have no lane of their own.
+    pub vendor: Option<BrowserVendor>,
+}
+
+impl LaneScope {
+    /// All devices of a platform, in production.
+    #[must_use]
+    pub fn all(platform: Platform) -> Self {
+        let environment = Environment::Production;
+        Self { platform, apps: BTreeSet::new(), environment, vendor: None }
+    }
+
+    fn contains(&self, device: &Device) -> bool {
+        let Self { platform, apps, environment, vendor } = self;
+        *platform == device.platform
+            && *environment == device.environment
+            && (apps.is_empty() || apps.contains(&device.app))
+            && vendor.is_none_or(|vendor| vendor == BrowserVendor::of(&device.token))
+    }
 }
 
 /// A push service under one credential: what it is for, its limits, and how it fares.
@@ -141,12 +161,11 @@ pub(in crate::dispatcher) struct Place {
 }
 
 impl Lane {
-    /// A lane through `provider`, whose platform it takes; `name` stands in metrics and the log.
+    /// A lane through `provider`; `name` stands in metrics and the log.
     #[must_use]
     pub fn new(
         name: &str,
-        apps: BTreeSet<String>,
-        environment: Environment,
+        scope: LaneScope,
         provider: Arc<dyn PushProvider>,
         limits: LaneLimits,
     ) -> Self {
@@ -154,7 +173,7 @@ impl Lane {
         let labels = [("provider", name.to_owned())];
         Self {
             name: name.into(),
-            scope: LaneScope { platform: provider.platform(), apps, environment },
+            scope,
             places: Arc::new(Semaphore::new(limits.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
             state: Mutex::new(State {
                 breaker: Breaker::new(limits.breaker),
@@ -211,10 +230,7 @@ impl Lane {
     }
 
     pub(super) fn is_for(&self, device: &Device) -> bool {
-        let LaneScope { platform, apps, environment } = &self.scope;
-        *platform == device.platform
-            && *environment == device.environment
-            && (apps.is_empty() || apps.contains(&device.app))
+        self.scope.contains(device)
     }
 
     /// Waits for a place, not longer than is bearable and not beyond `until`.

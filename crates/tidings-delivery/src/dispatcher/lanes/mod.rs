@@ -14,8 +14,10 @@ mod lane;
 mod meter;
 mod pacer;
 mod table;
+mod vendor;
 
 pub use breaker::{BreakerConfig, BreakerState};
 pub(super) use lane::{Admission, Place};
 pub use lane::{Lane, LaneHealth, LaneLimits, LaneScope};
 pub use table::PushLanes;
+pub use vendor::BrowserVendor;

@@ -53,6 +53,9 @@ impl Pacer {
     /// that is more than `at_most`, and takes none.
     pub(super) fn take(&mut self, now: Instant, at_most: Duration) -> Result<Duration, Duration> {
         self.rise(now);
+        if self.per_s >= UNLIMITED_PER_S {
+            return Ok(Duration::ZERO);
+        }
         let slack = SLACK.min(self.interval() * 100);
         let slot = self.next.max(now.checked_sub(slack).unwrap_or(now));
         let wait = slot.saturating_duration_since(now);

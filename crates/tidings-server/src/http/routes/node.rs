@@ -10,6 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 use tidings_core::error_chain::ErrorChain;
+use tidings_delivery::dispatcher::{BreakerState, LaneHealth};
 use tidings_ingest::kafka::{KafkaHealth, PartitionState, TroubleKind};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -84,6 +85,8 @@ enum Reason {
     NotAuthorised,
     /// The broker answers with errors.
     Errors,
+    /// Push services fail, or refuse this node's credentials.
+    PushServicesDown,
 }
 
 impl Part {
@@ -121,8 +124,13 @@ async fn readyz(State(app): State<Arc<App>>, caller: Result<Caller, Problem>) ->
                      count as absent";
         parts.push(Part::new("bus", costs, down));
     }
-    // Sessions do without the bus, by polling. Without the graph the node still serves everything that names its users, and Kafka waits.
-    let ready = parts.iter().all(|part| part.up || ["graph", "bus"].contains(&part.name));
+    let lanes = app.lanes.health();
+    if !lanes.is_empty() {
+        let costs = "pushes to these services wait in the store; others are sent";
+        parts.push(Part::new("push", costs, push_down(&lanes)));
+    }
+    // Pushes wait for their services. Sessions do without the bus, by polling. Without the graph the node still serves everything that names its users, and Kafka waits.
+    let ready = parts.iter().all(|part| part.up || ["graph", "bus", "push"].contains(&part.name));
     if let Some(kafka) = &app.kafka {
         let costs = "records wait in Kafka; nothing is lost";
         parts.push(Part::new("kafka", costs, kafka_down(&kafka.snapshot())));
@@ -134,6 +142,18 @@ async fn readyz(State(app): State<Arc<App>>, caller: Result<Caller, Problem>) ->
     }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready, parts })).into_response()
+}
+
+/// Says which push services are left alone, if any are.
+fn push_down(lanes: &[LaneHealth]) -> Option<(Reason, Vec<String>)> {
+    let down = lanes.iter().filter(|lane| lane.state != BreakerState::Closed);
+    let details: Vec<_> = down
+        .map(|lane| {
+            let why = lane.why.as_deref().unwrap_or("no answer");
+            format!("{} ({}) is {}: {why}", lane.name, lane.platform.as_str(), lane.state.as_str())
+        })
+        .collect();
+    (!details.is_empty()).then_some((Reason::PushServicesDown, details))
 }
 
 /// Says what is wrong with the consumer, if anything is.

@@ -1,0 +1,198 @@
+//! The credentials that a node pushes with: read, and read again while it runs.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+use tidings_core::{
+    clock::Clock,
+    device::{Environment, Platform},
+    ports::PushProvider,
+};
+use tidings_delivery::{
+    dispatcher::{BreakerConfig, Lane, LaneLimits, LaneScope, PushLanes},
+    push::{ApnsClient, ApnsConfig, ConnectionConfig, FcmClient, FcmConfig, SecretText},
+};
+
+use crate::config::{ApnsSection, FcmSection, PushSection};
+
+/// The credentials of a node, and a lane for each.
+pub(crate) struct Credentials {
+    lanes: Arc<PushLanes>,
+    clock: Arc<dyn Clock>,
+    current: Mutex<Vec<Setup>>,
+}
+
+/// A credential as it was read, and its lanes.
+struct Setup {
+    /// Of everything that it was made of.
+    digest: [u8; 32],
+    lanes: Vec<Arc<Lane>>,
+}
+
+impl Credentials {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { lanes: Arc::default(), clock, current: Mutex::default() }
+    }
+
+    pub(super) fn lanes(&self) -> Arc<PushLanes> {
+        Arc::clone(&self.lanes)
+    }
+
+    /// Reads all credentials and their files. One that is as before keeps its connections and what is
+    /// known of its push service. Says how many are new or changed.
+    ///
+    /// # Errors
+    ///
+    /// The first that cannot be set up; then everything stays as it was.
+    pub(crate) fn read(&self, section: &PushSection) -> anyhow::Result<usize> {
+        let apns = section.all_apns().into_iter().map(|(at, it)| (at, Credential::Apns(it)));
+        let fcm = section.all_fcm().into_iter().map(|(at, it)| (at, Credential::Fcm(it)));
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut setups, mut changed) = (Vec::new(), 0);
+        for (option, credential) in apns.chain(fcm) {
+            let failed = || format!("{option} cannot be set up");
+            let files = credential.read_files().with_context(failed)?;
+            let digest = digest(&credential, &files, section);
+            if let Some(old) = current.iter().find(|setup| setup.digest == digest) {
+                setups.push(Setup { digest, lanes: old.lanes.clone() });
+                continue;
+            }
+            let client = credential.client(&files, section, &self.clock).with_context(failed)?;
+            setups.push(Setup { digest, lanes: credential.lanes(&client, section) });
+            changed += 1;
+        }
+        self.lanes.replace(setups.iter().flat_map(|setup| setup.lanes.iter().cloned()).collect());
+        *current = setups;
+        Ok(changed)
+    }
+}
+
+/// Of everything that a credential is made of, secrets included; nothing can be read from it.
+fn digest(credential: &Credential<'_>, files: &Files, section: &PushSection) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    let PushSection { concurrency, request_timeout_ms, breaker, .. } = section;
+    digest.update(format!("{credential:?} {concurrency} {request_timeout_ms} {breaker:?}"));
+    for content in files.0.iter().flatten() {
+        digest.update(content.len().to_le_bytes());
+        digest.update(content);
+    }
+    digest.finalize().into()
+}
+
+/// A credential in the configuration.
+#[derive(Debug, Clone, Copy)]
+enum Credential<'a> {
+    Apns(&'a ApnsSection),
+    Fcm(&'a FcmSection),
+}
+
+/// What the files of a credential hold, in their order; nothing for those that are not set.
+struct Files([Option<Vec<u8>>; 3]);
+
+impl Files {
+    /// The text of a file that is set.
+    fn text(&self, index: usize) -> anyhow::Result<Option<String>> {
+        let content = self.0.get(index).and_then(Option::as_ref);
+        let text = content.map(|it| String::from_utf8(it.clone())).transpose();
+        // The cause would show what the file holds.
+        text.map_err(|_| anyhow::anyhow!("a file of the credential is not text"))
+    }
+
+    fn secret(&self, index: usize) -> anyhow::Result<SecretText> {
+        Ok(SecretText::new(self.text(index)?.unwrap_or_default()))
+    }
+}
+
+impl Credential<'_> {
+    fn read_files(&self) -> anyhow::Result<Files> {
+        let none = PathBuf::new();
+        let paths = match self {
+            Self::Apns(it) => [&it.ca_file, &it.key_file, &none],
+            Self::Fcm(it) => [&it.ca_file, &it.service_account_file, &none],
+        };
+        let mut files = Files([None, None, None]);
+        for (path, file) in paths.into_iter().zip(&mut files.0) {
+            *file = read_if_set(path)?;
+        }
+        Ok(files)
+    }
+
+    fn client(
+        &self,
+        files: &Files,
+        section: &PushSection,
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Arc<dyn PushProvider>> {
+        let connection = ConnectionConfig {
+            request_timeout_ms: section.request_timeout_ms,
+            ..ConnectionConfig::default()
+        };
+        Ok(match self {
+            Self::Apns(it) => {
+                let mut config = ApnsConfig::new(files.secret(1)?, &it.key_id, &it.team_id);
+                let host = match it.environment {
+                    Environment::Production => "https://api.push.apple.com",
+                    Environment::Sandbox => "https://api.sandbox.push.apple.com",
+                };
+                config.endpoint = or(&it.endpoint, host);
+                config.ca_pem = files.text(0)?;
+                config.outage_wait_ms = it.outage_wait_ms;
+                config.connection = connection;
+                Arc::new(ApnsClient::new(config, Arc::clone(clock))?)
+            }
+            Self::Fcm(it) => {
+                let mut config = FcmConfig::new(files.secret(1)?);
+                config.endpoint = or(&it.endpoint, "https://fcm.googleapis.com");
+                config.ca_pem = files.text(0)?;
+                config.connection = connection;
+                Arc::new(FcmClient::new(config, Arc::clone(clock))?)
+            }
+        })
+    }
+
+    fn lanes(&self, client: &Arc<dyn PushProvider>, section: &PushSection) -> Vec<Arc<Lane>> {
+        let breaker = BreakerConfig {
+            failures: section.breaker.failures,
+            window: section.breaker.window,
+            open_base: Duration::from_millis(section.breaker.open_base_ms),
+            open_cap: Duration::from_millis(section.breaker.open_cap_ms),
+            ..BreakerConfig::default()
+        };
+        let limits =
+            LaneLimits { concurrency: section.concurrency, breaker, ..LaneLimits::default() };
+        let lane = |name: &str, scope, limits| {
+            Arc::new(Lane::new(name, scope, Arc::clone(client), limits))
+        };
+        match self {
+            Self::Apns(it) => {
+                let (apps, environment) = (it.apps.clone(), it.environment);
+                let scope = LaneScope { apps, environment, ..LaneScope::all(Platform::Apns) };
+                vec![lane(&it.name, scope, limits)]
+            }
+            Self::Fcm(it) => {
+                let scope = LaneScope { apps: it.apps.clone(), ..LaneScope::all(Platform::Fcm) };
+                let per_s = Some((it.per_minute / 60).max(1));
+                let ramp = Duration::from_millis(it.ramp_ms);
+                vec![lane(&it.name, scope, LaneLimits { per_s, ramp, ..limits })]
+            }
+        }
+    }
+}
+
+/// The text, or another if it is empty.
+fn or(text: &str, other: &str) -> String {
+    if text.is_empty() { other } else { text }.to_owned()
+}
+
+fn read_if_set(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let content = std::fs::read(path);
+    content.map(Some).with_context(|| format!("{} cannot be read", path.display()))
+}
