@@ -189,6 +189,7 @@ fn check_retention(config: &Config, problems: &mut Problems) {
         ("retention.notifications_days", retention.notifications_days),
         ("retention.expired_days", retention.expired_days),
         ("retention.deliveries_days", retention.deliveries_days),
+        ("retention.devices_days", retention.devices_days),
         ("retention.revocations_days", retention.revocations_days),
     ] {
         problems.range(option, days, 0..=36_500);
@@ -231,6 +232,7 @@ fn check_bus(config: &Config, problems: &mut Problems) {
 }
 
 fn check_push(push: &PushSection, problems: &mut Problems) {
+    problems.range("push.devices_per_user_max", push.devices_per_user_max, 1..=1_000_000);
     problems.range("push.concurrency", push.concurrency, 1..=100_000);
     problems.range("push.lease_ms", push.lease_ms, 1_000..=3_600_000);
     problems.range("push.request_timeout_ms", push.request_timeout_ms, 100..=60_000);

@@ -142,6 +142,7 @@ pub struct RetentionSection {
     pub expired_days: u32,
     pub deliveries_days: u32,
     pub answers_hours: u32,
+    pub devices_days: u32,
     pub revocations_days: u32,
     pub step_rows: usize,
     pub pause_ms: u64,
@@ -202,6 +203,7 @@ pub struct BusRedisSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PushSection {
+    pub devices_per_user_max: u64,
     pub concurrency: usize,
     pub lease_ms: u64,
     pub request_timeout_ms: u64,
