@@ -81,6 +81,7 @@ impl Node {
             bus: health_of(bus.as_ref()),
             notifications: Arc::clone(&store) as _,
             devices: Arc::clone(&store) as _,
+            devices_per_user_max: config.push.devices_per_user_max,
             deliveries: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&store) as _,
             letter_decoder: letter_decoder(&config.kafka, &clock),
