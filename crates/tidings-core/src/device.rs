@@ -106,6 +106,74 @@ pub struct DeviceDetails {
     pub app_version: Option<String>,
 }
 
+/// What an app says of an installation is not what it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceDetailError {
+    /// The locale does not have the form of a language tag.
+    #[error("a locale is a BCP 47 tag such as de-AT, of at most {MAX_DETAIL_BYTES} bytes")]
+    Locale,
+    /// Nobody knows the time zone.
+    #[error("a time zone is a name of the IANA database such as Europe/Vienna")]
+    TimeZone,
+    /// The version is empty, too long, or could not be shown.
+    #[error("a version has 1 to {MAX_DETAIL_BYTES} bytes and no control characters")]
+    AppVersion,
+}
+
+impl DeviceDetailError {
+    /// The field that is at fault.
+    #[must_use]
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Locale => "locale",
+            Self::TimeZone => "time_zone",
+            Self::AppVersion => "app_version",
+        }
+    }
+}
+
+impl DeviceDetails {
+    /// Checks the form of all that is there. A locale is checked for its form only: which tags there
+    /// are changes faster than servers do.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceDetailError`], for the first that does not fit.
+    pub fn check(&self) -> Result<(), DeviceDetailError> {
+        let fits = |text: &str| (1..=MAX_DETAIL_BYTES).contains(&text.len());
+        if self.locale.as_deref().is_some_and(|it| !fits(it) || !is_language_tag(it)) {
+            return Err(DeviceDetailError::Locale);
+        }
+        if self.time_zone.as_deref().is_some_and(|it| !fits(it) || !is_time_zone(it)) {
+            return Err(DeviceDetailError::TimeZone);
+        }
+        let unshowable = |it: &str| !fits(it) || it.chars().any(char::is_control);
+        if self.app_version.as_deref().is_some_and(unshowable) {
+            return Err(DeviceDetailError::AppVersion);
+        }
+        Ok(())
+    }
+}
+
+/// Whether `text` has the form of RFC 5646, section 2.1: subtags of 1 to 8 letters and digits, of which
+/// the first is a language of 2 to 8 letters, or `x` before private ones.
+fn is_language_tag(text: &str) -> bool {
+    let mut subtags = text.split('-');
+    let Some(first) = subtags.next() else { return false };
+    let rest: Vec<_> = subtags.collect();
+    let is_private = first.eq_ignore_ascii_case("x") && !rest.is_empty();
+    let is_language =
+        (2..=8).contains(&first.len()) && first.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let alphanumeric = |it: &&str| it.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (is_language || is_private)
+        && rest.iter().all(|it| (1..=8).contains(&it.len()) && alphanumeric(it))
+}
+
+fn is_time_zone(name: &str) -> bool {
+    jiff::tz::db().get(name).is_ok()
+}
+
 /// What a browser's subscription is encrypted with (RFC 8291). `Debug` shows neither key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebPushKeys {
@@ -194,5 +262,53 @@ impl PushToken {
 impl fmt::Debug for PushToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PushToken(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locale(text: &str) -> Result<(), DeviceDetailError> {
+        DeviceDetails { locale: Some(text.to_owned()), ..DeviceDetails::default() }.check()
+    }
+
+    #[test]
+    fn a_locale_has_the_form_of_a_language_tag() {
+        for tag in ["de", "de-AT", "zh-Hant-TW", "sl-rozaj-biske-1994", "x-ours", "en-x-a", "ast"] {
+            assert_eq!(locale(tag), Ok(()), "{tag}");
+        }
+        let long = format!("en{}", "-abcdefgh".repeat(7));
+        for text in
+            ["", "d", "de_AT", "de-", "-de", "de--AT", "1de", "x", "de-toolongsub", "dé", &long]
+        {
+            assert_eq!(locale(text), Err(DeviceDetailError::Locale), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_zone_is_one_of_the_database() {
+        let zone = |text: &str| {
+            DeviceDetails { time_zone: Some(text.to_owned()), ..DeviceDetails::default() }.check()
+        };
+        for name in ["Europe/Vienna", "America/Argentina/Buenos_Aires", "UTC", "Etc/GMT+7"] {
+            assert_eq!(zone(name), Ok(()), "{name}");
+        }
+        for text in
+            ["", "Europe/Atlantis", "+02:00", "CEST-1", "../../etc/passwd", "Europe/Vienna "]
+        {
+            assert_eq!(zone(text), Err(DeviceDetailError::TimeZone), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_any_short_text_that_can_be_shown() {
+        let version = |text: &str| {
+            DeviceDetails { app_version: Some(text.to_owned()), ..DeviceDetails::default() }.check()
+        };
+        assert_eq!(version("4.2.0 (beta ü)"), Ok(()));
+        for text in ["", "a\nb", &"x".repeat(65)] {
+            assert_eq!(version(text), Err(DeviceDetailError::AppVersion), "{text:?}");
+        }
     }
 }

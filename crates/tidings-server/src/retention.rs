@@ -60,6 +60,7 @@ impl Retention {
                     ("notifications", forgotten.notifications),
                     ("events", forgotten.events),
                     ("deliveries", forgotten.deliveries),
+                    ("devices", forgotten.devices),
                 ] {
                     metrics::counter!("tidings_forgotten_rows_total", "what" => what)
                         .increment(count);
@@ -88,6 +89,7 @@ fn cutoffs(section: &RetentionSection, now: Timestamp) -> Cutoffs {
         expired: before(section.expired_days),
         deliveries: before(section.deliveries_days),
         answers: Some(now.before(HOUR * section.answers_hours)),
+        devices: before(section.devices_days),
     }
 }
 
@@ -175,6 +177,7 @@ mod tests {
             expired_days: 0,
             deliveries_days: 1,
             answers_hours: 3,
+            devices_days: 4,
             revocations_days: 1,
             step_rows: 7,
             pause_ms: 50,
@@ -201,6 +204,7 @@ mod tests {
             expired: None,
             deliveries: Some(now.before(DAY)),
             answers: Some(now.before(HOUR * 3)),
+            devices: Some(now.before(DAY * 4)),
         };
         assert_eq!(*steps, vec![(cutoffs, 7); 6]);
     }

@@ -189,6 +189,15 @@ impl DeviceStore for MemoryDeliveryStore {
         Ok(state.devices.iter().filter(|device| device.user == *user).cloned().collect())
     }
 
+    async fn count_other_devices(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+    ) -> Result<u64, StoreError> {
+        let devices = self.list_devices(user).await?;
+        Ok(devices.iter().filter(|it| it.id != *device).count() as u64)
+    }
+
     async fn remove_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError> {
         let mut state = self.reach("remove_device")?;
         let before = state.devices.len();

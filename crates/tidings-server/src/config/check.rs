@@ -191,6 +191,7 @@ fn check_retention(config: &Config, problems: &mut Problems) {
         ("retention.notifications_days", retention.notifications_days),
         ("retention.expired_days", retention.expired_days),
         ("retention.deliveries_days", retention.deliveries_days),
+        ("retention.devices_days", retention.devices_days),
         ("retention.revocations_days", retention.revocations_days),
     ] {
         problems.range(option, days, 0..=36_500);

@@ -141,6 +141,7 @@ pub struct RetentionSection {
     pub expired_days: u32,
     pub deliveries_days: u32,
     pub answers_hours: u32,
+    pub devices_days: u32,
     pub revocations_days: u32,
     pub step_rows: usize,
     pub pause_ms: u64,

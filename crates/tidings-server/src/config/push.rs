@@ -14,6 +14,7 @@ use super::{check::Problems, secret::Secret};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PushSection {
+    pub devices_per_user_max: u64,
     pub concurrency: usize,
     pub lease_ms: u64,
     pub request_timeout_ms: u64,
@@ -199,6 +200,7 @@ fn is_set(path: &Path) -> bool {
 }
 
 pub(super) fn check(push: &PushSection, problems: &mut Problems) {
+    problems.range("push.devices_per_user_max", push.devices_per_user_max, 1..=1_000_000);
     problems.range("push.concurrency", push.concurrency, 1..=100_000);
     problems.range("push.lease_ms", push.lease_ms, 1_000..=3_600_000);
     problems.range("push.request_timeout_ms", push.request_timeout_ms, 100..=60_000);

@@ -68,6 +68,8 @@ pub struct App {
     pub notifications: Arc<dyn NotificationStore>,
     /// Devices.
     pub devices: Arc<dyn DeviceStore>,
+    /// Devices that one user may have.
+    pub devices_per_user_max: u64,
     /// The delivery log.
     pub deliveries: Arc<dyn DeliveryStore>,
     /// What could not become notifications.

@@ -85,6 +85,7 @@ impl Node {
             lanes: credentials.lanes(),
             notifications: Arc::clone(&store) as _,
             devices: Arc::clone(&store) as _,
+            devices_per_user_max: config.push.devices_per_user_max,
             deliveries: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&store) as _,
             letter_decoder: letter_decoder(&config.kafka, &clock),
@@ -157,6 +158,7 @@ impl Node {
         // Put what was taken over into what runs: if that makes no difference, it was all.
         let mut running = self.config.clone();
         running.push = PushSection {
+            devices_per_user_max: running.push.devices_per_user_max,
             lease_ms: running.push.lease_ms,
             retry: running.push.retry,
             ..config.push.clone()

@@ -14,6 +14,7 @@ mod conformance;
 mod crash;
 mod dead_letters;
 mod demo;
+mod devices;
 mod generated;
 mod harness;
 mod hostile;

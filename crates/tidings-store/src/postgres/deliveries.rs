@@ -195,37 +195,46 @@ impl Command for LoadDue {
         let ids: HashSet<_> = self.leased.iter().map(|(job, _)| job.notification).collect();
         let inboxes: Vec<_> = ids.iter().map(|id| to_sql(id.inbox.0)).collect();
         let seqs: Vec<_> = ids.iter().map(|id| to_sql(id.seq.0)).collect();
-        let owners: HashSet<_> = inboxes.iter().copied().collect();
-        let owners: Vec<_> = owners.into_iter().collect();
-        session.ready(&[&FIND_DUE, devices::OF_INBOXES]).await?;
+        // Of a user with ten thousand devices only those that are to be tried again are read.
+        let wanted: HashSet<_> = self.leased.iter().map(|(job, _)| devices_of(job)).collect();
+        let (mut owners, mut one_each) = (Vec::new(), (Vec::new(), Vec::new()));
+        for (inbox, device) in wanted {
+            match device {
+                ALL_DEVICES => owners.push(inbox),
+                device => {
+                    one_each.0.push(inbox);
+                    one_each.1.push(device);
+                }
+            }
+        }
+        session.ready(&[&FIND_DUE, devices::OF_INBOXES, devices::BY_ID]).await?;
         // Read after the lease was committed, so it is at least as new.
-        let (found, devices) = try_join!(
+        let (found, all, one_each) = try_join!(
             biased;
             async { session.query(&FIND_DUE, &[&inboxes, &seqs]).await },
             async { session.query(devices::OF_INBOXES, &[&owners]).await },
+            async { session.query(devices::BY_ID, &[&one_each.0, &one_each.1]).await },
         )?;
         let notifications = read_notifications(&found)?;
-        let devices = read_devices(&devices)?;
+        let mut devices = FoundDevices::default();
+        devices.read(&all, |_| Ok(ALL_DEVICES))?;
+        devices.read(&one_each, |row| row.try_get(1))?;
         let mut due = Vec::with_capacity(self.leased.len());
         for (job, attempt) in &self.leased {
             let id = job.notification;
             let (Some((notification, inbox)), Some(devices)) =
-                (notifications.get(&id), devices.of(id))
+                (notifications.get(&id), devices.of(job))
             else {
                 // Forgotten since it was leased, and the push with it; or it cannot be read, which is
                 // said by now, and it comes again when its lease ends.
                 tracing::debug!(notification.id = %id, "a push has no notification");
                 continue;
             };
-            let mut devices = devices.to_vec();
-            if let Some(device) = &job.device {
-                devices.retain(|it| it.id == *device);
-            }
             due.push(DuePush {
                 job: job.clone(),
                 notification: Arc::clone(notification),
                 inbox: *inbox,
-                devices,
+                devices: devices.to_vec(),
                 attempt: *attempt,
             });
         }
@@ -252,29 +261,46 @@ fn read_notifications(found: &[Row]) -> Result<Found, Failure> {
     Ok(notifications)
 }
 
-/// Devices by inbox; `None` for an inbox of which one cannot be read.
-struct DevicesByInbox(HashMap<i64, Option<Vec<Device>>>);
+/// Stands for all devices of an inbox, as in `due_push` before routing has chosen.
+const ALL_DEVICES: &str = "";
 
-impl DevicesByInbox {
-    fn of(&self, id: NotificationId) -> Option<&[Device]> {
-        self.0.get(&to_sql(id.inbox.0)).map_or(Some(&[]), Option::as_deref)
-    }
+/// The devices that a push may go to: those of an inbox, or one of them.
+fn devices_of(job: &PushJob) -> (i64, &str) {
+    let (inbox, _, device) = job_key(job);
+    (inbox, device)
 }
 
-fn read_devices(found: &[Row]) -> Result<DevicesByInbox, Failure> {
-    let mut devices: HashMap<i64, Option<Vec<Device>>> = HashMap::new();
-    for row in found {
-        let inbox: i64 = row.try_get(6).map_err(|error| Failure::unreadable("inbox", error))?;
-        let of_inbox = devices.entry(inbox).or_insert_with(|| Some(Vec::new()));
-        match devices::read(row) {
-            Ok(device) => of_inbox.iter_mut().for_each(|it| it.push(device.clone())),
-            Err(failure) => {
-                tracing::error!(inbox, error = %failure, "a device cannot be read");
-                *of_inbox = None;
+/// Devices by [`devices_of`]; `None` where one cannot be read.
+#[derive(Default)]
+struct FoundDevices(HashMap<(i64, String), Option<Vec<Device>>>);
+
+impl FoundDevices {
+    fn of(&self, job: &PushJob) -> Option<&[Device]> {
+        let (inbox, device) = devices_of(job);
+        self.0.get(&(inbox, device.to_owned())).map_or(Some(&[]), Option::as_deref)
+    }
+
+    fn read<'a>(
+        &mut self,
+        found: &'a [Row],
+        which: impl Fn(&'a Row) -> Result<&'a str, tokio_postgres::Error>,
+    ) -> Result<(), Failure> {
+        let unreadable = |error| Failure::unreadable("device", error);
+        for row in found {
+            let inbox: i64 = row.try_get(devices::INBOX).map_err(unreadable)?;
+            let which = which(row).map_err(unreadable)?;
+            let of_job =
+                self.0.entry((inbox, which.to_owned())).or_insert_with(|| Some(Vec::new()));
+            match devices::read(row) {
+                Ok(device) => of_job.iter_mut().for_each(|it| it.push(device.clone())),
+                Err(failure) => {
+                    tracing::error!(inbox, error = %failure, "a device cannot be read");
+                    *of_job = None;
+                }
             }
         }
+        Ok(())
     }
-    Ok(DevicesByInbox(devices))
 }
 
 /// A push by inbox, `seq` and device.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use tidings_core::{
-    device::{Device, DeviceDetails, Environment, Platform, PushToken},
+    device::{Device, DeviceDetails, Environment, Platform, PushToken, WebPushKeys},
     ids::{DeviceId, UserId},
     ports::{DeviceStore, StoreError},
 };
@@ -20,18 +20,40 @@ use super::{
     text,
 };
 
-const LIST: &str = concat!(
-    "SELECT i.user_id, d.device_id, d.platform, d.app, d.token, d.registered_ms \
-     FROM inbox i JOIN device d ON d.inbox = i.inbox WHERE i.inbox = ",
+/// A query for devices, to be completed with `FROM`, conditions and order. `i` is the inbox, `d` the
+/// device.
+macro_rules! select_devices {
+    ($($rest:expr),+) => {
+        concat!(
+            "SELECT i.user_id, d.device_id, d.platform, d.app, d.token, d.registered_ms, \
+             d.environment, d.p256dh, d.auth, d.locale, d.time_zone, d.app_version, i.inbox ",
+            $($rest),+
+        )
+    };
+}
+
+const LIST: &str = select_devices!(
+    "FROM inbox i JOIN device d ON d.inbox = i.inbox WHERE i.inbox = ",
     inbox_of_user!(),
     " ORDER BY d.device_id"
 );
 
-/// The devices of many inboxes; the inbox comes after what [`read`] reads.
-pub(super) const OF_INBOXES: &str = "SELECT i.user_id, d.device_id, d.platform, d.app, d.token, \
-     d.registered_ms, i.inbox FROM unnest($1::bigint[]) AS w (inbox) \
+/// The devices of many inboxes. The inbox is column [`INBOX`].
+pub(super) const OF_INBOXES: &str = select_devices!(
+    "FROM unnest($1::bigint[]) AS w (inbox) \
      JOIN inbox i ON i.inbox = w.inbox JOIN device d ON d.inbox = i.inbox \
-     ORDER BY i.inbox, d.device_id";
+     ORDER BY i.inbox, d.device_id"
+);
+
+/// Devices by inbox and id. The inbox is column [`INBOX`].
+pub(super) const BY_ID: &str = select_devices!(
+    "FROM unnest($1::bigint[], $2::text[]) AS w (inbox, device_id) \
+     JOIN inbox i ON i.inbox = w.inbox \
+     JOIN device d ON d.inbox = w.inbox AND d.device_id = w.device_id"
+);
+
+/// Where a device's row has its inbox, from 0.
+pub(super) const INBOX: usize = 12;
 
 /// Locks inboxes, in their order: their devices are counted by one at a time.
 pub(super) const LOCK: &str = "SELECT inbox FROM inbox WHERE inbox = ANY($1::bigint[]) \
@@ -52,19 +74,33 @@ pub(super) fn read(row: &Row) -> Result<Device, Failure> {
     Ok(Device {
         user: columns.user()?,
         id: columns.parse("device id", DeviceId::new)?,
-        platform: columns.parse("platform", platform)?,
+        platform: columns.parse("platform", |name| {
+            Platform::from_name(name).ok_or_else(|| format!("unknown platform {name}"))
+        })?,
         app: columns.text()?,
         token: PushToken::new(columns.get()?)
             .map_err(|error| Failure::unreadable("push token", error))?,
         registered_at: columns.time()?,
-        environment: Environment::Production,
-        web_push: None,
-        details: DeviceDetails::default(),
+        environment: columns.parse("environment", |name| {
+            Environment::from_name(name).ok_or_else(|| format!("unknown environment {name}"))
+        })?,
+        web_push: web_push_keys(columns.get()?, columns.get()?)?,
+        details: DeviceDetails {
+            locale: columns.optional_text()?,
+            time_zone: columns.optional_text()?,
+            app_version: columns.optional_text()?,
+        },
     })
 }
 
-fn platform(name: &str) -> Result<Platform, String> {
-    Platform::from_name(name).ok_or_else(|| format!("unknown platform {name}"))
+fn web_push_keys(
+    p256dh: Option<&[u8]>,
+    auth: Option<&[u8]>,
+) -> Result<Option<WebPushKeys>, Failure> {
+    let (Some(p256dh), Some(auth)) = (p256dh, auth) else { return Ok(None) };
+    let p256dh = p256dh.try_into().map_err(|it| Failure::unreadable("web push keys", it))?;
+    let auth = auth.try_into().map_err(|it| Failure::unreadable("web push keys", it))?;
+    Ok(Some(WebPushKeys { p256dh, auth }))
 }
 
 fn token_key(device: &Device) -> Uuid {
@@ -88,10 +124,10 @@ pub(super) struct Prunes {
     pub(super) registered: Vec<i64>,
 }
 
-/// Forgets devices, inside a transaction.
-pub(super) async fn prune(session: &Session, prunes: &Prunes) -> Result<(), Failure> {
+/// Forgets devices, inside a transaction, and returns how many were there.
+pub(super) async fn prune(session: &Session, prunes: &Prunes) -> Result<usize, Failure> {
     if prunes.inboxes.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     session.query(LOCK, &[&prunes.inboxes]).await?;
     let params: [super::session::Param<'_>; 3] =
@@ -102,7 +138,7 @@ pub(super) async fn prune(session: &Session, prunes: &Prunes) -> Result<(), Fail
     if !bereft.is_empty() {
         session.execute(RECOUNT, &[&bereft]).await?;
     }
-    Ok(())
+    Ok(bereft.len())
 }
 
 struct PutDevice {
@@ -119,10 +155,13 @@ impl Command for PutDevice {
         const TAKE: &str = "DELETE FROM device WHERE token_key = $1 \
              AND NOT (inbox = $2 AND device_id = $3)";
         const PUT: &str = "INSERT INTO device (inbox, device_id, platform, app, token, token_key, \
-             registered_ms) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             registered_ms, environment, p256dh, auth, locale, time_zone, app_version) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
              ON CONFLICT (inbox, device_id) DO UPDATE SET platform = excluded.platform, \
              app = excluded.app, token = excluded.token, token_key = excluded.token_key, \
-             registered_ms = excluded.registered_ms";
+             registered_ms = excluded.registered_ms, environment = excluded.environment, \
+             p256dh = excluded.p256dh, auth = excluded.auth, locale = excluded.locale, \
+             time_zone = excluded.time_zone, app_version = excluded.app_version";
         let (device, inbox) = (&self.device, self.inbox);
         let key = token_key(device);
         let holder = session.query_opt(HOLDER, &[&key]).await?;
@@ -131,6 +170,7 @@ impl Command for PutDevice {
         let inboxes: Vec<i64> = holder.into_iter().chain([inbox]).collect();
         session.ready(&[LOCK, TAKE, PUT, RECOUNT]).await?;
         let id = device.id.as_str();
+        let details = &device.details;
         try_join!(
             biased;
             session.begin(),
@@ -146,6 +186,12 @@ impl Command for PutDevice {
                     &device.token.expose(),
                     &key,
                     &device.registered_at.as_millis(),
+                    &device.environment.as_str(),
+                    &device.web_push.as_ref().map(|keys| &keys.p256dh[..]),
+                    &device.web_push.as_ref().map(|keys| &keys.auth[..]),
+                    &details.locale.as_deref().map(text::to_sql),
+                    &details.time_zone.as_deref().map(text::to_sql),
+                    &details.app_version.as_deref().map(text::to_sql),
                 ],
             ).await },
             async { session.execute(RECOUNT, &[&inboxes]).await },
@@ -190,6 +236,27 @@ impl Command for RemoveDevice<'_> {
     }
 }
 
+struct CountOtherDevices<'a> {
+    user: &'a UserId,
+    device: &'a DeviceId,
+}
+
+impl Command for CountOtherDevices<'_> {
+    type Output = u64;
+    const OP: &'static str = "count_other_devices";
+
+    async fn run(&self, session: &Session) -> Result<u64, Failure> {
+        const COUNT: &str = concat!(
+            "SELECT i.devices - (SELECT count(*) FROM device d WHERE d.inbox = i.inbox \
+             AND d.device_id = $2) FROM inbox i WHERE i.inbox = ",
+            inbox_of_user!()
+        );
+        let params: [super::session::Param<'_>; 2] = [&self.user.as_str(), &self.device.as_str()];
+        let row = session.query_opt(COUNT, &params).await?;
+        row.map_or(Ok(0), |row| Columns::of(&row).count())
+    }
+}
+
 struct ListDevices<'a>(&'a UserId);
 
 impl Command for ListDevices<'_> {
@@ -211,6 +278,14 @@ impl DeviceStore for PostgresStore {
 
     async fn list_devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError> {
         self.readers.run(ListDevices(user)).await
+    }
+
+    async fn count_other_devices(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+    ) -> Result<u64, StoreError> {
+        self.readers.run(CountOtherDevices { user, device }).await
     }
 
     async fn remove_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError> {

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_store.sql"),
     include_str!("../../migrations/postgres/0002_fan_out_graph.sql"),
     include_str!("../../migrations/postgres/0003_revocations.sql"),
+    include_str!("../../migrations/postgres/0004_devices.sql"),
 ];
 
 /// One at a time, whatever their number: whoever waits finds the work done. It ends with the

@@ -1,7 +1,7 @@
 //! `RetentionStore`: forgetting what is too old, a bounded piece at a time.
 //!
-//! A sweep goes through inboxes, events, deliveries and answers, and remembers where it is. What may
-//! go is looked for without a lock; whether an event is still told to nobody is looked at again under
+//! A sweep goes through inboxes, events, deliveries, answers and devices, and remembers where it is. What
+//! may go is looked for without a lock; whether an event is still told to nobody is looked at again under
 //! the lock on its identity. Several nodes may sweep at once: each removes what the other has not.
 //! The room that becomes free is used again once vacuum has been there, for which the tables have
 //! settings of their own.
@@ -40,6 +40,7 @@ pub(super) enum Sweep {
     ExpiredEvents(i64, i64),
     Deliveries,
     Answers,
+    Devices,
     Done,
 }
 
@@ -352,6 +353,38 @@ impl Command for ForgetLog {
     }
 }
 
+/// Removes devices that were last registered before a cut-off, up to a limit.
+struct ForgetDevices {
+    cutoff: Option<Timestamp>,
+    limit: usize,
+}
+
+impl Command for ForgetDevices {
+    type Output = usize;
+    const OP: &'static str = "forget";
+
+    async fn run(&self, session: &Session) -> Result<usize, Failure> {
+        const FIND: &str = "SELECT inbox, device_id, registered_ms FROM device \
+             WHERE registered_ms < $1 ORDER BY registered_ms LIMIT $2";
+        let (cutoff, limit) = (millis(self.cutoff), limit_to_sql(self.limit));
+        let mut old = devices::Prunes::default();
+        for row in &session.query(FIND, &[&cutoff, &limit]).await? {
+            let mut columns = Columns::of(row);
+            old.inboxes.push(columns.get()?);
+            old.devices.push(columns.get()?);
+            old.registered.push(columns.get()?);
+        }
+        if old.inboxes.is_empty() {
+            return Ok(0);
+        }
+        // Inboxes before devices, as when registering; what has been registered anew since is spared.
+        session.begin().await?;
+        let removed = devices::prune(session, &old).await?;
+        session.commit().await?;
+        Ok(removed)
+    }
+}
+
 /// What a part of a sweep did.
 struct Step {
     forgotten: Forgotten,
@@ -390,11 +423,19 @@ impl PostgresStore {
                 let forgotten = Forgotten { deliveries, ..Forgotten::default() };
                 Ok(Step { forgotten, rows, looks: 1, next })
             }
-            Sweep::Answers | Sweep::Done => {
+            Sweep::Answers => {
                 let (sql, cutoff) = (FORGET_ANSWERS, cutoffs.answers);
                 let rows = self.writers.run(ForgetLog { sql, cutoff, limit: left.rows }).await?;
-                let next = if rows < left.rows { Sweep::Done } else { sweep };
+                let next = if rows < left.rows { Sweep::Devices } else { sweep };
                 Ok(Step { forgotten: Forgotten::default(), rows, looks: 1, next })
+            }
+            Sweep::Devices | Sweep::Done => {
+                let (cutoff, limit) = (cutoffs.devices, left.rows);
+                let rows = self.writers.run(ForgetDevices { cutoff, limit }).await?;
+                let next = if rows < left.rows { Sweep::Done } else { Sweep::Devices };
+                let devices = from_sql(limit_to_sql(rows));
+                let forgotten = Forgotten { devices, ..Forgotten::default() };
+                Ok(Step { forgotten, rows, looks: 1, next })
             }
         }
     }
@@ -419,6 +460,7 @@ impl RetentionStore for PostgresStore {
             forgotten.notifications += step.forgotten.notifications;
             forgotten.events += step.forgotten.events;
             forgotten.deliveries += step.forgotten.deliveries;
+            forgotten.devices += step.forgotten.devices;
             left.rows = left.rows.saturating_sub(step.rows);
             left.looks = left.looks.saturating_sub(step.looks);
             sweep = step.next;

@@ -183,10 +183,11 @@ fn load_one(conn: &Connection, leased: Leased) -> Result<Option<DuePush>, Failur
     let Some((notification, inbox)) = notifications::find(conn, job.notification)? else {
         return Ok(None);
     };
-    let mut devices = devices::of_inbox(conn, to_sql(job.notification.inbox.0))?;
-    if let Some(device) = &job.device {
-        devices.retain(|it| it.id == *device);
-    }
+    let inbox_number = to_sql(job.notification.inbox.0);
+    let devices = match &job.device {
+        Some(device) => devices::one_of_inbox(conn, inbox_number, device)?,
+        None => devices::of_inbox(conn, inbox_number)?,
+    };
     let notification = Arc::new(notification);
     Ok(Some(DuePush { job, notification, inbox, devices, attempt }))
 }
@@ -219,9 +220,7 @@ impl Command for Settle {
                 retry(conn, inbox, seq, settlement)?;
             }
             // A dead token is dead, whoever learned of it.
-            for it in &settlement.prunes {
-                devices::prune(tx, inbox, &it.device, it.registered_at.as_millis())?;
-            }
+            devices::prune(tx, inbox, &settlement.prunes)?;
         }
         Ok(())
     }

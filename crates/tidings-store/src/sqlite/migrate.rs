@@ -9,6 +9,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0002_ingest.sql"),
     include_str!("../../migrations/sqlite/0003_fan_out_graph.sql"),
     include_str!("../../migrations/sqlite/0004_revocations.sql"),
+    include_str!("../../migrations/sqlite/0005_devices.sql"),
 ];
 
 /// Why a database is not at the newest version.
@@ -106,6 +107,29 @@ mod tests {
             )
             .unwrap();
         assert_eq!(rows, "77 6; decode 2 1; 3 2 0");
+    }
+
+    #[test]
+    fn devices_of_the_version_before_become_devices_of_production_without_details() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut conn = Connection::open(dir.path().join("store.db")).unwrap();
+        assert_eq!(migrate(&mut conn, &MIGRATIONS[..4]).unwrap(), (0, 4));
+        conn.execute_batch(
+            "INSERT INTO inbox (inbox, user_id) VALUES (1, 'ann');
+             INSERT INTO device (inbox, device_id, platform, app, token, registered_ms)
+             VALUES (1, 'phone', 'apns', 'app', 'token', 7);",
+        )
+        .unwrap();
+        migrate(&mut conn, MIGRATIONS).unwrap();
+        let row: (String, i64, String, i64) = conn
+            .query_row(
+                "SELECT token, registered_ms, environment, (p256dh IS NULL) + (auth IS NULL)
+                 + (locale IS NULL) + (time_zone IS NULL) + (app_version IS NULL) FROM device",
+                [],
+                |row| row.try_into(),
+            )
+            .unwrap();
+        assert_eq!(row, ("token".into(), 7, "production".into(), 5));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `RetentionStore`: forgetting what is too old, a bounded piece at a time.
 //!
-//! A sweep goes through inboxes, events, deliveries and answers, and remembers where it is. What may
-//! go is looked for beside the writer, which then removes it by number and looks again at what an
-//! append may have changed meanwhile. Pages that become free are used again.
+//! A sweep goes through inboxes, events, deliveries, answers and devices, and remembers where it is. What
+//! may go is looked for beside the writer, which then removes it by number and looks again at what others
+//! may have changed meanwhile. Pages that become free are used again.
 
 use std::sync::PoisonError;
 
@@ -15,6 +15,7 @@ use tidings_core::{
 };
 
 use super::{
+    devices,
     error::Failure,
     inbox,
     rows::{from_sql, limit_to_sql},
@@ -36,6 +37,7 @@ pub(super) enum Sweep {
     ExpiredEvents(i64, i64),
     Deliveries,
     Answers,
+    Devices,
     Done,
 }
 
@@ -53,6 +55,8 @@ enum Piece {
     Events(Vec<i64>),
     Deliveries(Vec<i64>),
     Answers(Vec<i64>),
+    /// By inbox and id, those that were last registered before a time.
+    Devices(Vec<(i64, String)>, i64),
 }
 
 /// A part of a sweep.
@@ -87,25 +91,37 @@ fn find(
             let next = if rows.len() < limit { Sweep::Answers } else { sweep };
             Ok(Found { rows: rows.len(), looks: 1, piece: Piece::Deliveries(rows), next })
         }
-        Sweep::Answers | Sweep::Done => {
+        Sweep::Answers => {
             let rows = find_rows(conn, OLD_ANSWERS, millis(cutoffs.answers), limit)?;
-            let next = if rows.len() < limit { Sweep::Done } else { sweep };
+            let next = if rows.len() < limit { Sweep::Devices } else { sweep };
             Ok(Found { rows: rows.len(), looks: 1, piece: Piece::Answers(rows), next })
         }
+        Sweep::Devices | Sweep::Done => find_devices(conn, millis(cutoffs.devices), limit),
     }
 }
 
 const OLD_DELIVERIES: &str =
     "SELECT delivery FROM delivery WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
 const OLD_ANSWERS: &str = "SELECT answer FROM answer WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
+const OLD_DEVICES: &str = "SELECT inbox, device_id FROM device WHERE registered_ms < ?1 \
+     ORDER BY registered_ms LIMIT ?2";
 
 #[cfg(test)]
-pub(super) const QUERIES: [&str; 4] = [OLD_EVENTS, EXPIRED_EVENTS, OLD_DELIVERIES, OLD_ANSWERS];
+pub(super) const QUERIES: [&str; 5] =
+    [OLD_EVENTS, EXPIRED_EVENTS, OLD_DELIVERIES, OLD_ANSWERS, OLD_DEVICES];
 
 fn find_rows(conn: &Connection, sql: &str, cutoff: i64, limit: usize) -> Result<Vec<i64>, Failure> {
     let mut statement = conn.prepare_cached(sql)?;
     let rows = statement.query_map((cutoff, limit_to_sql(limit)), |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn find_devices(conn: &Connection, cutoff: i64, limit: usize) -> Result<Found, Failure> {
+    let mut statement = conn.prepare_cached(OLD_DEVICES)?;
+    let found = statement.query_map((cutoff, limit_to_sql(limit)), |row| row.try_into())?;
+    let found = found.collect::<Result<Vec<(i64, String)>, _>>()?;
+    let next = if found.len() < limit { Sweep::Done } else { Sweep::Devices };
+    Ok(Found { rows: found.len(), looks: 1, piece: Piece::Devices(found, cutoff), next })
 }
 
 fn find_notifications(
@@ -290,6 +306,9 @@ impl Command for Forget {
             Piece::Answers(rows) => {
                 remove_rows(tx.conn, "DELETE FROM answer WHERE answer = ?1", rows)?;
             }
+            Piece::Devices(found, before_ms) => {
+                forgotten.devices = devices::forget(tx, found, *before_ms)?;
+            }
         }
         Ok(forgotten)
     }
@@ -359,6 +378,7 @@ impl RetentionStore for SqliteStore {
             forgotten.notifications += removed.notifications;
             forgotten.events += removed.events;
             forgotten.deliveries += removed.deliveries;
+            forgotten.devices += removed.devices;
         }
         if sweep == Sweep::Done {
             forgotten.complete = true;

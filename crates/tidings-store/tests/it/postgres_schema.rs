@@ -54,6 +54,42 @@ async fn a_schema_that_may_not_be_migrated_has_to_be_of_this_version() {
     }
 }
 
+/// The steps before the one that gave devices their details, as an older program has taken them.
+const VERSION_3: &str = concat!(
+    "CREATE TABLE schema_migration (version integer PRIMARY KEY, \
+     taken_at timestamptz NOT NULL DEFAULT now()); \
+     INSERT INTO schema_migration (version) VALUES (1), (2), (3);",
+    include_str!("../../migrations/postgres/0001_store.sql"),
+    include_str!("../../migrations/postgres/0002_fan_out_graph.sql"),
+    include_str!("../../migrations/postgres/0003_revocations.sql"),
+);
+
+#[tokio::test]
+async fn devices_of_the_version_before_become_devices_of_production_without_details() {
+    let schema = TestSchema::new();
+    schema.run(&format!("CREATE SCHEMA {}", schema.name)).await;
+    schema.run(VERSION_3).await;
+    schema
+        .run(
+            "INSERT INTO user_inbox (user_id, inbox) VALUES ('ann', nextval('inbox_number'));
+             INSERT INTO inbox (inbox, user_id, devices) VALUES (1, 'ann', 1);
+             INSERT INTO device (inbox, device_id, platform, app, token, token_key, registered_ms)
+             VALUES (1, 'phone', 'apns', 'app', 'token', gen_random_uuid(), 1700000000000)",
+        )
+        .await;
+    let store = schema.open().await;
+    let ann = user("ann");
+    let phone = Device::new(
+        ann.clone(),
+        DeviceId::new("phone").unwrap(),
+        Platform::Apns,
+        "app",
+        PushToken::new("token".into()).unwrap(),
+        now(),
+    );
+    assert_eq!(store.list_devices(&ann).await.unwrap(), [phone]);
+}
+
 #[tokio::test]
 async fn a_closed_store_refuses_and_another_reads_what_it_wrote() {
     let schema = TestSchema::new();

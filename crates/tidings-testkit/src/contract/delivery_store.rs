@@ -192,6 +192,29 @@ pub async fn retries_fall_due_per_device(store: &dyn Store) {
     assert_eq!(next_due(store).await, None);
 }
 
+/// Of many devices a retry finds its own, also when all of them are tried again at once.
+pub async fn a_retry_of_one_device_out_of_many_finds_that_one(store: &dyn Store) {
+    let (_, phone, _) = one_push(store).await;
+    let mut devices = vec![phone];
+    for number in 0..9 {
+        let id = format!("z{number}");
+        let it = device(&user("ann"), &id, &format!("token-{number}"), at(number));
+        store.put_device(it.clone()).await.expect("put_device");
+        devices.push(it);
+    }
+    append(store, vec![plan_push(&event("e2"), &user("ann"), at(500))]).await;
+    let due = claim(store, at(100)).await;
+    assert_eq!(due[0].devices, devices);
+    let retries = devices.iter().map(|it| retry(it, 2, at(300))).collect();
+    settle(store, PushSettlement { retries, ..done(&due[0].job) }).await;
+    // The second event's push is claimed with them: it is for all devices.
+    let due = claim(store, at(500)).await;
+    let found: Vec<_> = due.iter().map(|it| it.devices.clone()).collect();
+    let mut expected: Vec<_> = devices.iter().map(|it| vec![it.clone()]).collect();
+    expected.push(devices);
+    assert_eq!(found, expected);
+}
+
 /// A dead token's device goes, unless it has been registered again since.
 pub async fn a_prune_spares_a_device_that_was_registered_again(store: &dyn Store) {
     let (ann, phone, _) = one_push(store).await;

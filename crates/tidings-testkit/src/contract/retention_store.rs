@@ -36,12 +36,13 @@ async fn forget(store: &dyn Store, cutoffs: Cutoffs, limit: usize) -> Forgotten 
     let mut sum = Forgotten::default();
     for _ in 0..CALLS_MAX {
         let piece = store.forget(cutoffs, limit).await.expect("forget");
-        let removed = piece.notifications + piece.events + piece.deliveries;
+        let removed = piece.notifications + piece.events + piece.deliveries + piece.devices;
         // A piece is small: a little more than was asked for, not all.
         assert!(removed <= 4 * limit as u64, "{removed} rows at a limit of {limit}");
         sum.notifications += piece.notifications;
         sum.events += piece.events;
         sum.deliveries += piece.deliveries;
+        sum.devices += piece.devices;
         sum.complete = piece.complete;
         if sum.complete {
             return sum;
@@ -243,6 +244,30 @@ pub async fn old_deliveries_and_answers_are_forgotten(store: &dyn Store) {
     forget(store, Cutoffs { answers: Some(at(30)), ..Cutoffs::default() }, 1).await;
     assert!(find("old").await.is_none());
     assert!(find("young").await.is_some());
+}
+
+/// Devices that were last registered before the cut-off go, and their users are pushed to no more.
+pub async fn devices_that_were_not_registered_for_long_are_forgotten(store: &dyn Store) {
+    let (ann, ben) = (user("ann"), user("ben"));
+    let young = [device(&ann, "new", "t1", at(20)), device(&ann, "refreshed", "t2", at(30))];
+    for old in ["a", "b", "refreshed"] {
+        store.put_device(device(&ann, old, old, at(10))).await.expect("put_device");
+    }
+    for it in &young {
+        store.put_device(it.clone()).await.expect("put_device");
+    }
+    store.put_device(device(&ben, "a", "t3", at(19))).await.expect("put_device");
+    let registered_before = |millis| Cutoffs { devices: Some(at(millis)), ..Cutoffs::default() };
+    assert_eq!(forget(store, registered_before(10), 10).await.devices, 0);
+    assert_eq!(forget(store, Cutoffs::default(), 10).await.devices, 0);
+    assert_eq!(forget(store, registered_before(20), 1).await.devices, 3);
+    assert_eq!(store.list_devices(&ann).await.expect("list_devices"), young);
+    assert!(store.list_devices(&ben).await.expect("list_devices").is_empty());
+    assert_eq!(store.count_other_devices(&ann, &young[0].id).await.expect("count"), 1);
+    append(store, plan_push(&event("e1"), &ben, at(30)), at(30)).await;
+    assert_eq!(store.next_due().await.expect("next_due"), None, "nobody to push to");
+    append(store, plan_push(&event("e2"), &ann, at(30)), at(30)).await;
+    assert_eq!(store.next_due().await.expect("next_due"), Some(at(30)));
 }
 
 /// However small the pieces, in the end all is gone that has to go, and nothing else.

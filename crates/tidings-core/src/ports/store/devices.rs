@@ -11,8 +11,8 @@ use crate::{
 /// Devices that can be pushed to.
 #[async_trait]
 pub trait DeviceStore: Send + Sync + 'static {
-    /// Registers a device, or refreshes it: token, app and time are replaced. A token that another
-    /// device has, of whatever user, is taken from it, and that device is removed.
+    /// Registers a device, or refreshes it: everything but its id and user is replaced. A token that
+    /// another device has, of whatever user, is taken from it, and that device is removed.
     ///
     /// # Errors
     ///
@@ -25,6 +25,17 @@ pub trait DeviceStore: Send + Sync + 'static {
     ///
     /// [`StoreError::Unavailable`].
     async fn list_devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError>;
+
+    /// How many devices the user has besides the one that `device` names.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    async fn count_other_devices(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+    ) -> Result<u64, StoreError>;
 
     /// Removes a device; fine if there is none. Says whether there was.
     ///

@@ -15,6 +15,8 @@ pub struct Cutoffs {
     pub deliveries: Option<Timestamp>,
     /// Answers under an idempotency key that are older than this.
     pub answers: Option<Timestamp>,
+    /// Devices that were last registered before this.
+    pub devices: Option<Timestamp>,
 }
 
 /// What one call of [`RetentionStore::forget`] did.
@@ -26,6 +28,8 @@ pub struct Forgotten {
     pub events: u64,
     /// Rows of the delivery log removed.
     pub deliveries: u64,
+    /// Devices removed.
+    pub devices: u64,
     /// Whether everything has been looked at since the last call that said so.
     pub complete: bool,
 }

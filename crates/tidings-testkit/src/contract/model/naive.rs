@@ -26,6 +26,14 @@ pub(super) struct Inbox {
     pub(super) acked: u64,
 }
 
+/// What a device was registered with, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Registered {
+    pub(super) token: usize,
+    pub(super) make: usize,
+    pub(super) at: u64,
+}
+
 /// A push by user, `seq` and device.
 pub(super) type Job = (usize, u64, Option<usize>);
 
@@ -34,8 +42,8 @@ pub(super) struct Model {
     pub(super) inboxes: BTreeMap<usize, Inbox>,
     /// The title under which an event came first.
     pub(super) titles: BTreeMap<usize, String>,
-    /// (user, device) to (token, registered).
-    pub(super) devices: BTreeMap<(usize, usize), (usize, u64)>,
+    /// By user and device.
+    pub(super) devices: BTreeMap<(usize, usize), Registered>,
     /// When it falls due, and the attempt.
     pub(super) due: BTreeMap<Job, (u64, u32)>,
     /// (user, `seq`) to the attempts that were logged.
@@ -102,9 +110,9 @@ impl Model {
         }
     }
 
-    pub(super) fn put_device(&mut self, user: usize, device: usize, token: usize, now: u64) {
-        self.devices.retain(|_, (other, _)| *other != token);
-        self.devices.insert((user, device), (token, now));
+    pub(super) fn put_device(&mut self, user: usize, device: usize, registered: Registered) {
+        self.devices.retain(|_, other| other.token != registered.token);
+        self.devices.insert((user, device), registered);
     }
 
     pub(super) fn state(&self, user: usize) -> InboxState {

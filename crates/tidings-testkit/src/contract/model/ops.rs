@@ -6,12 +6,13 @@ use tidings_core::inbox::Mark;
 pub(super) const USERS: usize = 3;
 const DEVICES: usize = 2;
 const TOKENS: usize = 3;
+const MAKES: usize = 4;
 const EVENTS: usize = 12;
 
 /// An event, its recipients, and when the push of each falls due from now.
 pub(super) type PlannedOp = (usize, Vec<(usize, Option<u64>)>);
 
-/// An operation. Users, devices, tokens and events are numbers; times are milliseconds.
+/// An operation. Users, devices, their makes, tokens and events are numbers; times are milliseconds.
 #[derive(Debug, Clone)]
 pub(super) enum Op {
     Append(Vec<PlannedOp>),
@@ -21,6 +22,7 @@ pub(super) enum Op {
         user: usize,
         device: usize,
         token: usize,
+        make: usize,
     },
     RemoveDevice {
         user: usize,
@@ -70,8 +72,8 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         4 => vec(planned, 0..5).prop_map(Op::Append),
         3 => (0..USERS, marks, marked).prop_map(|(user, mark, marked)| Op::Mark(user, mark, marked)),
         1 => (0..USERS, 0u64..12).prop_map(|(user, seq)| Op::Acknowledge(user, seq)),
-        2 => (0..USERS, 0..DEVICES, 0..TOKENS)
-            .prop_map(|(user, device, token)| Op::PutDevice { user, device, token }),
+        2 => (0..USERS, 0..DEVICES, 0..TOKENS, 0..MAKES)
+            .prop_map(|(user, device, token, make)| Op::PutDevice { user, device, token, make }),
         1 => (0..USERS, 0..DEVICES).prop_map(|(user, device)| Op::RemoveDevice { user, device }),
         2 => vec(settled, 1..6).prop_map(Op::Push),
         1 => (1u64..100).prop_map(Op::Pass),

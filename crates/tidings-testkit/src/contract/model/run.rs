@@ -6,6 +6,7 @@ use tidings_core::{
     batch::Recipient,
     clock::Timestamp,
     delivery::{Channel, Delivery, Outcome},
+    device::{Device, DeviceDetails, Environment, WebPushKeys},
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
     inbox::Selection,
     notification::Notification,
@@ -13,7 +14,7 @@ use tidings_core::{
 };
 
 use super::{
-    naive::{Job, Model, Row},
+    naive::{Job, Model, Registered, Row},
     ops::{Marked, Op, PlannedOp, Settled, USERS},
 };
 use crate::contract::{
@@ -55,14 +56,23 @@ impl<'a> Run<'a> {
         user(&format!("c{}-u{number}", self.case))
     }
 
-    fn device(
-        &self,
-        (owner, number): (usize, usize),
-        token: usize,
-        registered: u64,
-    ) -> tidings_core::device::Device {
+    fn device(&self, (owner, number): (usize, usize), registered: Registered) -> Device {
+        let Registered { token, make, at: registered_at } = registered;
         let token = format!("c{}-t{token}", self.case);
-        device(&self.user(owner), &device_name(number), &token, at(registered))
+        let made = device(&self.user(owner), &device_name(number), &token, at(registered_at));
+        // Bits of the make say what the app tells of itself.
+        let has = |bit: usize| make & bit != 0;
+        let text = |text: &str| Some(format!("{text}{make}"));
+        Device {
+            environment: if has(1) { Environment::Sandbox } else { Environment::Production },
+            details: DeviceDetails {
+                locale: text("l").filter(|_| has(1)),
+                time_zone: text("z").filter(|_| has(2)),
+                app_version: text("v").filter(|_| !has(1)),
+            },
+            web_push: has(2).then_some(WebPushKeys { p256dh: [4; 65], auth: [7; 16] }),
+            ..made
+        }
     }
 
     pub(super) async fn apply(&mut self, op: &Op) -> Result<(), String> {
@@ -85,10 +95,11 @@ impl<'a> Run<'a> {
                 noted.expect("acknowledge");
                 self.model.acknowledge(*user, *seq);
             }
-            Op::PutDevice { user, device, token } => {
-                let put = self.device((*user, *device), *token, self.now);
+            Op::PutDevice { user, device, token, make } => {
+                let registered = Registered { token: *token, make: *make, at: self.now };
+                let put = self.device((*user, *device), registered);
                 self.store.put_device(put).await.expect("put_device");
-                self.model.put_device(*user, *device, *token, self.now);
+                self.model.put_device(*user, *device, registered);
             }
             Op::RemoveDevice { user, device } => {
                 let (owner, id) = (self.user(*user), device_id(*device));
@@ -228,7 +239,7 @@ impl<'a> Run<'a> {
         }
         for prune in &settlement.prunes {
             let key = (job.0, device_number(&prune.device));
-            let same_life = |it: &(usize, u64)| at(it.1) == prune.registered_at;
+            let same_life = |it: &Registered| at(it.at) == prune.registered_at;
             if self.model.devices.get(&key).is_some_and(same_life) {
                 self.model.devices.remove(&key);
             }
@@ -236,10 +247,10 @@ impl<'a> Run<'a> {
         Ok(Some(settlement))
     }
 
-    fn devices(&self, owner: usize) -> Vec<tidings_core::device::Device> {
+    fn devices(&self, owner: usize) -> Vec<Device> {
         let all = self.model.devices.iter();
         all.filter(|((user, _), _)| *user == owner)
-            .map(|(key, (token, registered))| self.device(*key, *token, *registered))
+            .map(|(key, registered)| self.device(*key, *registered))
             .collect()
     }
 
@@ -267,6 +278,9 @@ impl<'a> Run<'a> {
             same("list_newest", &listed, &expected)?;
             let devices = self.store.list_devices(&user).await.expect("list_devices");
             same("list_devices", &devices, &self.devices(number))?;
+            let others = self.store.count_other_devices(&user, &device_id(0)).await;
+            let expected = devices.iter().filter(|it| it.id != device_id(0)).count() as u64;
+            same("count_other_devices", &others.expect("count_other_devices"), &expected)?;
         }
         let next = self.store.next_due().await.expect("next_due");
         let expected = self.model.due.values().map(|due| at(due.0)).min();

@@ -1,17 +1,16 @@
 //! Where a user can be pushed to.
 
+mod input;
+
 use std::sync::Arc;
 
 use axum::{Json, body::Body, extract::State, http::StatusCode};
-use serde::{Deserialize, Serialize};
-use tidings_core::{
-    clock::Timestamp,
-    device::{Device, Platform, PushToken},
-    ids::{DeviceId, EventId},
-};
+use serde::Serialize;
+use tidings_core::{clock::Timestamp, device::Device, ids::DeviceId};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::input::{EnvironmentName, NewDevice, PlatformName};
 use crate::{
     auth::{Caller, Scope},
     http::{body, error::Problem, extract::Path, state::App},
@@ -21,47 +20,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(put, remove)).routes(routes!(list))
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum PlatformName {
-    Apns,
-    Fcm,
-    WebPush,
-}
-
-impl From<Platform> for PlatformName {
-    fn from(platform: Platform) -> Self {
-        match platform {
-            Platform::Apns => Self::Apns,
-            Platform::Fcm => Self::Fcm,
-            Platform::WebPush => Self::WebPush,
-        }
-    }
-}
-
-impl From<PlatformName> for Platform {
-    fn from(name: PlatformName) -> Self {
-        match name {
-            PlatformName::Apns => Self::Apns,
-            PlatformName::Fcm => Self::Fcm,
-            PlatformName::WebPush => Self::WebPush,
-        }
-    }
-}
-
-/// A device to be registered.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewDevice {
-    /// Which push service reaches it.
-    platform: PlatformName,
-    /// What the push service knows it by; never shown again.
-    token: String,
-    /// The app: APNs topic (bundle id) or Android application id, 1 to 128 bytes.
-    app: String,
-}
-
-/// A registered device. Its token is not shown.
+/// A registered device. What it is reached with is not shown.
 #[derive(Debug, Serialize, ToSchema)]
 struct DeviceAnswer {
     /// The app's id for the installation.
@@ -70,6 +29,17 @@ struct DeviceAnswer {
     platform: PlatformName,
     /// The app.
     app: String,
+    /// Which of APNs' services knows it; `production` for everything else.
+    environment: EnvironmentName,
+    /// The language of its user interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locale: Option<String>,
+    /// Its time zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<String>,
+    /// The app's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_version: Option<String>,
     /// When it was last registered.
     #[schema(value_type = String, format = "date-time")]
     registered_at: Timestamp,
@@ -77,11 +47,14 @@ struct DeviceAnswer {
 
 impl From<Device> for DeviceAnswer {
     fn from(device: Device) -> Self {
-        let platform = device.platform.into();
         Self {
             id: device.id.as_str().to_owned(),
-            platform,
+            platform: device.platform.into(),
             app: device.app,
+            environment: device.environment.into(),
+            locale: device.details.locale,
+            time_zone: device.details.time_zone,
+            app_version: device.details.app_version,
             registered_at: device.registered_at,
         }
     }
@@ -89,7 +62,9 @@ impl From<Device> for DeviceAnswer {
 
 /// Register a device, or refresh its registration.
 ///
-/// A token that another device has moves to this one: whoever signed in last is pushed to.
+/// Everything but its id is replaced. A token that another device has moves to this one: whoever signed
+/// in last is pushed to. One that is not registered for `retention.devices_days` is forgotten, so register
+/// at every start of the app.
 #[utoipa::path(
     put, path = "/v1/users/{user}/devices/{device}", tag = "devices",
     params(
@@ -100,6 +75,7 @@ impl From<Device> for DeviceAnswer {
     responses(
         (status = 200, description = "Registered", body = DeviceAnswer),
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, description = "The user has `push.devices_per_user_max` others", body = Problem),
     ),
 )]
 async fn put(
@@ -111,13 +87,12 @@ async fn put(
     let user = caller.for_user(Scope::DevicesWrite, &user)?;
     let id = device_id(&device)?;
     let new: NewDevice = body::read_json(body, app.body_limit_bytes).await?;
-    let token = PushToken::new(new.token)
-        .map_err(|error| Problem::bad_input("token", error.to_string()))?;
-    // An app's name has the same form as an id.
-    EventId::new(&new.app).map_err(|error| Problem::bad_input("app", error.to_string()))?;
-    let platform = new.platform.into();
-    let registered_at = app.clock.now();
-    let device = Device::new(user, id, platform, &new.app, token, registered_at);
+    let device = new.into_device(user, id, app.clock.now())?;
+    // Two at once may both be let in: the limit is there for what runs wild, not to be exact.
+    let others = app.devices.count_other_devices(&device.user, &device.id).await?;
+    if others >= app.devices_per_user_max {
+        return Err(too_many(app.devices_per_user_max));
+    }
     app.devices.put_device(device.clone()).await?;
     Ok(Json(device.into()))
 }
@@ -161,6 +136,13 @@ async fn remove(
     let user = caller.for_user(Scope::DevicesWrite, &user)?;
     app.devices.remove_device(&user, &device_id(&device)?).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn too_many(limit: u64) -> Problem {
+    let detail = format!(
+        "the user has {limit} other devices (push.devices_per_user_max): remove one that is not used"
+    );
+    Problem::new(StatusCode::CONFLICT, "too-many-devices", "Too many devices", detail)
 }
 
 fn device_id(text: &str) -> Result<DeviceId, Problem> {
