@@ -13,7 +13,7 @@ mod token;
 
 pub use api::{Api, Counters, EventResult, EventsAnswer, Imported, InboxPage};
 pub use error::ApiError;
-pub use operate::{DeadLetter, DeadLetterPage, Offset};
+pub use operate::{DeadLetter, DeadLetterPage, DeliveryLogPage, DeliveryLogQuery, Offset};
 pub use subscription::{
     Arrival, Subscription, SubscriptionConfig, SubscriptionError, SubscriptionEvent,
 };

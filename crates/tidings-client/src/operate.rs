@@ -1,8 +1,9 @@
-//! The part of the HTTP API that operators use: dead letters, and how far Kafka was read.
+//! The part of the HTTP API that operators use: dead letters, the delivery log, and how far Kafka was
+//! read.
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     api::{Api, EventsAnswer},
@@ -47,6 +48,33 @@ pub struct DeadLetterPage {
     pub next: Option<String>,
     /// How many letters there are in all.
     pub total: u64,
+}
+
+/// Which part of the delivery log is wanted; all unless it is narrowed. Times are RFC 3339.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeliveryLogQuery {
+    /// Attempts that ended at this time or later.
+    pub since: Option<String>,
+    /// Attempts that ended before this time.
+    pub until: Option<String>,
+    /// `websocket`, `apns`, `fcm` or `webpush`.
+    pub channel: Option<String>,
+    /// `delivered`, `retrying`, `failed` or `skipped`.
+    pub outcome: Option<String>,
+    /// Whose.
+    pub user: Option<String>,
+}
+
+/// A part of the delivery log, in the order in which it was written.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DeliveryLogPage {
+    /// The attempts as JSON.
+    pub items: Vec<Box<RawValue>>,
+    /// Where to go on; `None` if that is all for now.
+    #[serde(default)]
+    pub next: Option<String>,
+    /// Everything up to this number has been given; as a cursor it leads to what came later.
+    pub upto: u64,
 }
 
 /// How far a partition was stored.
@@ -118,6 +146,38 @@ impl Api {
     pub async fn drop_dead_letter(&self, id: u64) -> Result<(), ApiError> {
         let path = ["v1", "dead-letters", &id.to_string()];
         self.send(Method::DELETE, &path, String::new()).await
+    }
+
+    /// Up to `limit` attempts of the delivery log after `cursor`, which is a number,
+    /// [`DeliveryLogPage::next`] or [`DeliveryLogPage::upto`].
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`].
+    pub async fn read_deliveries(
+        &self,
+        wanted: &DeliveryLogQuery,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<DeliveryLogPage, ApiError> {
+        let mut url = self.url(&["v1", "deliveries"]);
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("limit", &limit.to_string());
+            for (name, value) in [
+                ("since", wanted.since.as_deref()),
+                ("until", wanted.until.as_deref()),
+                ("channel", wanted.channel.as_deref()),
+                ("outcome", wanted.outcome.as_deref()),
+                ("user", wanted.user.as_deref()),
+                ("cursor", cursor),
+            ] {
+                if let Some(value) = value {
+                    query.append_pair(name, value);
+                }
+            }
+        }
+        self.send_to(Method::GET, url, String::new()).await
     }
 
     /// How far each partition was stored.

@@ -90,6 +90,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Delivered, Self::Retrying, Self::Failed, Self::Skipped];
+
     /// The name in JSON, in metrics and in a store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -104,9 +107,7 @@ impl Outcome {
     /// Reads what [`Self::as_str`] wrote.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Delivered, Self::Retrying, Self::Failed, Self::Skipped]
-            .into_iter()
-            .find(|it| it.as_str() == name)
+        Self::ALL.into_iter().find(|it| it.as_str() == name)
     }
 }
 

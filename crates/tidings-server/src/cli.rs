@@ -20,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
         tidings serve                    run a node on 127.0.0.1:7700, data in ./tidings-data\n  \
         tidings tail --user u_7          watch a user's notifications arrive\n  \
         tidings dlq list                 what could not become notifications, and why\n  \
+        tidings deliveries export        what came of every attempt to deliver\n  \
         tidings config print             every option and its value"
 )]
 pub struct Cli {
@@ -40,6 +41,9 @@ pub enum Command {
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Export the log of all attempts to deliver.
+    #[command(subcommand)]
+    Deliveries(DeliveriesCommand),
     /// List, replay and drop what could not become notifications.
     #[command(subcommand)]
     Dlq(DlqCommand),
@@ -249,6 +253,52 @@ pub enum DlqCommand {
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
+}
+
+/// What can be done with the delivery log.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  \
+    tidings deliveries export --since 2026-11-01T00:00:00Z --out november.ndjson\n  \
+    tidings deliveries export --after 48210 --out november.ndjson    go on in the same file\n  \
+    tidings deliveries export --channel apns --outcome failed | jq -r .reason | sort | uniq -c")]
+pub enum DeliveriesCommand {
+    /// Write attempts as lines of JSON, in the order in which they were logged. Each has its number; the
+    /// end says after which number later ones come.
+    Export {
+        /// Which node.
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Which attempts.
+        #[command(flatten)]
+        filter: DeliveryFilterArgs,
+        /// Go on after the attempt with this number.
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
+        /// Write to this file instead of standard output. It must not be there yet; with --after it is
+        /// added to.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Which attempts to deliver.
+#[derive(Debug, Args)]
+pub struct DeliveryFilterArgs {
+    /// Those that ended at this time or later (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Those that ended before this time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Those on this channel: websocket, apns, fcm or webpush.
+    #[arg(long, value_name = "CHANNEL")]
+    pub channel: Option<String>,
+    /// Those with this outcome: delivered, retrying, failed or skipped.
+    #[arg(long, value_name = "OUTCOME")]
+    pub outcome: Option<String>,
+    /// Those for this user.
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
 }
 
 /// What can be done with the positions in Kafka.

@@ -1,6 +1,7 @@
 //! Where notifications are kept: the adapters of the store ports.
 
 mod headers;
+mod log_scan;
 pub mod postgres;
 pub mod sqlite;
 

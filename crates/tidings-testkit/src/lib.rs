@@ -80,6 +80,8 @@ macro_rules! store_contract_tests {
                 a_lease_that_is_not_settled_ends,
                 a_prune_spares_a_device_that_was_registered_again,
                 a_push_falls_due_at_its_time,
+                a_push_that_is_put_off_moves_under_its_lease_only,
+                a_settlement_may_be_of_ten_thousand_devices,
                 a_retry_of_one_device_out_of_many_finds_that_one,
                 a_settled_push_stays_settled,
                 a_settlement_under_an_old_lease_changes_nothing_but_the_log,
@@ -87,6 +89,17 @@ macro_rules! store_contract_tests {
                 retries_fall_due_per_device,
                 the_oldest_pushes_are_leased_first,
                 without_a_device_nothing_falls_due,
+            );
+        }
+        mod delivery_log {
+            $crate::contract_tests!(
+                $crate::contract::delivery_log, $open;
+                a_filter_narrows_the_log,
+                a_number_of_the_log_is_never_used_twice,
+                a_page_of_the_log_is_bounded_whatever_the_filter,
+                a_time_is_found_in_a_long_log,
+                the_log_of_a_user_is_listed_newest_first,
+                the_whole_log_is_read_in_the_order_of_writing,
             );
         }
         mod dead_letters {
@@ -176,6 +189,12 @@ macro_rules! store_contract_tests {
                 $crate::contract_tests!(
                     $crate::contract::delivery_store, $open_nodes;
                     claims_of_several_workers_are_disjoint,
+                );
+            }
+            mod delivery_log {
+                $crate::contract_tests!(
+                    $crate::contract::delivery_log, $open_nodes;
+                    a_reader_of_the_log_misses_nothing_that_is_written_meanwhile,
                 );
             }
             mod fan_outs {

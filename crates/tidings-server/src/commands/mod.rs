@@ -1,6 +1,7 @@
 //! What the binary can do, one file per command.
 
 mod config;
+mod deliveries;
 mod dlq;
 mod keys;
 mod migrate;
@@ -29,6 +30,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => return block_on(demo::run(args)),
         Command::Tail(args) => block_on(tail::run(args))?,
         Command::Config(command) => config::run(&command)?,
+        Command::Deliveries(command) => block_on(deliveries::run(command))?,
         Command::Dlq(command) => block_on(dlq::run(command))?,
         Command::Offsets(command) => block_on(offsets::run(command))?,
         Command::Migrate(args) => block_on(migrate::run(args))?,

@@ -74,6 +74,11 @@ impl PageParams {
     const USUAL: usize = 50;
     const MOST: usize = 1000;
 
+    /// Of a list that has more parameters than these.
+    pub(super) fn new(limit: Option<usize>, cursor: Option<String>) -> Self {
+        Self { limit, cursor }
+    }
+
     /// How many items are wanted.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         match self.limit.unwrap_or(Self::USUAL) {

@@ -108,14 +108,14 @@ async fn tail_prints_what_arrives() {
 }
 
 /// A node with both simulators, and the simulators.
-struct Pushing {
-    site: Site,
-    apns: ApnsSimulator,
-    fcm: FcmSimulator,
+pub(crate) struct Pushing {
+    pub(crate) site: Site,
+    pub(crate) apns: ApnsSimulator,
+    pub(crate) fcm: FcmSimulator,
 }
 
 impl Pushing {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let apns_credentials = ApnsCredentials::generate("TEAM000001", "KEY0000001").unwrap();
         let fcm_credentials = FcmCredentials::generate("project").unwrap();
         let apns = ApnsSimulatorConfig::new(&apns_credentials, "app.example");
@@ -143,13 +143,17 @@ impl Pushing {
     }
 }
 
-async fn register(node: &Node, user: &str, device: &str, platform: &str, token: &str) {
+pub(crate) async fn register(node: &Node, user: &str, device: &str, platform: &str, token: &str) {
     let body = json!({"platform": platform, "token": token, "app": "app.example"});
     node.put(&format!("/v1/users/{user}/devices/{device}"), &body).await.expect(200);
 }
 
 /// Waits until the log of a notification satisfies `enough`, and returns it.
-async fn deliveries(node: &Node, user: &str, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub(crate) async fn deliveries(
+    node: &Node,
+    user: &str,
+    enough: impl Fn(&[Value]) -> bool,
+) -> Vec<Value> {
     let page = node.get(&format!("/v1/users/{user}/notifications")).await.expect(200);
     let path = format!("/v1/notifications/{}/deliveries", page["items"][0]["id"].as_str().unwrap());
     tokio::time::timeout(PATIENCE, async {

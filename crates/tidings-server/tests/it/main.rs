@@ -13,6 +13,7 @@ mod configuration;
 mod conformance;
 mod crash;
 mod dead_letters;
+mod deliveries;
 mod demo;
 mod devices;
 mod generated;

@@ -1,4 +1,4 @@
-//! `DeliveryStore`: pushes that fall due, and the log of all attempts.
+//! `DeliveryStore`: pushes that fall due. The log is in `delivery_log`.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -9,111 +9,27 @@ use std::{
 use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
-    delivery::{Channel, Delivery, Outcome},
+    delivery::Delivery,
     device::Device,
     ids::{DeviceId, NotificationId, UserId},
     inbox::InboxState,
     notification::Notification,
-    ports::{DeliveryStore, DuePush, PushJob, PushSettlement, StoreError},
+    ports::{
+        DeliveryFilter, DeliveryNumber, DeliveryPlace, DeliveryStore, DuePush, DueRetry, LogPage,
+        PushJob, PushSettlement, StoreError, UserLogPage,
+    },
 };
 use tokio::try_join;
 use tokio_postgres::Row;
 
 use super::{
+    delivery_log::{LOG, OfNotification, OfUser, log},
     devices,
     error::Failure,
     rows::{self, Columns, limit_to_sql, select_notifications, to_sql},
-    session::{Command, Session},
+    session::{Command, Param, Session},
     store::PostgresStore,
-    text,
 };
-
-pub(super) const LOG: &str = "INSERT INTO delivery (inbox, seq, channel, target, attempt, at_ms, \
-     latency_ms, outcome, reason, provider_id) \
-     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], \
-     $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[])";
-
-/// Appends to the log.
-pub(super) async fn log(session: &Session, deliveries: &[&Delivery]) -> Result<(), Failure> {
-    if deliveries.is_empty() {
-        return Ok(());
-    }
-    macro_rules! column {
-        ($delivery:ident => $value:expr) => {
-            deliveries.iter().map(|$delivery| $value).collect::<Vec<_>>()
-        };
-    }
-    let inboxes = column!(it => to_sql(it.notification.inbox.0));
-    let seqs = column!(it => to_sql(it.notification.seq.0));
-    let channels = column!(it => it.channel.as_str());
-    let targets = column!(it => text::to_sql(&it.target));
-    let attempts = column!(it => i64::from(it.attempt));
-    let times = column!(it => it.at.as_millis());
-    let latencies = column!(it => to_sql(it.latency_ms));
-    let outcomes = column!(it => it.outcome.as_str());
-    let reasons = column!(it => it.reason.as_deref().map(text::to_sql));
-    let provider_ids = column!(it => it.provider_id.as_deref().map(text::to_sql));
-    session
-        .execute(
-            LOG,
-            &[
-                &inboxes,
-                &seqs,
-                &channels,
-                &targets,
-                &attempts,
-                &times,
-                &latencies,
-                &outcomes,
-                &reasons,
-                &provider_ids,
-            ],
-        )
-        .await?;
-    Ok(())
-}
-
-struct ListDeliveries {
-    notification: NotificationId,
-    limit: usize,
-}
-
-impl Command for ListDeliveries {
-    type Output = Vec<Delivery>;
-    const OP: &'static str = "list_deliveries";
-
-    async fn run(&self, session: &Session) -> Result<Vec<Delivery>, Failure> {
-        const LIST: &str = "SELECT d.inbox, d.seq, i.user_id, d.channel, d.target, d.attempt, \
-             d.at_ms, d.latency_ms, d.outcome, d.reason, d.provider_id \
-             FROM inbox i JOIN delivery d ON d.inbox = i.inbox \
-             WHERE i.inbox = $1 AND d.seq = $2 ORDER BY d.delivery LIMIT $3";
-        let id = self.notification;
-        let (inbox, seq) = (to_sql(id.inbox.0), to_sql(id.seq.0));
-        let rows = session.query(LIST, &[&inbox, &seq, &limit_to_sql(self.limit)]).await?;
-        rows.iter().map(delivery).collect()
-    }
-}
-
-fn delivery(row: &Row) -> Result<Delivery, Failure> {
-    let mut columns = Columns::of(row);
-    Ok(Delivery {
-        notification: columns.notification_id()?,
-        user: columns.parse("user id", UserId::new)?,
-        channel: columns.parse("channel", |name| {
-            Channel::from_name(name).ok_or_else(|| format!("unknown channel {name}"))
-        })?,
-        target: columns.text()?,
-        attempt: u32::try_from(columns.count()?)
-            .map_err(|error| Failure::unreadable("attempt", error))?,
-        at: columns.time()?,
-        latency_ms: columns.count()?,
-        outcome: columns.parse("outcome", |name| {
-            Outcome::from_name(name).ok_or_else(|| format!("unknown outcome {name}"))
-        })?,
-        reason: columns.optional_text()?,
-        provider_id: columns.optional_text()?,
-    })
-}
 
 /// A push whose lease has just begun.
 struct Leased {
@@ -316,46 +232,78 @@ fn job_key(job: &PushJob) -> JobKey<'_> {
 
 struct Settle(Vec<PushSettlement>);
 
+/// Moves pushes whose lease still stands to another time.
+const MOVE: &str = "UPDATE due_push p SET due_ms = j.due_ms, attempt = j.attempt \
+     FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::integer[]) \
+     AS j (inbox, seq, device_id, leased_ms, due_ms, attempt) \
+     WHERE p.inbox = j.inbox AND p.seq = j.seq AND p.device_id = j.device_id \
+     AND p.due_ms = j.leased_ms";
+
+/// Ends pushes whose lease still stands, and says which.
 const END: &str = "DELETE FROM due_push p \
      USING unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) \
      AS j (inbox, seq, device_id, leased_ms) \
      WHERE p.inbox = j.inbox AND p.seq = j.seq AND p.device_id = j.device_id \
-     AND p.due_ms = j.leased_ms RETURNING p.inbox, p.seq, p.device_id";
+     AND p.due_ms = j.leased_ms RETURNING p.inbox, p.seq, p.device_id, p.due_ms";
 
 const RETRY: &str = "INSERT INTO due_push (inbox, seq, device_id, due_ms, attempt) \
      SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::integer[]) \
      ON CONFLICT (inbox, seq, device_id) \
      DO UPDATE SET due_ms = excluded.due_ms, attempt = excluded.attempt";
 
+/// A push under one lease.
+type LeaseKey<'a> = (JobKey<'a>, i64);
+
+fn lease_key(job: &PushJob) -> LeaseKey<'_> {
+    (job_key(job), job.leased_until.as_millis())
+}
+
+/// Settlements by what has to be done, in the order in which rows are locked.
+#[derive(Default)]
+struct Sorted<'a> {
+    /// When, and which attempt.
+    moves: BTreeMap<LeaseKey<'a>, (i64, i32)>,
+    ends: BTreeMap<LeaseKey<'a>, &'a PushSettlement>,
+}
+
 impl Command for Settle {
     type Output = ();
     const OP: &'static str = "settle";
 
     async fn run(&self, session: &Session) -> Result<(), Failure> {
-        session.ready(&[LOG, END, RETRY]).await?;
+        session.ready(&[LOG, MOVE, END, RETRY]).await?;
         let logged: Vec<_> = self.0.iter().flat_map(|it| &it.deliveries).collect();
-        // A dead token is dead, whoever learned of it. Inboxes before pushes, as when forgetting.
         let prunes = self.prunes();
-        let mut jobs: Vec<_> =
-            self.0.iter().map(|it| (job_key(&it.job), it.job.leased_until.as_millis())).collect();
-        jobs.sort_unstable();
-        jobs.dedup();
-        let inboxes: Vec<_> = jobs.iter().map(|((inbox, ..), _)| *inbox).collect();
-        let seqs: Vec<_> = jobs.iter().map(|((_, seq, _), _)| *seq).collect();
-        let ids: Vec<_> = jobs.iter().map(|((.., device), _)| *device).collect();
-        let leases: Vec<_> = jobs.iter().map(|(_, leased_ms)| *leased_ms).collect();
+        let Sorted { moves, ends } = self.sorted();
+        if logged.is_empty() && prunes.inboxes.is_empty() && ends.is_empty() {
+            // One statement is a transaction of its own.
+            return put_off(session, &moves).await;
+        }
         try_join!(biased; session.begin(), log(session, &logged))?;
+        // A dead token is dead, whoever learned of it. Inboxes before pushes, as when forgetting.
         devices::prune(session, &prunes).await?;
-        let ended = session.query(END, &[&inboxes, &seqs, &ids, &leases]).await?;
-        let mut open: HashSet<JobKey<'_>> = HashSet::with_capacity(ended.len());
+        let ((), ended) = try_join!(biased; put_off(session, &moves), end(session, &ends))?;
+        let mut retries = BTreeMap::new();
         for row in &ended {
             let mut columns = Columns::of(row);
-            open.insert((columns.get()?, columns.get()?, columns.get()?));
+            let key: LeaseKey<'_> =
+                ((columns.get()?, columns.get()?, columns.get()?), columns.get()?);
+            // The others were settled already, or claimed by another when their lease had ended: that
+            // one's retries count.
+            let Some((((inbox, seq, _), _), settlement)) = ends.get_key_value(&key) else {
+                continue;
+            };
+            for it in &settlement.retries {
+                retries.insert((*inbox, *seq, it.device.as_str()), due_to_sql(it));
+            }
         }
-        let retries = self.retries(open);
         try_join!(biased; retry(session, &retries), session.commit())?;
         Ok(())
     }
+}
+
+fn due_to_sql(retry: &DueRetry) -> (i64, i32) {
+    (retry.at.as_millis(), i32::try_from(retry.attempt).unwrap_or(i32::MAX))
 }
 
 impl Settle {
@@ -371,23 +319,64 @@ impl Settle {
         prunes
     }
 
-    /// The retries of the pushes that were open. One that was settled already, or claimed by another
-    /// when this lease had ended, is that one's.
-    fn retries<'a>(&'a self, mut open: HashSet<JobKey<'a>>) -> BTreeMap<JobKey<'a>, (i64, i32)> {
-        let mut retries = BTreeMap::new();
+    /// Of two settlements of one push under one lease the first counts.
+    fn sorted(&self) -> Sorted<'_> {
+        let mut sorted = Sorted::default();
         for settlement in &self.0 {
-            let key = job_key(&settlement.job);
-            if !open.remove(&key) {
-                continue;
-            }
-            for it in &settlement.retries {
-                let attempt = i32::try_from(it.attempt).unwrap_or(i32::MAX);
-                let due = (it.at.as_millis(), attempt);
-                retries.insert((key.0, key.1, it.device.as_str()), due);
+            let key = lease_key(&settlement.job);
+            match settlement.moved() {
+                _ if sorted.moves.contains_key(&key) || sorted.ends.contains_key(&key) => {}
+                Some(retry) => {
+                    sorted.moves.insert(key, due_to_sql(retry));
+                }
+                None => {
+                    sorted.ends.insert(key, settlement);
+                }
             }
         }
-        retries
+        sorted
     }
+}
+
+/// The columns of keys.
+fn columns_of<'a>(
+    keys: impl Iterator<Item = &'a JobKey<'a>>,
+) -> (Vec<i64>, Vec<i64>, Vec<&'a str>) {
+    let (mut inboxes, mut seqs, mut devices) = (Vec::new(), Vec::new(), Vec::new());
+    for (inbox, seq, device) in keys {
+        inboxes.push(*inbox);
+        seqs.push(*seq);
+        devices.push(*device);
+    }
+    (inboxes, seqs, devices)
+}
+
+async fn put_off(
+    session: &Session,
+    moves: &BTreeMap<LeaseKey<'_>, (i64, i32)>,
+) -> Result<(), Failure> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let (inboxes, seqs, devices) = columns_of(moves.keys().map(|(key, _)| key));
+    let leases: Vec<_> = moves.keys().map(|(_, leased_ms)| *leased_ms).collect();
+    let times: Vec<_> = moves.values().map(|(due_ms, _)| *due_ms).collect();
+    let attempts: Vec<_> = moves.values().map(|(_, attempt)| *attempt).collect();
+    let params: [Param<'_>; 6] = [&inboxes, &seqs, &devices, &leases, &times, &attempts];
+    session.execute(MOVE, &params).await?;
+    Ok(())
+}
+
+async fn end(
+    session: &Session,
+    ends: &BTreeMap<LeaseKey<'_>, &PushSettlement>,
+) -> Result<Vec<Row>, Failure> {
+    if ends.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (inboxes, seqs, devices) = columns_of(ends.keys().map(|(key, _)| key));
+    let leases: Vec<_> = ends.keys().map(|(_, leased_ms)| *leased_ms).collect();
+    session.query(END, &[&inboxes, &seqs, &devices, &leases]).await
 }
 
 async fn retry(
@@ -397,9 +386,7 @@ async fn retry(
     if retries.is_empty() {
         return Ok(());
     }
-    let inboxes: Vec<_> = retries.keys().map(|(inbox, ..)| *inbox).collect();
-    let seqs: Vec<_> = retries.keys().map(|(_, seq, _)| *seq).collect();
-    let devices: Vec<_> = retries.keys().map(|(.., device)| *device).collect();
+    let (inboxes, seqs, devices) = columns_of(retries.keys());
     let times: Vec<_> = retries.values().map(|(due_ms, _)| *due_ms).collect();
     let attempts: Vec<_> = retries.values().map(|(_, attempt)| *attempt).collect();
     session.execute(RETRY, &[&inboxes, &seqs, &devices, &times, &attempts]).await?;
@@ -448,6 +435,26 @@ impl DeliveryStore for PostgresStore {
         notification: NotificationId,
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
-        self.readers.run(ListDeliveries { notification, limit }).await
+        self.readers.run(OfNotification { notification, limit }).await
+    }
+
+    async fn list_user_deliveries(
+        &self,
+        user: &UserId,
+        filter: DeliveryFilter,
+        before: Option<DeliveryPlace>,
+        limit: usize,
+    ) -> Result<UserLogPage, StoreError> {
+        self.readers.run(OfUser { user, filter, before, limit }).await
+    }
+
+    async fn read_log(
+        &self,
+        user: Option<&UserId>,
+        filter: DeliveryFilter,
+        after: Option<DeliveryNumber>,
+        limit: usize,
+    ) -> Result<LogPage, StoreError> {
+        self.log_in_order(user, filter, after, limit).await
     }
 }

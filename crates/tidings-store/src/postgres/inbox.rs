@@ -17,7 +17,7 @@ use tidings_core::{
 use tokio::try_join;
 
 use super::{
-    deliveries,
+    delivery_log,
     error::Failure,
     rows::{Columns, to_sql},
     session::{Command, Param, Session, Sessions},
@@ -338,12 +338,12 @@ impl Command for Acknowledge<'_> {
         let seqs: Vec<i64> = self.0.iter().map(|it| to_sql(it.seq.0)).collect();
         let said: [Param<'_>; 2] = [&users, &seqs];
         let logged: Vec<_> = self.0.iter().flat_map(|it| &it.deliveries).collect();
-        session.ready(&[ACKNOWLEDGE, deliveries::LOG]).await?;
+        session.ready(&[ACKNOWLEDGE, delivery_log::LOG]).await?;
         try_join!(
             biased;
             session.begin_unhurried(),
             session.execute(ACKNOWLEDGE, &said),
-            deliveries::log(session, &logged),
+            delivery_log::log(session, &logged),
             session.commit(),
         )?;
         Ok(())

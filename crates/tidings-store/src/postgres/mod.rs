@@ -30,6 +30,7 @@ mod connection;
 mod copy;
 mod dead_letters;
 mod deliveries;
+mod delivery_log;
 mod devices;
 mod error;
 mod events;

@@ -1,6 +1,10 @@
 //! Opening and closing.
 
-use std::{fmt, sync::Mutex, time::Instant};
+use std::{
+    fmt,
+    sync::{Mutex, atomic::AtomicI64},
+    time::Instant,
+};
 
 use super::{
     config::PostgresConfig, connection::Address, error::PostgresOpenError, inbox::InboxNumbers,
@@ -28,6 +32,8 @@ pub struct PostgresStore {
     pub(super) readers: Sessions,
     pub(super) inboxes: InboxNumbers,
     pub(super) dead_letters_max: i64,
+    /// The number in the delivery log up to which no row can appear any more, as far as is known.
+    pub(super) settled_delivery: AtomicI64,
     /// Where forgetting goes on.
     pub(super) sweep: Mutex<Sweep>,
     server: String,
@@ -74,6 +80,7 @@ impl PostgresStore {
             readers,
             inboxes: InboxNumbers::new(config.inbox_cache),
             dead_letters_max: i64::try_from(config.dead_letters_max.max(1)).unwrap_or(i64::MAX),
+            settled_delivery: AtomicI64::new(0),
             sweep: Mutex::default(),
             server: address.server,
         })

@@ -1,4 +1,4 @@
-//! `DeliveryStore`: pushes that fall due, and the log of all attempts.
+//! `DeliveryStore`: pushes that fall due. The log is in `delivery_log`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,81 +9,22 @@ use rusqlite::{
 };
 use tidings_core::{
     clock::Timestamp,
-    delivery::{Channel, Delivery, Outcome},
+    delivery::Delivery,
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
-    ports::{DeliveryStore, DuePush, PushJob, PushSettlement, StoreError},
+    ports::{
+        DeliveryFilter, DeliveryNumber, DeliveryPlace, DeliveryStore, DuePush, LogPage, PushJob,
+        PushSettlement, StoreError, UserLogPage,
+    },
 };
 
 use super::{
-    devices,
+    delivery_log, devices,
     error::Failure,
     notifications,
-    rows::{Columns, from_sql, limit_to_sql, to_sql},
+    rows::{from_sql, limit_to_sql, to_sql},
     store::SqliteStore,
     writer::{Command, WriteTx},
 };
-
-/// Appends to the log.
-pub(super) fn log(conn: &Connection, deliveries: &[Delivery]) -> Result<(), Failure> {
-    if deliveries.is_empty() {
-        return Ok(());
-    }
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO delivery (inbox, seq, channel, target, attempt, at_ms, latency_ms, outcome, \
-         reason, provider_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
-    for delivery in deliveries {
-        insert.execute((
-            to_sql(delivery.notification.inbox.0),
-            to_sql(delivery.notification.seq.0),
-            delivery.channel.as_str(),
-            &delivery.target,
-            delivery.attempt,
-            delivery.at.as_millis(),
-            to_sql(delivery.latency_ms),
-            delivery.outcome.as_str(),
-            delivery.reason.as_ref(),
-            delivery.provider_id.as_ref(),
-        ))?;
-    }
-    Ok(())
-}
-
-fn list(
-    conn: &Connection,
-    notification: NotificationId,
-    limit: usize,
-) -> Result<Vec<Delivery>, Failure> {
-    let mut statement = conn.prepare_cached(
-        "SELECT d.inbox, d.seq, i.user_id, d.channel, d.target, d.attempt, d.at_ms, d.latency_ms, \
-         d.outcome, d.reason, d.provider_id \
-         FROM inbox i CROSS JOIN delivery d ON d.inbox = i.inbox \
-         WHERE i.inbox = ?1 AND d.seq = ?2 ORDER BY d.delivery LIMIT ?3",
-    )?;
-    let (inbox, seq) = (to_sql(notification.inbox.0), to_sql(notification.seq.0));
-    let mut rows = statement.query((inbox, seq, limit_to_sql(limit)))?;
-    let mut deliveries = Vec::new();
-    while let Some(row) = rows.next()? {
-        let mut columns = Columns::of(row);
-        deliveries.push(Delivery {
-            notification: columns.notification_id()?,
-            user: columns.text("user id", UserId::new)?,
-            channel: columns.text("channel", |name| {
-                Channel::from_name(name).ok_or_else(|| format!("unknown channel {name}"))
-            })?,
-            target: columns.get()?,
-            attempt: columns.attempt()?,
-            at: columns.time()?,
-            latency_ms: columns.count()?,
-            outcome: columns.text("outcome", |name| {
-                Outcome::from_name(name).ok_or_else(|| format!("unknown outcome {name}"))
-            })?,
-            reason: columns.get()?,
-            provider_id: columns.get()?,
-        });
-    }
-    Ok(deliveries)
-}
 
 /// A push whose lease has just begun.
 struct Leased {
@@ -204,26 +145,40 @@ impl Command for Settle {
     }
 
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<(), Failure> {
-        let conn = tx.conn;
         for settlement in &self.0 {
-            log(conn, &settlement.deliveries)?;
-            let (inbox, seq, device) = job_to_sql(&settlement.job);
-            let open = conn
-                .prepare_cached(
-                    "DELETE FROM due_push \
-                     WHERE inbox = ?1 AND seq = ?2 AND device_id = ?3 AND due_ms = ?4",
-                )?
-                .execute((inbox, seq, device, settlement.job.leased_until.as_millis()))?;
-            // Settled already, or claimed by another when this lease had ended: that one's retries
-            // count.
-            if open > 0 {
-                retry(conn, inbox, seq, settlement)?;
-            }
+            delivery_log::log(tx, &settlement.deliveries)?;
+            end(tx.conn, settlement)?;
             // A dead token is dead, whoever learned of it.
+            let inbox = to_sql(settlement.job.notification.inbox.0);
             devices::prune(tx, inbox, &settlement.prunes)?;
         }
         Ok(())
     }
+}
+
+/// Ends a push but for its retries. If it was settled already, or claimed by another when this lease had
+/// ended, nothing happens: that one's retries count.
+fn end(conn: &Connection, settlement: &PushSettlement) -> Result<(), Failure> {
+    let (inbox, seq, device) = job_to_sql(&settlement.job);
+    let leased_ms = settlement.job.leased_until.as_millis();
+    if let Some(retry) = settlement.moved() {
+        conn.prepare_cached(
+            "UPDATE due_push SET due_ms = ?5, attempt = ?6 \
+             WHERE inbox = ?1 AND seq = ?2 AND device_id = ?3 AND due_ms = ?4",
+        )?
+        .execute((inbox, seq, device, leased_ms, retry.at.as_millis(), retry.attempt))?;
+        return Ok(());
+    }
+    let open = conn
+        .prepare_cached(
+            "DELETE FROM due_push \
+             WHERE inbox = ?1 AND seq = ?2 AND device_id = ?3 AND due_ms = ?4",
+        )?
+        .execute((inbox, seq, device, leased_ms))?;
+    if open > 0 {
+        retry(conn, inbox, seq, settlement)?;
+    }
+    Ok(())
 }
 
 fn retry(
@@ -286,7 +241,35 @@ impl DeliveryStore for SqliteStore {
         notification: NotificationId,
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let query = move |conn: &Connection| list(conn, notification, limit);
+        let query =
+            move |conn: &Connection| delivery_log::of_notification(conn, notification, limit);
         self.readers.read("list_deliveries", query).await
+    }
+
+    async fn list_user_deliveries(
+        &self,
+        user: &UserId,
+        filter: DeliveryFilter,
+        before: Option<DeliveryPlace>,
+        limit: usize,
+    ) -> Result<UserLogPage, StoreError> {
+        let user = user.clone();
+        let query =
+            move |conn: &Connection| delivery_log::of_user(conn, &user, &filter, before, limit);
+        self.readers.read("list_user_deliveries", query).await
+    }
+
+    async fn read_log(
+        &self,
+        user: Option<&UserId>,
+        filter: DeliveryFilter,
+        after: Option<DeliveryNumber>,
+        limit: usize,
+    ) -> Result<LogPage, StoreError> {
+        let user = user.cloned();
+        let query = move |conn: &Connection| {
+            delivery_log::in_order(conn, user.as_ref(), &filter, after, limit)
+        };
+        self.readers.read("read_log", query).await
     }
 }

@@ -11,7 +11,7 @@ use tidings_core::{
 };
 
 use super::{
-    deliveries,
+    delivery_log,
     error::Failure,
     rows::{Columns, STATE, from_sql, limit_to_sql, to_sql},
     writer::{Command, WriteTx},
@@ -271,7 +271,7 @@ impl Command for Acknowledge {
                     write_state(tx.conn, inbox, &state)?;
                 }
             }
-            deliveries::log(tx.conn, deliveries)?;
+            delivery_log::log(tx, deliveries)?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_fan_out_graph.sql"),
     include_str!("../../migrations/sqlite/0004_revocations.sql"),
     include_str!("../../migrations/sqlite/0005_devices.sql"),
+    include_str!("../../migrations/sqlite/0006_delivery_log.sql"),
 ];
 
 /// Why a database is not at the newest version.

@@ -12,6 +12,7 @@ mod config;
 mod connection;
 mod dead_letters;
 mod deliveries;
+mod delivery_log;
 mod devices;
 mod error;
 mod events;

@@ -15,7 +15,7 @@ use tidings_core::{
 };
 
 use super::{
-    devices,
+    delivery_log, devices,
     error::Failure,
     inbox,
     rows::{from_sql, limit_to_sql},
@@ -35,7 +35,8 @@ pub(super) enum Sweep {
     OldEvents(i64),
     /// The events up to this end and number are done, as far as they have expired.
     ExpiredEvents(i64, i64),
-    Deliveries,
+    /// The rows of the log up to this number are done.
+    Deliveries(i64),
     Answers,
     Devices,
     Done,
@@ -86,10 +87,8 @@ fn find(
         Sweep::ExpiredEvents(end, after) => {
             find_expired_events(conn, cutoffs, (end, after), (limit, looks))
         }
-        Sweep::Deliveries => {
-            let rows = find_rows(conn, OLD_DELIVERIES, millis(cutoffs.deliveries), limit)?;
-            let next = if rows.len() < limit { Sweep::Answers } else { sweep };
-            Ok(Found { rows: rows.len(), looks: 1, piece: Piece::Deliveries(rows), next })
+        Sweep::Deliveries(after) => {
+            find_old_deliveries(conn, cutoffs.deliveries, after, (limit, looks))
         }
         Sweep::Answers => {
             let rows = find_rows(conn, OLD_ANSWERS, millis(cutoffs.answers), limit)?;
@@ -100,8 +99,8 @@ fn find(
     }
 }
 
-const OLD_DELIVERIES: &str =
-    "SELECT delivery FROM delivery WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
+const OLD_DELIVERIES: &str = "SELECT delivery, at_ms < ?2 FROM delivery WHERE delivery > ?1 \
+     ORDER BY delivery LIMIT ?3";
 const OLD_ANSWERS: &str = "SELECT answer FROM answer WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
 const OLD_DEVICES: &str = "SELECT inbox, device_id FROM device WHERE registered_ms < ?1 \
      ORDER BY registered_ms LIMIT ?2";
@@ -138,7 +137,7 @@ fn find_notifications(
         next: Sweep::OldEvents(0),
     };
     if cutoffs.notifications.is_none() && cutoffs.expired.is_none() {
-        found.next = Sweep::Deliveries;
+        found.next = Sweep::Deliveries(0);
         return Ok(found);
     }
     let mut inboxes = conn.prepare_cached(
@@ -255,7 +254,7 @@ fn find_expired_events(
 ) -> Result<Found, Failure> {
     let mut piece = Vec::new();
     let mut found =
-        Found { piece: Piece::Events(Vec::new()), rows: 0, looks: 0, next: Sweep::Deliveries };
+        Found { piece: Piece::Events(Vec::new()), rows: 0, looks: 0, next: Sweep::Deliveries(0) };
     let mut events = conn.prepare_cached(EXPIRED_EVENTS)?;
     let mut rows =
         events.query((after.0, after.1, millis(cutoffs.expired), limit_to_sql(looks)))?;
@@ -272,6 +271,42 @@ fn find_expired_events(
         }
     }
     found.piece = Piece::Events(piece);
+    Ok(found)
+}
+
+fn find_old_deliveries(
+    conn: &Connection,
+    cutoff: Option<Timestamp>,
+    after: i64,
+    (limit, looks): (usize, usize),
+) -> Result<Found, Failure> {
+    let mut piece = Vec::new();
+    let mut found =
+        Found { piece: Piece::Deliveries(Vec::new()), rows: 0, looks: 0, next: Sweep::Answers };
+    if cutoff.is_none() {
+        return Ok(found);
+    }
+    let mut deliveries = conn.prepare_cached(OLD_DELIVERIES)?;
+    let mut rows = deliveries.query((after, millis(cutoff), limit_to_sql(looks)))?;
+    let mut last = after;
+    while let Some(row) = rows.next()? {
+        let (number, goes): (i64, bool) = row.try_into()?;
+        found.looks += 1;
+        last = number;
+        if goes {
+            piece.push(number);
+            found.rows += 1;
+        }
+        if found.rows >= limit {
+            break;
+        }
+    }
+    // Rows have their numbers about in the order of their times: behind a page without an old one, none
+    // is old. (Nearly none: some attempt may have been written late. Those wait.)
+    if found.rows >= limit || (found.looks >= looks && found.rows > 0) {
+        found.next = Sweep::Deliveries(last);
+    }
+    found.piece = Piece::Deliveries(piece);
     Ok(found)
 }
 
@@ -300,8 +335,7 @@ impl Command for Forget {
                 }
             }
             Piece::Deliveries(rows) => {
-                forgotten.deliveries =
-                    remove_rows(tx.conn, "DELETE FROM delivery WHERE delivery = ?1", rows)?;
+                forgotten.deliveries = delivery_log::forget(tx, rows)?;
             }
             Piece::Answers(rows) => {
                 remove_rows(tx.conn, "DELETE FROM answer WHERE answer = ?1", rows)?;

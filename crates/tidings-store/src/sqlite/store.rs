@@ -5,6 +5,7 @@ use std::{sync::Mutex, time::Instant};
 use super::{
     config::SqliteConfig,
     connection,
+    delivery_log::LastDelivery,
     error::SqliteOpenError,
     migrate::{self, MIGRATIONS, MigrateError},
     readers::Readers,
@@ -53,7 +54,8 @@ impl SqliteStore {
             readers.push(connection::open_reader(&config).map_err(unopened)?);
         }
         let folder = connection::open_folder(&config).map_err(unopened)?;
-        let writer = Writer::start(conn, folder, lock, &config)?;
+        let last_delivery = LastDelivery::load(&conn).map_err(unopened)?;
+        let writer = Writer::start(conn, last_delivery, folder, lock, &config)?;
         let readers = Readers::start(readers, config.reader_queue)?;
         tracing::info!(
             path = %config.path.display(),

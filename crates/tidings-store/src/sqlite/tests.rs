@@ -19,6 +19,7 @@ use tidings_core::{
 use super::{
     SqliteConfig, SqliteStore,
     append::Append,
+    delivery_log,
     error::Failure,
     notifications, retention,
     writer::{Command, WriteTx},
@@ -296,7 +297,8 @@ impl Command for GiveUp {
 async fn reading_and_forgetting_neither_sort_nor_scan() {
     let (store, _dir) = open(|_| {});
     let queries = notifications::QUERIES.map(|sql| sql.as_str());
-    for sql in queries.into_iter().chain(retention::QUERIES) {
+    let queries = queries.into_iter().chain(retention::QUERIES).chain(delivery_log::QUERIES);
+    for sql in queries {
         let plan = format!("EXPLAIN QUERY PLAN {sql}");
         let query = move |conn: &Connection| {
             let mut statement = conn.prepare(&plan)?;

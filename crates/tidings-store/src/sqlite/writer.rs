@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     config::SqliteConfig,
+    delivery_log::LastDelivery,
     error::{Closed, Failure, RolledBack, SharedCause, unavailable},
     inbox::InboxCache,
     threads::Threads,
@@ -33,6 +34,7 @@ pub(super) trait Command: Send + 'static {
 pub(super) struct WriteTx<'a> {
     pub(super) conn: &'a Connection,
     pub(super) inboxes: &'a mut InboxCache,
+    pub(super) last_delivery: &'a mut LastDelivery,
     pub(super) dead_letters_max: i64,
 }
 
@@ -90,10 +92,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread; `folder` is the connection that folds the log. It keeps `lock` until both
+    /// Starts the thread; `last_delivery` is what `conn` holds, `folder` the connection that folds the log. It keeps `lock` until both
     /// are closed.
     pub(super) fn start(
         conn: Connection,
+        last_delivery: LastDelivery,
         folder: Connection,
         lock: File,
         config: &SqliteConfig,
@@ -103,6 +106,7 @@ impl Writer {
             wal: WalGuard::new(&conn, folder, config.wal_bytes_max)?,
             conn,
             inboxes: InboxCache::new(config.inbox_cache.max(1)),
+            last_delivery,
             commit_commands: config.commit_commands.max(1),
             commit_rows: config.commit_rows.max(1),
             dead_letters_max: i64::try_from(config.dead_letters_max.max(1)).unwrap_or(i64::MAX),
@@ -143,6 +147,7 @@ struct Committer {
     conn: Connection,
     wal: WalGuard,
     inboxes: InboxCache,
+    last_delivery: LastDelivery,
     commit_commands: usize,
     commit_rows: usize,
     dead_letters_max: i64,
@@ -225,6 +230,7 @@ impl Committer {
         let mut tx = WriteTx {
             conn: &self.conn,
             inboxes: &mut self.inboxes,
+            last_delivery: &mut self.last_delivery,
             dead_letters_max: self.dead_letters_max,
         };
         group.iter_mut().all(|job| job.run(&mut tx))

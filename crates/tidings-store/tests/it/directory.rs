@@ -6,11 +6,15 @@ use tidings_core::{
     batch::{BatchLimits, MAX_BATCH_ROWS, NotificationBatch, PlannedEvent, Recipient},
     clock::Timestamp,
     dead_letter::{NewDeadLetter, Origin, Stage},
+    delivery::{Channel, Delivery, Outcome},
     device::{Device, Platform, PushToken},
     event::{Event, IncomingEvent},
-    ids::{DeviceId, Seq, UserId},
+    ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
     inbox::{Acknowledgement, Mark, Selection},
-    ports::{DeadLetterStore, DeliveryStore, DeviceStore, NotificationStore},
+    ports::{
+        Cutoffs, DeadLetterStore, DeliveryFilter, DeliveryStore, DeviceStore, NotificationStore,
+        RetentionStore,
+    },
 };
 use tidings_store::{SqliteConfig, SqliteOpenError, SqliteStore};
 
@@ -112,6 +116,45 @@ async fn a_closed_store_refuses_and_lets_another_open() {
     // The log was folded in, and its file is gone.
     assert!(!dir.path().join("store.db-wal").exists());
     assert_everything_is_there(&open_at(dir.path())).await;
+}
+
+#[tokio::test]
+async fn numbers_of_the_log_go_on_after_a_restart_with_an_empty_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let ann = user("ann");
+    let write = async |store: &SqliteStore| {
+        let appended = store.append(batch("e1", std::slice::from_ref(&ann)).into(), now()).await;
+        drop(appended.unwrap());
+        let delivery = Delivery {
+            notification: NotificationId { inbox: InboxNumber(1), seq: Seq(1) },
+            user: ann.clone(),
+            channel: Channel::Apns,
+            target: String::new(),
+            attempt: 1,
+            at: now(),
+            latency_ms: 0,
+            outcome: Outcome::Failed,
+            reason: None,
+            provider_id: None,
+        };
+        let deliveries = vec![delivery; 3];
+        let noted = Acknowledgement { user: ann.clone(), seq: Seq(1), deliveries };
+        store.acknowledge(vec![noted]).await.unwrap();
+    };
+    let read = async |store: &SqliteStore, after| {
+        store.read_log(None, DeliveryFilter::default(), after, 9).await.unwrap()
+    };
+    let store = open_at(dir.path());
+    write(&store).await;
+    let first = read(&store, None).await;
+    let later = Some(now().after(std::time::Duration::from_secs(1)));
+    let cutoffs = Cutoffs { deliveries: later, ..Cutoffs::default() };
+    while !store.forget(cutoffs, 9).await.unwrap().complete {}
+    store.close().await;
+    let store = open_at(dir.path());
+    assert!(read(&store, None).await.rows.is_empty());
+    write(&store).await;
+    assert_eq!(read(&store, Some(first.upto)).await.rows.len(), 3);
 }
 
 #[tokio::test]

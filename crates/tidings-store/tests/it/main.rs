@@ -8,6 +8,7 @@ mod open;
 mod postgres;
 mod postgres_differential;
 mod postgres_faults;
+mod postgres_log;
 mod postgres_open;
 mod postgres_retention;
 mod postgres_schema;

@@ -76,7 +76,15 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) async fn let_go(self) {
-        self.client.batch_execute("ROLLBACK").await.unwrap();
+        self.end("ROLLBACK").await;
+    }
+
+    pub(crate) async fn commit(self) {
+        self.end("COMMIT").await;
+    }
+
+    async fn end(self, how: &str) {
+        self.client.batch_execute(how).await.unwrap();
         drop(self.client);
         self.connections.join_all().await;
     }

@@ -215,6 +215,77 @@ pub async fn a_retry_of_one_device_out_of_many_finds_that_one(store: &dyn Store)
     assert_eq!(found, expected);
 }
 
+/// A push of one device that is put off has another time and attempt; nothing happens under a lease that
+/// has ended, and of two settlements under one lease the first counts.
+pub async fn a_push_that_is_put_off_moves_under_its_lease_only(store: &dyn Store) {
+    let (ann, phone, id) = one_push(store).await;
+    let due = claim(store, at(100)).await;
+    let tried = PushSettlement { retries: vec![retry(&phone, 2, at(200))], ..done(&due[0].job) };
+    settle(store, tried).await;
+    let old = claim(store, at(200)).await[0].job.clone();
+    let end = at(200).after(LEASE);
+    let current = claim(store, end).await[0].job.clone();
+    let put_off = |job: &PushJob, attempt, at| PushSettlement {
+        retries: vec![retry(&phone, attempt, at)],
+        ..done(job)
+    };
+    settle(store, put_off(&old, 7, at(300))).await;
+    assert_eq!(next_due(store).await, Some(end.after(LEASE)), "the second lease stands");
+    let at_last = end.after(Duration::from_millis(5));
+    let twice = vec![put_off(&old, 8, at(1)), put_off(&current, 2, at_last), done(&current)];
+    store.settle(twice).await.expect("settle");
+    let again = claim(store, at_last).await.remove(0);
+    assert_eq!((&again.job.device, again.attempt), (&Some(phone.id.clone()), 2));
+    assert_eq!(again.devices, std::slice::from_ref(&phone));
+    assert!(log_of(store, id).await.is_empty(), "nothing was tried");
+    // With an attempt in the log it moves just so.
+    let tried = PushSettlement {
+        deliveries: vec![delivery(id, &ann, 2)],
+        ..put_off(&again.job, 3, again.job.leased_until)
+    };
+    settle(store, tried).await;
+    let due = claim(store, again.job.leased_until).await.remove(0);
+    assert_eq!((due.attempt, log_of(store, id).await.len()), (3, 1));
+    settle(store, done(&due.job)).await;
+    assert_eq!(next_due(store).await, None);
+}
+
+const MANY_DEVICES: usize = 10_000;
+
+/// A user with ten thousand devices is settled in one go, and so is the next attempt of each.
+pub async fn a_settlement_may_be_of_ten_thousand_devices(store: &dyn Store) {
+    let (ann, _, id) = one_push(store).await;
+    let due = claim(store, at(100)).await;
+    let names: Vec<_> = (0..MANY_DEVICES).map(|number| format!("d{number:05}")).collect();
+    let device_id = |name: &String| DeviceId::new(name).expect("a device id");
+    let attempts = |attempt| {
+        let of = |name: &String| Delivery { target: name.clone(), ..delivery(id, &ann, attempt) };
+        names.iter().map(of).collect::<Vec<_>>()
+    };
+    let retries =
+        names.iter().map(|it| DueRetry { device: device_id(it), attempt: 2, at: at(300) });
+    let prunes = names.iter().map(|it| Prune { device: device_id(it), registered_at: at(0) });
+    let settlement = PushSettlement {
+        deliveries: attempts(1),
+        retries: retries.collect(),
+        prunes: prunes.collect(),
+        ..done(&due[0].job)
+    };
+    settle(store, settlement).await;
+    let due = claim(store, at(300)).await;
+    let claimed: Vec<_> = due.iter().filter_map(|it| it.job.device.as_ref()).collect();
+    assert!(claimed.iter().map(|it| it.as_str()).eq(&names), "{} were claimed", due.len());
+    // Half of them are put off, half of them done with.
+    let settlements = (0..).zip(&due).zip(attempts(2)).map(|((number, due), attempt)| {
+        let retries = due.job.device.iter().filter(|_| number % 2 == 0);
+        let retries = retries.map(|it| DueRetry { device: it.clone(), attempt: 2, at: at(400) });
+        PushSettlement { deliveries: vec![attempt], retries: retries.collect(), ..done(&due.job) }
+    });
+    store.settle(settlements.collect()).await.expect("settle");
+    assert_eq!(claim(store, at(400)).await.len(), MANY_DEVICES / 2);
+    assert_eq!(log_of(store, id).await.len(), 2 * MANY_DEVICES);
+}
+
 /// A dead token's device goes, unless it has been registered again since.
 pub async fn a_prune_spares_a_device_that_was_registered_again(store: &dyn Store) {
     let (ann, phone, _) = one_push(store).await;

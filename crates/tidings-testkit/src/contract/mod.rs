@@ -12,6 +12,7 @@
 pub mod answer_store;
 pub mod checkpoint_store;
 pub mod dead_letter_store;
+pub mod delivery_log;
 pub mod delivery_store;
 pub mod device_store;
 pub mod fan_out_store;

@@ -13,7 +13,10 @@ mod revocations;
 pub use answers::{AnswerStore, KeptAnswer, MAX_IDEMPOTENCY_KEY_BYTES, RequestKey};
 pub use checkpoints::CheckpointStore;
 pub use dead_letters::DeadLetterStore;
-pub use deliveries::{DeliveryStore, DuePush, DueRetry, Prune, PushJob, PushSettlement};
+pub use deliveries::{
+    DeliveryFilter, DeliveryNumber, DeliveryPlace, DeliveryStore, DuePush, DueRetry, LogPage,
+    LoggedDelivery, MAX_LOG_LOOKS, Prune, PushJob, PushSettlement, UserLogPage,
+};
 pub use devices::DeviceStore;
 pub use fan_outs::FanOutStore;
 pub use notifications::NotificationStore;
