@@ -18,6 +18,9 @@ pub enum SimulatorError {
     /// The TLS library refused the certificate or its parameters.
     #[error("tls could not be set up")]
     Tls(#[source] rustls::Error),
+    /// The TLS library refused the authority of client certificates.
+    #[error("client certificates could not be set up")]
+    ClientVerifier(#[source] rustls::server::VerifierBuilderError),
     /// A registered public key cannot be read.
     #[error("the public key of {owner} is not usable")]
     PublicKey {
@@ -42,4 +45,7 @@ pub enum SimulatorError {
         /// The configured limit.
         limit: usize,
     },
+    /// Shares of failures are not shares of one whole.
+    #[error("shares have to be from 0 to 1 and to add up to 1 at most")]
+    Shares,
 }
