@@ -1,7 +1,8 @@
-//! APNs and FCM servers that behave, and misbehave, like the real ones.
+//! APNs, FCM and Web Push servers that behave, and misbehave, like the real ones.
 //!
-//! Both speak HTTP/2 over TLS on a loopback port with a certificate authority of their own, check
-//! credentials, headers and bodies as Apple and Google document them, answer with the documented
+//! All speak HTTP/2 over TLS (FCM and Web Push HTTP/1.1, too) on a loopback port with a certificate
+//! authority of their own, check credentials, headers and bodies as Apple, Google and the RFCs document
+//! them, answer with the documented
 //! statuses and bodies, and keep a [`Ledger`] of everything they accepted, so that lost and doubled
 //! pushes can be counted by the receiving side.
 //!
@@ -23,6 +24,7 @@
 
 pub mod apns;
 pub mod fcm;
+pub mod webpush;
 
 mod clock;
 mod credentials;
@@ -43,3 +45,4 @@ pub use fcm::{FcmSimulator, FcmSimulatorConfig};
 pub use ledger::{AcceptedPush, Ledger, LedgerConfig, LedgerCounts};
 pub use tls::SimulatorTls;
 pub use transport::ListenConfig;
+pub use webpush::{WebPushSimulator, WebPushSimulatorConfig};

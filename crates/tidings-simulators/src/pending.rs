@@ -14,6 +14,8 @@ const MAX_DEVICES: usize = 10_000;
 struct Kept {
     /// A later push with the same slot takes its place.
     slot: Option<String>,
+    /// Milliseconds since 1970; none is as long as the simulator runs.
+    until_ms: Option<i64>,
     push: Arc<AcceptedPush>,
 }
 
@@ -24,7 +26,14 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn keep(&self, slot: Option<String>, push: Arc<AcceptedPush>) {
+    /// Keeps a push until then; what is over at once is not kept, but still takes the place of what
+    /// is in its slot.
+    pub(crate) fn keep(
+        &self,
+        slot: Option<String>,
+        until_ms: Option<i64>,
+        push: Arc<AcceptedPush>,
+    ) {
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         if devices.len() >= MAX_DEVICES && !devices.contains_key(push.token.as_str()) {
             return;
@@ -36,13 +45,14 @@ impl Pending {
         if kept.len() >= MAX_PER_DEVICE {
             kept.remove(0);
         }
-        kept.push(Kept { slot, push });
+        kept.push(Kept { slot, until_ms, push });
     }
 
-    /// What waits for a device, the oldest first.
-    pub(crate) fn list(&self, token: &str) -> Vec<Arc<AcceptedPush>> {
+    /// What waits for a device at `now_ms`, the oldest first.
+    pub(crate) fn list(&self, token: &str, now_ms: i64) -> Vec<Arc<AcceptedPush>> {
         let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = devices.get(token).into_iter().flatten();
+        let kept = kept.filter(|kept| kept.until_ms.is_none_or(|until_ms| now_ms < until_ms));
         kept.map(|kept| Arc::clone(&kept.push)).collect()
     }
 

@@ -68,7 +68,7 @@ impl ApnsControl {
     /// What is kept for a device that is offline, the oldest first.
     #[must_use]
     pub fn kept_for(&self, token: &str) -> Vec<Arc<AcceptedPush>> {
-        self.shared.pending.list(&token.to_ascii_lowercase())
+        self.shared.pending.list(&token.to_ascii_lowercase(), (self.shared.clock)())
     }
 
     /// Answers every provider token issued up to the current second with 403

@@ -30,8 +30,8 @@ pub(super) struct PushHeaders {
     pub(super) push_type: PushType,
     pub(super) topic: String,
     pub(super) collapse_id: Option<String>,
-    /// Whether it may be kept for a device that is offline.
-    pub(super) stored: bool,
+    /// How long it may be kept for a device that is offline, seconds since 1970.
+    pub(super) expires_at_secs: Option<i64>,
 }
 
 /// The topics that a sender may push to.
@@ -58,14 +58,14 @@ pub(super) fn check(headers: &HeaderMap, topics: Topics<'_>) -> Result<PushHeade
     if SINGLE.iter().any(|name| headers.get_all(name).iter().nth(1).is_some()) {
         return Err(ApnsReason::DuplicateHeaders);
     }
-    let mut stored = true;
+    let mut expires_at_secs = None;
     if let Some(expiration) = headers.get("apns-expiration") {
         // Seconds since 1970; past and far-off times are fine, and 0 means "do not store".
         let expires_at = text(expiration)
             .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|digits| digits.parse::<u64>().ok())
             .ok_or(ApnsReason::BadExpirationDate)?;
-        stored = expires_at > 0;
+        expires_at_secs = Some(i64::try_from(expires_at).unwrap_or(i64::MAX));
     }
     let collapse_id = match headers.get("apns-collapse-id") {
         None => None,
@@ -82,7 +82,7 @@ pub(super) fn check(headers: &HeaderMap, topics: Topics<'_>) -> Result<PushHeade
     };
     check_priority(headers.get("apns-priority"), push_type)?;
     let topic = check_topic(headers.get("apns-topic"), push_type, topics)?.to_owned();
-    Ok(PushHeaders { push_type, topic, collapse_id, stored })
+    Ok(PushHeaders { push_type, topic, collapse_id, expires_at_secs })
 }
 
 /// Without the header the priority is 10, and 10 is an error for a background push: so leaving it out

@@ -32,10 +32,16 @@ pub(super) struct ApnsService {
     pub(super) clock: Clock,
 }
 
-/// A push that is accepted, and where it is kept if its device is offline.
+/// A push that is accepted, and how it is kept if its device is offline.
 struct Accepted<'a> {
     entry: Entry<'a>,
-    kept_as: Option<String>,
+    kept: Option<Kept>,
+}
+
+/// How a push waits for a device that is offline: one of each topic, until its expiration.
+struct Kept {
+    topic: String,
+    until_ms: Option<i64>,
 }
 
 struct Refusal {
@@ -76,10 +82,13 @@ impl ApnsService {
             return Err(Refusal { reason, timestamp_ms });
         }
         let offline = state == Some(ApnsDeviceState::Offline);
-        let kept_as = (offline && headers.stored).then_some(headers.topic);
+        // An expiration in the past, as 0 is, means that it is not kept.
+        let until_ms = headers.expires_at_secs.map(|secs| secs.saturating_mul(1_000));
+        let is_kept = offline && until_ms.is_none_or(|until_ms| now_ms < until_ms);
+        let kept = is_kept.then_some(Kept { topic: headers.topic, until_ms });
         let identity = Some(apns_id.to_string());
         let entry = Entry { identity, token, collapse_id: headers.collapse_id, payload };
-        Ok(Accepted { entry, kept_as })
+        Ok(Accepted { entry, kept })
     }
 
     /// Who sends, by certificate or provider token, and whether headers and topic are right for that
@@ -138,10 +147,10 @@ impl Service for ApnsService {
         let outcome = judged.as_ref().map(|_| ()).map_err(|refusal| refusal.reason);
         connection.answered(outcome, &self.trust);
         match judged {
-            Ok(Accepted { entry, kept_as }) => {
+            Ok(Accepted { entry, kept }) => {
                 let push = self.ledger.accept(entry);
-                if kept_as.is_some() {
-                    self.control.pending().keep(kept_as, push);
+                if let Some(Kept { topic, until_ms }) = kept {
+                    self.control.pending().keep(Some(topic), until_ms, push);
                 }
                 Answer { status: StatusCode::OK, headers, body: Bytes::new(), accepted: true }
             }

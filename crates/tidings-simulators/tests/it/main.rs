@@ -20,3 +20,4 @@ mod fcm_oauth;
 mod ledger;
 mod raw;
 mod transport;
+mod webpush;
