@@ -7,9 +7,11 @@
 )]
 
 mod apns;
+mod connections;
 mod dispatch;
 mod dispatch_faults;
 mod fcm;
 mod harness;
 mod secrets;
 mod store;
+mod wire;

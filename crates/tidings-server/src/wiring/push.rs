@@ -6,7 +6,7 @@ use anyhow::Context;
 use tidings_core::{clock::Clock, ports::PushProvider};
 use tidings_delivery::{
     dispatcher::{DispatcherConfig, DispatcherHandle, PushDispatcher},
-    push::{ApnsClient, ApnsConfig, ConnectionConfig, FcmClient, FcmConfig, SecretText},
+    push::{ApnsAuth, ApnsClient, ApnsConfig, ConnectionConfig, FcmClient, FcmConfig, SecretText},
 };
 use tidings_ingest::pipeline::AfterCommit;
 use tokio_util::sync::CancellationToken;
@@ -66,9 +66,13 @@ fn apns(
     connection: &ConnectionConfig,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<ApnsClient> {
-    let key = SecretText::new(read(&section.key_file)?);
-    let mut config = ApnsConfig::new(key, &section.key_id, &section.team_id);
-    config.endpoint.clone_from(&section.endpoint);
+    let auth = ApnsAuth::Token {
+        key_pem: SecretText::new(read(&section.key_file)?),
+        key_id: section.key_id.clone(),
+        team_id: section.team_id.clone(),
+    };
+    let mut config = ApnsConfig::new(auth);
+    config.endpoint = Some(section.endpoint.clone());
     config.ca_pem = read_if_set(&section.ca_file)?;
     config.connection = connection.clone();
     Ok(ApnsClient::new(config, Arc::clone(clock))?)
