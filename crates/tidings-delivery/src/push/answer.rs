@@ -1,4 +1,4 @@
-//! What both providers do with answers, and with none.
+//! What all providers do with answers, and with none.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tidings_core::{
     error_chain::ErrorChain,
 };
 
-use super::http2::Http2Error;
+use super::{fit::FitError, http2::Http2Error};
 
 /// A longer wait that a service asks for is cut to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -26,13 +26,28 @@ pub(super) fn unanswered(error: &Http2Error) -> PushAnswer {
         error = %ErrorChain(error),
         "a push has no answer"
     );
-    without_id(Verdict::Retry { after: None }, error.reason())
+    let verdict = if error.is_for_want_of_a_stream() {
+        // The service is there, and has no room for as much at a time.
+        Verdict::SlowDown { after: None }
+    } else {
+        Verdict::Unavailable { after: None }
+    };
+    without_id(verdict, error.reason())
 }
 
 /// An answer under which the service has no identity for the push.
 pub(super) fn without_id(verdict: Verdict, reason: &str) -> PushAnswer {
     let end = reason.floor_char_boundary(MAX_REASON_BYTES);
     PushAnswer { verdict, reason: Some(reason[..end].to_owned()), provider_id: None }
+}
+
+/// A push that has no message.
+pub(super) fn unfit(error: &FitError) -> PushAnswer {
+    let reason = match error {
+        FitError::TooLarge { .. } => "payload_too_large",
+        FitError::Json(_) => "payload_unwritable",
+    };
+    without_id(Verdict::Reject, reason)
 }
 
 /// The wait that `Retry-After` asks for: seconds, or a date (RFC 9110, section 10.2.3).

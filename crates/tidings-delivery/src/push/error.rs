@@ -1,5 +1,7 @@
 //! Why a client for a push service cannot be made.
 
+use tidings_core::clock::Timestamp;
+
 /// Why a client for a push service cannot be made: its configuration or a key is wrong.
 ///
 /// Neither a message nor its sources hold any part of a key.
@@ -41,6 +43,32 @@ pub enum PushSetupError {
     Id {
         /// Which id.
         what: &'static str,
+    },
+    /// A client certificate is no certificate, or of a form that cannot be used.
+    #[error("the client certificate cannot be read")]
+    ClientCertificate,
+    /// The key of a client certificate is no key, or of a form that cannot be used.
+    #[error("the key of the client certificate cannot be read")]
+    ClientKey,
+    /// The key is not that of the client certificate.
+    #[error("the key does not belong to the client certificate")]
+    ClientKeyMismatch,
+    /// A `.p12` file is none, has another password, or holds no certificate with its key.
+    #[error(
+        "the .p12 file cannot be read with this password, or holds no certificate with its key"
+    )]
+    ClientPkcs12,
+    /// The time of a client certificate has not come.
+    #[error("the client certificate is not valid before {from}")]
+    ClientCertificateNotYetValid {
+        /// When it begins to be valid.
+        from: Timestamp,
+    },
+    /// The time of a client certificate is over.
+    #[error("the client certificate expired at {at}")]
+    ClientCertificateExpired {
+        /// When it ended.
+        at: Timestamp,
     },
     /// The service account file is not what Google hands out.
     // The parser's own words are left out: they may quote the file, and it holds a key.

@@ -4,10 +4,22 @@
 //! `object`. Texts are cut between characters and end in `…`. A push that was cut says so
 //! (`truncated`), so that the app can load the whole notification by its id.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
 
 use serde_json::value::RawValue;
-use tidings_core::event::{Event, ObjectRef};
+use tidings_core::{
+    delivery::Push,
+    device::Platform,
+    event::{Event, ObjectRef},
+    ids::NotificationId,
+};
+
+/// So many notifications back, a cut is not told again.
+const RECENT_CUTS: usize = 64;
 
 /// The parts of a push that may be cut or left out.
 #[derive(Debug, Clone)]
@@ -26,6 +38,57 @@ pub(super) struct Rendered {
     pub(super) message: Vec<u8>,
     /// The part of it that the service limits, in bytes.
     pub(super) payload_bytes: usize,
+    /// How large that part was before it was cut.
+    cut_from_bytes: Option<usize>,
+}
+
+impl Rendered {
+    pub(super) fn new(message: Vec<u8>, payload_bytes: usize) -> Self {
+        Self { message, payload_bytes, cut_from_bytes: None }
+    }
+}
+
+/// Tells of pushes that were cut: each counts, and each notification is logged once, however many
+/// devices and attempts there are.
+pub(super) struct Cuts {
+    platform: Platform,
+    recent: Mutex<VecDeque<NotificationId>>,
+}
+
+impl Cuts {
+    pub(super) fn new(platform: Platform) -> Self {
+        Self { platform, recent: Mutex::default() }
+    }
+
+    /// Tells of `push`, if what was made of it was cut.
+    pub(super) fn note(&self, push: &Push, rendered: &Rendered) {
+        let Some(whole_bytes) = rendered.cut_from_bytes else { return };
+        let channel = self.platform.as_str();
+        metrics::counter!("tidings_push_truncated_total", "channel" => channel).increment(1);
+        let id = push.notification.id;
+        if self.is_new(id) {
+            tracing::debug!(
+                notification.id = %id,
+                event.id = %push.notification.event.id,
+                channel,
+                whole_bytes,
+                payload_bytes = rendered.payload_bytes,
+                "a push is too large and is cut"
+            );
+        }
+    }
+
+    fn is_new(&self, id: NotificationId) -> bool {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.contains(&id) {
+            return false;
+        }
+        if recent.len() == RECENT_CUTS {
+            recent.pop_front();
+        }
+        recent.push_back(id);
+        true
+    }
 }
 
 /// Why there is no message.
@@ -45,7 +108,7 @@ pub(super) fn fit<'a>(
     limit_bytes: usize,
     render: impl Fn(&Content<'a>) -> Result<Rendered, serde_json::Error>,
 ) -> Result<Rendered, FitError> {
-    let mut content = Content {
+    let content = Content {
         title: Cow::Borrowed(&event.title),
         body: Cow::Borrowed(&event.body),
         data: event.data.as_deref(),
@@ -56,12 +119,16 @@ pub(super) fn fit<'a>(
     if whole.payload_bytes <= limit_bytes {
         return Ok(whole);
     }
-    tracing::debug!(
-        event.id = %event.id,
-        payload_bytes = whole.payload_bytes,
-        limit_bytes,
-        "a push is too large and is cut"
-    );
+    let cut = cut_to_fit(event, content, limit_bytes, render)?;
+    Ok(Rendered { cut_from_bytes: Some(whole.payload_bytes), ..cut })
+}
+
+fn cut_to_fit<'a>(
+    event: &'a Event,
+    mut content: Content<'a>,
+    limit_bytes: usize,
+    render: impl Fn(&Content<'a>) -> Result<Rendered, serde_json::Error>,
+) -> Result<Rendered, FitError> {
     content.truncated = true;
     content.data = None;
     let fits = |content: &Content<'a>| {
@@ -144,7 +211,8 @@ mod tests {
             "title": content.title, "body": content.body, "data": content.data,
             "object": content.object, "truncated": content.truncated,
         }))?;
-        Ok(Rendered { payload_bytes: message.len(), message })
+        let payload_bytes = message.len();
+        Ok(Rendered::new(message, payload_bytes))
     }
 
     fn fitted(event: &Event, limit_bytes: usize) -> serde_json::Value {
@@ -178,6 +246,19 @@ mod tests {
         assert_eq!(out["object"]["id"], "p");
         let out = fitted(&event, 75);
         assert_eq!((&out["title"], &out["object"]), (&"".into(), &serde_json::Value::Null));
+    }
+
+    #[test]
+    fn a_notification_that_is_cut_is_told_once_for_all_its_devices() {
+        use tidings_core::ids::{InboxNumber, Seq};
+        let cuts = Cuts::new(Platform::Apns);
+        let id = |seq| NotificationId { inbox: InboxNumber(1), seq: Seq(seq) };
+        assert!(cuts.is_new(id(1)) && cuts.is_new(id(2)));
+        assert!(!cuts.is_new(id(1)) && !cuts.is_new(id(2)));
+        for seq in 3..1_000 {
+            assert!(cuts.is_new(id(seq)));
+        }
+        assert_eq!(cuts.recent.lock().unwrap().len(), RECENT_CUTS);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod fit;
 mod http2;
 mod secret;
 
-pub use apns::{ApnsClient, ApnsConfig};
+pub use apns::{ApnsAuth, ApnsCertificate, ApnsClient, ApnsConfig, ApnsPushType};
 pub use error::PushSetupError;
 pub use fcm::{FcmClient, FcmConfig};
 pub use http2::ConnectionConfig;

@@ -18,6 +18,7 @@ use tidings_simulators::{
 use crate::harness::{Apns, manual_clock, push, token};
 
 const RETRY: Verdict = Verdict::Retry { after: None };
+const DOWN: Verdict = Verdict::Unavailable { after: None };
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn world() -> (Apns, ApnsClient) {
@@ -41,7 +42,7 @@ async fn send_all(client: &ApnsClient, pushes: &[Push], at_a_time: usize) -> u64
         match answer.verdict {
             Verdict::Delivered => {}
             // Only ever with the same identity.
-            RETRY => waiting.push_back(push),
+            RETRY | DOWN => waiting.push_back(push),
             other => panic!("{other:?} {:?}", answer.reason),
         }
     }
@@ -92,7 +93,7 @@ async fn what_apns_says_of_a_token_is_passed_on() {
 #[tokio::test]
 async fn apples_own_failures_are_waited_out_for_15_minutes() {
     let (apns, client) = world().await;
-    let later = Verdict::Retry { after: Some(15 * MINUTE) };
+    let later = Verdict::Unavailable { after: Some(15 * MINUTE) };
     for (failure, expected) in [
         (ApnsFailure::InternalServerError, later),
         (ApnsFailure::ServiceUnavailable, later),
@@ -156,9 +157,9 @@ async fn an_expired_provider_token_is_replaced_once_if_it_is_20_minutes_old() {
 #[tokio::test]
 async fn a_key_that_apns_does_not_know_calls_a_person() {
     let clock: Arc<dyn Clock> = manual_clock();
-    let mut apns = Apns::start(Arc::clone(&clock)).await;
-    apns.config.key_id = "OTHERKEY01".into();
-    let answer = apns.client(clock).send(&push(Platform::Apns, 1)).await;
+    let apns = Apns::start(Arc::clone(&clock)).await;
+    let client = ApnsClient::new(apns.config_with_another_key_id(), clock).unwrap();
+    let answer = client.send(&push(Platform::Apns, 1)).await;
     assert_eq!(answer.verdict, Verdict::CallAPerson);
     assert_eq!(answer.reason.as_deref(), Some("InvalidProviderToken"));
 }
@@ -192,7 +193,7 @@ async fn a_push_that_may_have_been_taken_is_not_repeated_by_the_client() {
     let (apns, client) = world().await;
     apns.simulator.control().connections().kill_before_answer(1);
     let answer = client.send(&push(Platform::Apns, 1)).await;
-    assert_eq!((answer.verdict, answer.reason.as_deref()), (RETRY, Some("connection_lost")));
+    assert_eq!((answer.verdict, answer.reason.as_deref()), (DOWN, Some("connection_lost")));
     assert_eq!(apns.simulator.ledger().counts().accepted, 1);
     assert_eq!(client.send(&push(Platform::Apns, 1)).await.verdict, Verdict::Delivered);
     let counts = apns.simulator.ledger().counts();
@@ -217,7 +218,7 @@ async fn a_push_that_is_not_answered_in_time_is_given_back() {
     let faults = apns.simulator.control().connections();
     faults.set_latency(Duration::from_secs(60));
     let answer = client.send(&push(Platform::Apns, 1)).await;
-    assert_eq!((answer.verdict, answer.reason.as_deref()), (RETRY, Some("not_answered_in_time")));
+    assert_eq!((answer.verdict, answer.reason.as_deref()), (DOWN, Some("not_answered_in_time")));
     faults.set_latency(Duration::ZERO);
     assert_eq!(client.send(&push(Platform::Apns, 1)).await.verdict, Verdict::Delivered);
 }
@@ -232,10 +233,10 @@ async fn a_host_that_is_not_there_or_not_trusted_gets_nothing() {
     let distrustful = ApnsClient::new(config, Arc::clone(&clock)).unwrap();
     let client = apns.client(clock);
     let answer = distrustful.send(&push(Platform::Apns, 1)).await;
-    assert_eq!((answer.verdict, answer.reason.as_deref()), (RETRY, Some("no_connection")));
+    assert_eq!((answer.verdict, answer.reason.as_deref()), (DOWN, Some("no_connection")));
     apns.simulator.stop().await;
     for _ in 0..2 {
         let answer = client.send(&push(Platform::Apns, 1)).await;
-        assert_eq!((answer.verdict, answer.reason.as_deref()), (RETRY, Some("no_connection")));
+        assert_eq!((answer.verdict, answer.reason.as_deref()), (DOWN, Some("no_connection")));
     }
 }

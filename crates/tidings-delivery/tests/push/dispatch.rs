@@ -244,8 +244,7 @@ async fn a_refused_key_keeps_the_push_until_a_person_has_mended_it() {
     let (clock, store) = (manual_clock(), Arc::<MemoryDeliveryStore>::default());
     let shared = || -> Arc<dyn Clock> { Arc::<ManualClock>::clone(&clock) };
     let apns = Apns::start(shared()).await;
-    let mut wrong = apns.config.clone();
-    wrong.key_id = "OTHERKEY01".into();
+    let wrong = apns.config_with_another_key_id();
     let wrong = tidings_delivery::push::ApnsClient::new(wrong, shared()).unwrap();
     let config = DispatcherConfig::default;
     let running = Running::start(config(), &store, vec![Arc::new(wrong)], shared());

@@ -58,7 +58,8 @@ async fn a_push_arrives_under_its_identity() {
 async fn what_fcm_says_of_a_token_is_passed_on() {
     let (fcm, client, _) = world().await;
     let prune = Verdict::PruneToken { dead_since: None };
-    let after = |secs| Verdict::Retry { after: Some(secs * SECOND) };
+    // The simulator does not say whose quota it was.
+    let after = |secs| Verdict::SlowDown { after: Some(secs * SECOND) };
     let table = [
         (FcmDeviceState::Unregistered, prune),
         (FcmDeviceState::InvalidArgument, prune),
@@ -77,7 +78,7 @@ async fn what_fcm_says_of_a_token_is_passed_on() {
 #[tokio::test]
 async fn googles_own_failures_are_waited_out_as_long_as_google_says() {
     let (fcm, client, _) = world().await;
-    let after = |secs| Verdict::Retry { after: Some(secs * SECOND) };
+    let after = |secs| Verdict::Unavailable { after: Some(secs * SECOND) };
     for (failure, expected) in [
         (FcmFailure::Internal, after(10)),
         (FcmFailure::Unavailable, after(10)),
@@ -131,7 +132,7 @@ async fn a_token_endpoint_that_fails_is_a_reason_to_wait() {
     let (fcm, client, _) = world().await;
     fcm.simulator.control().fail_next_token_requests(1);
     let answer = send(&client).await;
-    assert_eq!(answer.verdict, Verdict::Retry { after: None });
+    assert_eq!(answer.verdict, Verdict::Unavailable { after: None });
     assert_eq!(answer.reason.as_deref(), Some("oauth_unavailable"));
     let mut later = tokio::task::JoinSet::new();
     later.spawn(async move {

@@ -11,7 +11,7 @@ use tidings_core::{
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
     notification::{Notification, NotificationState},
 };
-use tidings_delivery::push::{ApnsClient, ApnsConfig, FcmClient, FcmConfig, SecretText};
+use tidings_delivery::push::{ApnsAuth, ApnsClient, ApnsConfig, FcmClient, FcmConfig, SecretText};
 use tidings_simulators::{
     ApnsCredentials, ApnsSimulator, ApnsSimulatorConfig, FcmCredentials, FcmSimulator,
     FcmSimulatorConfig, ListenConfig,
@@ -43,10 +43,17 @@ fn simulator_clock(clock: Arc<dyn Clock>) -> tidings_simulators::Clock {
     Arc::new(move || clock.now().as_millis())
 }
 
+/// Signs as the team, with this key under this id.
+pub(crate) fn signing_key(key_pem: &str, key_id: &str) -> ApnsAuth {
+    let key_pem = SecretText::new(key_pem.to_owned());
+    ApnsAuth::Token { key_pem, key_id: key_id.to_owned(), team_id: TEAM.to_owned() }
+}
+
 /// An APNs simulator, and what a client needs to be let in.
 pub(crate) struct Apns {
     pub(crate) simulator: ApnsSimulator,
     pub(crate) config: ApnsConfig,
+    pub(crate) credentials: ApnsCredentials,
 }
 
 impl Apns {
@@ -60,10 +67,16 @@ impl Apns {
         config.clock = simulator_clock(clock);
         config.listen = listen;
         let simulator = ApnsSimulator::start(config).await.unwrap();
-        let mut config = ApnsConfig::new(SecretText::new(credentials.p8_pem), KEY, TEAM);
-        config.endpoint = simulator.url();
+        let mut config = ApnsConfig::new(signing_key(&credentials.p8_pem, KEY));
+        config.endpoint = Some(simulator.url());
         config.ca_pem = Some(simulator.ca_pem().to_owned());
-        Self { simulator, config }
+        Self { simulator, config, credentials }
+    }
+
+    /// What a client needs that signs under a key id which APNs does not know.
+    pub(crate) fn config_with_another_key_id(&self) -> ApnsConfig {
+        let auth = signing_key(&self.credentials.p8_pem, "OTHERKEY01");
+        ApnsConfig { auth, ..self.config.clone() }
     }
 
     pub(crate) fn client(&self, clock: Arc<dyn Clock>) -> ApnsClient {

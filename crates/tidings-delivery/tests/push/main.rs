@@ -7,6 +7,7 @@
 )]
 
 mod apns;
+mod connections;
 mod dispatch;
 mod dispatch_faults;
 mod dispatch_first;
@@ -16,3 +17,4 @@ mod harness;
 mod scripted;
 mod secrets;
 mod store;
+mod wire;

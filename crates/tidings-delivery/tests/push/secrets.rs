@@ -11,11 +11,11 @@ use tidings_core::{
     device::Platform,
     ports::PushProvider,
 };
-use tidings_delivery::push::{ApnsClient, FcmClient, SecretText};
+use tidings_delivery::push::{ApnsAuth, ApnsClient, ApnsConfig, FcmClient, SecretText};
 use tidings_simulators::{FcmCredentials, apns::ApnsDeviceState};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use crate::harness::{Apns, Fcm, push, token};
+use crate::harness::{Apns, Fcm, KEY, TEAM, push, token};
 
 /// Collects the log.
 #[derive(Clone, Default)]
@@ -42,13 +42,13 @@ impl MakeWriter<'_> for Log {
 
 /// The lines of a key that say something, and everything else that must stay inside.
 fn secrets(apns: &Apns, fcm: &Fcm) -> Vec<String> {
-    let fcm_key = &fcm.credentials.private_key_pem;
+    let keys = [&fcm.credentials.private_key_pem, &apns.credentials.p8_pem];
+    let lines = keys.into_iter().flat_map(|key| key.lines());
     let mut secrets: Vec<_> =
-        fcm_key.lines().filter(|line| !line.starts_with('-')).map(str::to_owned).collect();
+        lines.filter(|line| !line.starts_with('-')).map(str::to_owned).collect();
     // The start of every JWT, of access tokens, and of every PEM file.
     secrets.extend(["eyJ", "ya29.", "PRIVATE KEY"].map(str::to_owned));
     secrets.extend([Platform::Apns, Platform::Fcm].map(|platform| token(platform, 77_777)));
-    assert!(apns.config.key_id.len() == 10, "the key id is not a secret");
     secrets
 }
 
@@ -87,13 +87,14 @@ async fn neither_keys_nor_tokens_are_shown_anywhere() {
     write!(shown, "{:?}", fcm.client(Arc::clone(&clock)).send(&to_google).await).unwrap();
 
     // Files that are taken for another, or cut short.
-    let mut config = apns.config.clone();
-    config.key_pem = good.clone();
+    let auth =
+        ApnsAuth::Token { key_pem: good.clone(), key_id: KEY.to_owned(), team_id: TEAM.to_owned() };
+    let config = ApnsConfig { auth, ..apns.config.clone() };
     let error = ApnsClient::new(config, Arc::clone(&clock)).map(drop).unwrap_err();
     write!(shown, "{error} {error:?}").unwrap();
     let mut config = fcm.config.clone();
     for wrong in [
-        apns.config.key_pem.clone(),
+        SecretText::new(apns.credentials.p8_pem.clone()),
         SecretText::new(format!("{:?}", fcm.credentials.private_key_pem)),
         SecretText::new(
             serde_json::json!({"project_id": fcm.credentials.private_key_pem}).to_string(),

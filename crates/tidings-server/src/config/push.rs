@@ -134,7 +134,7 @@ pub struct WebPushSection {
     pub key_file: PathBuf,
     pub subject: String,
     pub hosts: Vec<String>,
-    pub private_addresses: bool,
+    pub allow_loopback: bool,
     pub ca_file: PathBuf,
     pub payload_bytes: usize,
 }
@@ -147,7 +147,7 @@ impl Default for WebPushSection {
             key_file: PathBuf::new(),
             subject: String::new(),
             hosts: Vec::new(),
-            private_addresses: false,
+            allow_loopback: false,
             ca_file: PathBuf::new(),
             payload_bytes: 3_993,
         }

@@ -8,17 +8,16 @@ use std::{
 
 use anyhow::Context;
 use sha2::{Digest, Sha256};
-use tidings_core::{
-    clock::Clock,
-    device::{Environment, Platform},
-    ports::PushProvider,
-};
+use tidings_core::{clock::Clock, device::Platform, ports::PushProvider};
 use tidings_delivery::{
-    dispatcher::{BreakerConfig, Lane, LaneLimits, LaneScope, PushLanes},
-    push::{ApnsClient, ApnsConfig, ConnectionConfig, FcmClient, FcmConfig, SecretText},
+    dispatcher::{BreakerConfig, BrowserVendor, Lane, LaneLimits, LaneScope, PushLanes},
+    push::{
+        ApnsAuth, ApnsCertificate, ApnsClient, ApnsConfig, ConnectionConfig, FcmClient, FcmConfig,
+        SecretText, VapidKey, WebPushClient, WebPushConfig,
+    },
 };
 
-use crate::config::{ApnsSection, FcmSection, PushSection};
+use crate::config::{ApnsSection, FcmSection, PushSection, WebPushSection};
 
 /// The credentials of a node, and a lane for each.
 pub(crate) struct Credentials {
@@ -52,9 +51,11 @@ impl Credentials {
     pub(crate) fn read(&self, section: &PushSection) -> anyhow::Result<usize> {
         let apns = section.all_apns().into_iter().map(|(at, it)| (at, Credential::Apns(it)));
         let fcm = section.all_fcm().into_iter().map(|(at, it)| (at, Credential::Fcm(it)));
+        let webpush = section.all_webpush().into_iter();
+        let webpush = webpush.map(|(at, it)| (at, Credential::WebPush(it)));
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut setups, mut changed) = (Vec::new(), 0);
-        for (option, credential) in apns.chain(fcm) {
+        for (option, credential) in apns.chain(fcm).chain(webpush) {
             let failed = || format!("{option} cannot be set up");
             let files = credential.read_files().with_context(failed)?;
             let digest = digest(&credential, &files, section);
@@ -77,6 +78,9 @@ fn digest(credential: &Credential<'_>, files: &Files, section: &PushSection) -> 
     let mut digest = Sha256::new();
     let PushSection { concurrency, request_timeout_ms, breaker, .. } = section;
     digest.update(format!("{credential:?} {concurrency} {request_timeout_ms} {breaker:?}"));
+    if let Credential::Apns(it) = credential {
+        digest.update(it.certificate_password.expose());
+    }
     for content in files.0.iter().flatten() {
         digest.update(content.len().to_le_bytes());
         digest.update(content);
@@ -89,6 +93,7 @@ fn digest(credential: &Credential<'_>, files: &Files, section: &PushSection) -> 
 enum Credential<'a> {
     Apns(&'a ApnsSection),
     Fcm(&'a FcmSection),
+    WebPush(&'a WebPushSection),
 }
 
 /// What the files of a credential hold, in their order; nothing for those that are not set.
@@ -103,6 +108,10 @@ impl Files {
         text.map_err(|_| anyhow::anyhow!("a file of the credential is not text"))
     }
 
+    fn bytes(&self, index: usize) -> &[u8] {
+        self.0.get(index).and_then(Option::as_deref).unwrap_or_default()
+    }
+
     fn secret(&self, index: usize) -> anyhow::Result<SecretText> {
         Ok(SecretText::new(self.text(index)?.unwrap_or_default()))
     }
@@ -112,8 +121,12 @@ impl Credential<'_> {
     fn read_files(&self) -> anyhow::Result<Files> {
         let none = PathBuf::new();
         let paths = match self {
-            Self::Apns(it) => [&it.ca_file, &it.key_file, &none],
+            Self::Apns(it) if it.certificate_file.as_os_str().is_empty() => {
+                [&it.ca_file, &it.key_file, &none]
+            }
+            Self::Apns(it) => [&it.ca_file, &it.certificate_file, &it.certificate_key_file],
             Self::Fcm(it) => [&it.ca_file, &it.service_account_file, &none],
+            Self::WebPush(it) => [&it.ca_file, &it.key_file, &none],
         };
         let mut files = Files([None, None, None]);
         for (path, file) in paths.into_iter().zip(&mut files.0) {
@@ -128,29 +141,40 @@ impl Credential<'_> {
         section: &PushSection,
         clock: &Arc<dyn Clock>,
     ) -> anyhow::Result<Arc<dyn PushProvider>> {
-        let connection = ConnectionConfig {
+        let connection = |connections_max| ConnectionConfig {
             request_timeout_ms: section.request_timeout_ms,
+            connections_max,
             ..ConnectionConfig::default()
         };
+        let clock = Arc::clone(clock);
         Ok(match self {
             Self::Apns(it) => {
-                let mut config = ApnsConfig::new(files.secret(1)?, &it.key_id, &it.team_id);
-                let host = match it.environment {
-                    Environment::Production => "https://api.push.apple.com",
-                    Environment::Sandbox => "https://api.sandbox.push.apple.com",
-                };
-                config.endpoint = or(&it.endpoint, host);
+                let mut config = ApnsConfig::new(apns_auth(it, files)?);
+                config.environment = it.environment;
+                config.endpoint = Some(it.endpoint.clone()).filter(|it| !it.is_empty());
                 config.ca_pem = files.text(0)?;
                 config.outage_wait_ms = it.outage_wait_ms;
-                config.connection = connection;
-                Arc::new(ApnsClient::new(config, Arc::clone(clock))?)
+                config.connection = connection(it.connections);
+                Arc::new(ApnsClient::new(config, clock)?)
             }
             Self::Fcm(it) => {
                 let mut config = FcmConfig::new(files.secret(1)?);
-                config.endpoint = or(&it.endpoint, "https://fcm.googleapis.com");
+                if !it.endpoint.is_empty() {
+                    config.endpoint.clone_from(&it.endpoint);
+                }
                 config.ca_pem = files.text(0)?;
-                config.connection = connection;
-                Arc::new(FcmClient::new(config, Arc::clone(clock))?)
+                config.connection = connection(it.connections);
+                Arc::new(FcmClient::new(config, clock)?)
+            }
+            Self::WebPush(it) => {
+                let key = VapidKey::from_pem(&files.secret(1)?)?;
+                let mut config = WebPushConfig::new(key, &it.subject);
+                config.allowed_hosts.clone_from(&it.hosts);
+                config.allow_loopback = it.allow_loopback;
+                config.ca_pem = files.text(0)?;
+                config.max_plaintext_bytes = it.payload_bytes;
+                config.request_timeout_ms = section.request_timeout_ms;
+                Arc::new(WebPushClient::new(config, clock)?)
             }
         })
     }
@@ -180,13 +204,36 @@ impl Credential<'_> {
                 let ramp = Duration::from_millis(it.ramp_ms);
                 vec![lane(&it.name, scope, LaneLimits { per_s, ramp, ..limits })]
             }
+            Self::WebPush(it) => {
+                let lanes = BrowserVendor::ALL.into_iter().map(|vendor| {
+                    let (apps, vendor_only) = (it.apps.clone(), Some(vendor));
+                    let all = LaneScope::all(Platform::WebPush);
+                    let scope = LaneScope { apps, vendor: vendor_only, ..all };
+                    let name = format!("{}/{}", it.name, vendor.as_str());
+                    lane(&name, scope, limits.clone())
+                });
+                lanes.collect()
+            }
         }
     }
 }
 
-/// The text, or another if it is empty.
-fn or(text: &str, other: &str) -> String {
-    if text.is_empty() { other } else { text }.to_owned()
+fn apns_auth(section: &ApnsSection, files: &Files) -> anyhow::Result<ApnsAuth> {
+    if section.certificate_file.as_os_str().is_empty() {
+        let (key_id, team_id) = (section.key_id.clone(), section.team_id.clone());
+        return Ok(ApnsAuth::Token { key_pem: files.secret(1)?, key_id, team_id });
+    }
+    let is_pem = files.bytes(1).starts_with(b"-----BEGIN ") || files.0[2].is_some();
+    let certificate = if is_pem {
+        let pem = files.text(1)?.unwrap_or_default();
+        // Without a file of its own the key stands beside the certificate.
+        let key = if files.0[2].is_some() { 2 } else { 1 };
+        ApnsCertificate::from_pem(&pem, &files.secret(key)?)?
+    } else {
+        let password = SecretText::new(section.certificate_password.expose().to_owned());
+        ApnsCertificate::from_pkcs12(files.bytes(1), &password)?
+    };
+    Ok(ApnsAuth::Certificate(certificate))
 }
 
 fn read_if_set(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {

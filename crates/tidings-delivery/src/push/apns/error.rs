@@ -47,14 +47,21 @@ pub(super) fn verdict(
         // Keys, teams, certificates: the same for every push. An expired token comes here only when
         // a new one was no better, or would be too early: then a clock is wrong.
         (403, _) => Verdict::CallAPerson,
-        (429, _) | (503, "Shutdown") => Verdict::Retry { after: retry_after },
-        (500 | 503, _) => Verdict::Retry { after: Some(retry_after.unwrap_or(outage_wait)) },
-        (500.., _) => Verdict::Retry { after: retry_after },
+        // Too much for this device, or for the connection's tokens: others are fine. Of the latter
+        // only those come here that another connection refused as well. A server that shuts down
+        // has others beside it.
+        (429, "TooManyRequests" | "TooManyProviderTokenUpdates") | (503, "Shutdown") => {
+            Verdict::Retry { after: retry_after }
+        }
+        (429, _) => Verdict::SlowDown { after: retry_after },
+        (500 | 503, _) => Verdict::Unavailable { after: Some(retry_after.unwrap_or(outage_wait)) },
+        (500.., _) => Verdict::Unavailable { after: retry_after },
         _ => Verdict::Reject,
     }
 }
 
-/// Whether the reason is about the connection: no more requests should go there.
+/// Whether the reason is about the connection: no more requests should go there. A connection that
+/// has had too many provider tokens keeps the one it has, and is left for another.
 pub(super) fn ends_connection(reason: &str) -> bool {
     matches!(reason, "IdleTimeout" | "Shutdown" | "TooManyProviderTokenUpdates")
 }
@@ -78,7 +85,7 @@ mod tests {
     fn every_line_of_apples_table_has_its_verdict() {
         let prune = Verdict::PruneToken { dead_since: None };
         let retry = Verdict::Retry { after: None };
-        let later = Verdict::Retry { after: Some(OUTAGE_WAIT) };
+        let later = Verdict::Unavailable { after: Some(OUTAGE_WAIT) };
         let (reject, person) = (Verdict::Reject, Verdict::CallAPerson);
         let table = [
             (400, "BadCollapseId", reject),
@@ -133,18 +140,23 @@ mod tests {
             assert_eq!(refused(status, "SomethingNew"), Verdict::Reject, "{status}");
         }
         assert_eq!(of(404, r#"{"reason":"BadDeviceToken"}"#), Verdict::Reject);
-        assert_eq!(of(502, ""), Verdict::Retry { after: None });
+        assert_eq!(of(502, ""), Verdict::Unavailable { after: None });
+        assert_eq!(of(429, ""), Verdict::SlowDown { after: None });
         assert_eq!(of(403, ""), Verdict::CallAPerson);
     }
 
     #[test]
     fn retry_after_counts_more_than_our_own_wait() {
         let after = Some(Duration::from_secs(7));
-        for (status, reason) in [(429, "TooManyRequests"), (500, "InternalServerError"), (503, "")]
-        {
+        for (status, reason, expected) in [
+            (429, "TooManyRequests", Verdict::Retry { after }),
+            (429, "", Verdict::SlowDown { after }),
+            (500, "InternalServerError", Verdict::Unavailable { after }),
+            (503, "", Verdict::Unavailable { after }),
+        ] {
             let body = RefusalBody { reason: reason.to_owned(), timestamp: None };
             let verdict = verdict(status, &body, after, OUTAGE_WAIT);
-            assert_eq!(verdict, Verdict::Retry { after }, "{status} {reason}");
+            assert_eq!(verdict, expected, "{status} {reason}");
         }
     }
 }

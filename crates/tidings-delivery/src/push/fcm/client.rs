@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE},
@@ -27,7 +28,7 @@ use crate::push::{
     ConnectionConfig, PushSetupError, SecretText,
     answer::{retry_after, unanswered, without_id},
     fit::FitError,
-    http2::{Endpoint, Http2Client, Outgoing, Trust},
+    http2::{CredentialSlot, Endpoint, Http2Client, Outgoing, Trust},
 };
 
 /// How an [`FcmClient`] reaches FCM, and as whom.
@@ -65,7 +66,7 @@ impl FcmConfig {
     }
 }
 
-/// Sends pushes to FCM (HTTP v1) over one HTTP/2 connection, as a service account.
+/// Sends pushes to FCM (HTTP v1) over a few HTTP/2 connections, as a service account.
 ///
 /// A push carries its identity as `data.tidings_id`; FCM itself knows none. It is sent again here
 /// only if FCM provably has not processed it, or the access token was refused and a new one may be
@@ -100,13 +101,20 @@ impl FcmClient {
         Ok(Self { http, tokens, clock, path })
     }
 
-    async fn post(&self, outgoing: &mut Outgoing, deadline: Instant) -> Posted {
+    async fn post(&self, body: &Bytes, deadline: Instant) -> Posted {
         let authorization = match self.tokens.current(deadline).await {
             Ok(authorization) => authorization,
             Err(error) => return Posted::Answered(error.answer()),
         };
-        outgoing.headers.insert(AUTHORIZATION, authorization.clone());
-        let answer = match self.http.post(outgoing, deadline).await {
+        let outgoing = Outgoing { path: &self.path, body };
+        let headers = |_: &CredentialSlot| {
+            // With room for the length, which is added later.
+            let mut headers = HeaderMap::with_capacity(3);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(AUTHORIZATION, authorization.clone());
+            Some(headers)
+        };
+        let answer = match self.http.post(outgoing, deadline, headers).await {
             Ok(answer) => answer,
             Err(error) => return Posted::Answered(unanswered(&error)),
         };
@@ -152,16 +160,13 @@ impl PushProvider for FcmClient {
             }
             Err(FitError::Json(_)) => return without_id(Verdict::Reject, "payload_unwritable"),
         };
-        let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = rendered.message.into();
-        let mut outgoing = Outgoing { path: self.path.clone(), headers, body };
         let deadline = self.http.deadline();
-        if let Posted::Answered(answer) = self.post(&mut outgoing, deadline).await {
+        if let Posted::Answered(answer) = self.post(&body, deadline).await {
             return answer;
         }
         // Once, with a new access token. What is refused again is not a matter of its age.
-        match self.post(&mut outgoing, deadline).await {
+        match self.post(&body, deadline).await {
             Posted::Answered(answer) | Posted::TokenRefused(answer) => answer,
         }
     }

@@ -7,6 +7,7 @@ use tidings_core::delivery::Verdict;
 
 const FCM_ERROR: &str = "type.googleapis.com/google.firebase.fcm.v1.FcmError";
 const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
+const QUOTA_FAILURE: &str = "type.googleapis.com/google.rpc.QuotaFailure";
 
 /// "If there is no retry-after header … default to 60 seconds" (for 429).
 const QUOTA_WAIT: Duration = Duration::from_secs(60);
@@ -36,12 +37,32 @@ struct Detail {
     error_code: String,
     #[serde(rename = "fieldViolations", default)]
     field_violations: Vec<FieldViolation>,
+    #[serde(default)]
+    violations: Vec<QuotaViolation>,
 }
 
 #[derive(Deserialize)]
 struct FieldViolation {
     #[serde(default)]
     field: String,
+}
+
+#[derive(Deserialize)]
+struct QuotaViolation {
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    description: String,
+}
+
+impl QuotaViolation {
+    /// Whether it is about one device. Google documents that an answer says which quota it was, not
+    /// in which words; all of its documentation calls this one the "device message rate".
+    fn is_of_a_device(&self) -> bool {
+        [&self.subject, &self.description]
+            .into_iter()
+            .any(|text| text.to_ascii_lowercase().contains("device"))
+    }
 }
 
 /// A refusal, reduced to what counts.
@@ -55,6 +76,8 @@ pub(super) struct Refusal {
     pub(super) canonical: String,
     /// Whether the device token is what is wrong with the request.
     pub(super) is_token_invalid: bool,
+    /// Whether the quota that is used up is that of the device.
+    pub(super) is_device_quota: bool,
 }
 
 impl Refusal {
@@ -64,10 +87,12 @@ impl Refusal {
         let of_kind = |kind| error.details.iter().filter(move |detail| detail.kind == kind);
         let code = of_kind(FCM_ERROR).map(|detail| &detail.error_code).find(|it| !it.is_empty());
         let mut violations = of_kind(BAD_REQUEST).flat_map(|detail| &detail.field_violations);
+        let mut quotas = of_kind(QUOTA_FAILURE).flat_map(|detail| &detail.violations);
         Self {
             status,
             code: code.cloned(),
             is_token_invalid: violations.any(|it| it.field == "message.token"),
+            is_device_quota: quotas.any(QuotaViolation::is_of_a_device),
             canonical: error.status,
         }
     }
@@ -93,7 +118,8 @@ impl Refusal {
 /// scale". An answer without one of these codes is judged by its status, and never removes a token:
 /// a bare 404 says nothing of the device.
 pub(super) fn verdict(refusal: &Refusal, retry_after: Option<Duration>) -> Verdict {
-    let wait = |least: Duration| Verdict::Retry { after: Some(retry_after.unwrap_or(least)) };
+    let quota = Some(retry_after.unwrap_or(QUOTA_WAIT));
+    let outage = Some(retry_after.unwrap_or(OUTAGE_WAIT));
     match (refusal.code.as_deref(), refusal.status) {
         (Some("UNREGISTERED"), _) => Verdict::PruneToken { dead_since: None },
         // The same code stands for every mistake in a message: only this field is the device's.
@@ -103,12 +129,15 @@ pub(super) fn verdict(refusal: &Refusal, retry_after: Option<Duration>) -> Verdi
         // The token belongs to another project: others of this one are fine.
         (Some("INVALID_ARGUMENT" | "SENDER_ID_MISMATCH"), _) => Verdict::Reject,
         (Some("THIRD_PARTY_AUTH_ERROR"), _) => Verdict::CallAPerson,
-        (Some("QUOTA_EXCEEDED"), _) => wait(QUOTA_WAIT),
-        (Some("UNAVAILABLE" | "INTERNAL"), _) => wait(OUTAGE_WAIT),
+        (Some("QUOTA_EXCEEDED"), _) if refusal.is_device_quota => Verdict::Retry { after: quota },
+        // Where Google does not say which quota it was, the one that concerns more is assumed.
+        (Some("QUOTA_EXCEEDED"), _) => Verdict::SlowDown { after: quota },
+        (Some("UNAVAILABLE" | "INTERNAL"), _) => Verdict::Unavailable { after: outage },
         // Access token, project, or permission: the same for every push.
         (_, 401 | 403) => Verdict::CallAPerson,
-        (_, 429) => wait(QUOTA_WAIT),
-        (_, 500..) => wait(OUTAGE_WAIT),
+        // The quota of the project: refused before FCM itself was asked.
+        (_, 429) => Verdict::SlowDown { after: quota },
+        (_, 500..) => Verdict::Unavailable { after: outage },
         _ => Verdict::Reject,
     }
 }
@@ -133,15 +162,16 @@ mod tests {
 
     #[test]
     fn every_error_code_has_its_verdict() {
-        let after = |secs| Verdict::Retry { after: Some(Duration::from_secs(secs)) };
+        let slower = Verdict::SlowDown { after: Some(Duration::from_secs(60)) };
+        let down = Verdict::Unavailable { after: Some(Duration::from_secs(10)) };
         let table = [
             (400, "UNSPECIFIED_ERROR", Verdict::Reject),
             (400, "INVALID_ARGUMENT", Verdict::Reject),
             (404, "UNREGISTERED", Verdict::PruneToken { dead_since: None }),
             (403, "SENDER_ID_MISMATCH", Verdict::Reject),
-            (429, "QUOTA_EXCEEDED", after(60)),
-            (503, "UNAVAILABLE", after(10)),
-            (500, "INTERNAL", after(10)),
+            (429, "QUOTA_EXCEEDED", slower),
+            (503, "UNAVAILABLE", down),
+            (500, "INTERNAL", down),
             (401, "THIRD_PARTY_AUTH_ERROR", Verdict::CallAPerson),
         ];
         for (status, code, expected) in table {
@@ -167,16 +197,17 @@ mod tests {
 
     #[test]
     fn without_an_error_code_the_status_decides_and_no_token_is_removed() {
-        let after = |secs| Verdict::Retry { after: Some(Duration::from_secs(secs)) };
+        let slower = Verdict::SlowDown { after: Some(Duration::from_secs(60)) };
+        let down = Verdict::Unavailable { after: Some(Duration::from_secs(10)) };
         let table = [
             (400, "INVALID_ARGUMENT", Verdict::Reject),
             (401, "UNAUTHENTICATED", Verdict::CallAPerson),
             (403, "PERMISSION_DENIED", Verdict::CallAPerson),
             (404, "NOT_FOUND", Verdict::Reject),
-            (429, "RESOURCE_EXHAUSTED", after(60)),
-            (500, "INTERNAL", after(10)),
-            (502, "", after(10)),
-            (503, "UNAVAILABLE", after(10)),
+            (429, "RESOURCE_EXHAUSTED", slower),
+            (500, "INTERNAL", down),
+            (502, "", down),
+            (503, "UNAVAILABLE", down),
         ];
         for (status, canonical, expected) in table {
             assert_eq!(verdict(&bare(status, canonical), None), expected, "{status} {canonical}");
@@ -188,8 +219,27 @@ mod tests {
     #[test]
     fn retry_after_counts_more_than_our_own_wait() {
         let after = Some(Duration::from_secs(7));
-        for refusal in [fcm(429, "QUOTA_EXCEEDED"), fcm(503, "UNAVAILABLE"), bare(500, "")] {
-            assert_eq!(verdict(&refusal, after), Verdict::Retry { after });
+        for refusal in [fcm(503, "UNAVAILABLE"), bare(500, "")] {
+            assert_eq!(verdict(&refusal, after), Verdict::Unavailable { after });
         }
+        for refusal in [fcm(429, "QUOTA_EXCEEDED"), bare(429, "")] {
+            assert_eq!(verdict(&refusal, after), Verdict::SlowDown { after });
+        }
+    }
+
+    #[test]
+    fn the_quota_of_a_device_holds_back_that_device_only() {
+        let refusal = |subject: &str, description: &str| {
+            let violation = json!({"subject": subject, "description": description});
+            let body = json!({"error": {"status": "RESOURCE_EXHAUSTED", "details": [
+                {"@type": FCM_ERROR, "errorCode": "QUOTA_EXCEEDED"},
+                {"@type": QUOTA_FAILURE, "violations": [violation]},
+            ]}});
+            verdict(&Refusal::read(429, body.to_string().as_bytes()), None)
+        };
+        let after = Some(QUOTA_WAIT);
+        let device = refusal("client:1", "Device message rate exceeded");
+        assert_eq!(device, Verdict::Retry { after });
+        assert_eq!(refusal("project:1", "Message rate exceeded"), Verdict::SlowDown { after });
     }
 }

@@ -105,7 +105,7 @@ pub(super) fn message(push: &Push, now: Timestamp) -> Result<Rendered, FitError>
                 },
             },
         };
-        Ok(Rendered { message: serde_json::to_vec(&request)?, payload_bytes })
+        Ok(Rendered::new(serde_json::to_vec(&request)?, payload_bytes))
     })
 }
 

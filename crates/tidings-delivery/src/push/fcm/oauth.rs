@@ -22,7 +22,7 @@ use super::account::ServiceAccount;
 use crate::push::{
     PushSetupError,
     answer::{retry_after, unanswered, without_id},
-    http2::{Answer, Http2Client, Http2Error, Outgoing},
+    http2::{Answer, CredentialSlot, Http2Client, Http2Error, Outgoing},
 };
 
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
@@ -58,14 +58,19 @@ impl OauthError {
     pub(super) fn answer(&self) -> PushAnswer {
         match self {
             Self::Unanswered(error) => unanswered(error),
-            Self::Refused { status: 429 | 500.., after, .. } => {
-                without_id(Verdict::Retry { after: *after }, "oauth_unavailable")
+            Self::Refused { status: 429, after, .. } => {
+                without_id(Verdict::SlowDown { after: *after }, "oauth_too_many_requests")
+            }
+            Self::Refused { status: 500.., after, .. } => {
+                without_id(Verdict::Unavailable { after: *after }, "oauth_unavailable")
             }
             // A key that was withdrawn, an account that is gone, a clock that is wrong.
             Self::Refused { error, .. } => {
                 without_id(Verdict::CallAPerson, &format!("oauth_{error}"))
             }
-            Self::Unreadable => without_id(Verdict::Retry { after: None }, "oauth_unreadable"),
+            Self::Unreadable => {
+                without_id(Verdict::Unavailable { after: None }, "oauth_unreadable")
+            }
             Self::Unsigned(_) => without_id(Verdict::CallAPerson, "oauth_unsigned"),
         }
     }
@@ -199,14 +204,16 @@ impl AccessTokens {
     async fn ask(&self, deadline: Instant) -> Result<AccessToken, OauthError> {
         let now = self.clock.now();
         let assertion = self.sign(now).map_err(OauthError::Unsigned)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let headers = |_: &CredentialSlot| {
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            let json = HeaderValue::from_static("application/json");
+            Some(HeaderMap::from_iter([(CONTENT_TYPE, form), (ACCEPT, json)]))
+        };
         // A JWT consists of characters that need no escape.
         let body = format!("{GRANT}{assertion}").into();
-        let outgoing = Outgoing { path: self.account.token_path.clone(), headers, body };
-        let answer = self.http.post(&outgoing, deadline).await.map_err(OauthError::Unanswered)?;
-        read(&answer, now)
+        let outgoing = Outgoing { path: &self.account.token_path, body: &body };
+        let answer = self.http.post(outgoing, deadline, headers).await;
+        read(&answer.map_err(OauthError::Unanswered)?, now)
     }
 
     fn sign(&self, now: Timestamp) -> Result<String, jsonwebtoken::errors::Error> {

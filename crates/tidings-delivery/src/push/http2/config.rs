@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::push::PushSetupError;
 
-/// Limits of the connection to a push service.
+/// Limits of the connections to a push service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionConfig {
@@ -16,14 +16,34 @@ pub struct ConnectionConfig {
     pub connect_timeout_ms: u64,
     /// How long one push may take, waiting for a free stream and replays included, in milliseconds.
     pub request_timeout_ms: u64,
-    /// Requests under way at a time, if the server allows as many. 1 to 65,535.
+    /// Requests under way at a time on one connection, if the server allows as many. 1 to 65,535.
     pub max_streams: u32,
+    /// Connections at a time, 1 to 64. One is made when it is first needed, each further one when
+    /// all places on the others are taken.
+    pub connections_max: u32,
+    /// With requests under way, silence on a connection for this long is answered with a PING, in
+    /// milliseconds.
+    pub ping_busy_ms: u64,
+    /// Without any, for this long. Apple asks for an hour.
+    pub ping_idle_ms: u64,
+    /// A connection that does not answer a PING for this long is given up, in milliseconds.
+    pub ping_timeout_ms: u64,
 }
 
 impl Default for ConnectionConfig {
-    /// 10 s to connect, 15 s per push (Google asks for at least 10 s), 1,000 streams.
+    /// 10 s to connect, 15 s per push (Google asks for at least 10 s), 4 connections of 1,000
+    /// streams, which is what APNs allows on each as a rule. A connection is asked after 3 s of
+    /// silence and given up 3 s later, so that pushes are back before their own time is up.
     fn default() -> Self {
-        Self { connect_timeout_ms: 10_000, request_timeout_ms: 15_000, max_streams: 1_000 }
+        Self {
+            connect_timeout_ms: 10_000,
+            request_timeout_ms: 15_000,
+            max_streams: 1_000,
+            connections_max: 4,
+            ping_busy_ms: 3_000,
+            ping_idle_ms: 60 * 60 * 1_000,
+            ping_timeout_ms: 3_000,
+        }
     }
 }
 

@@ -3,27 +3,25 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
 };
 
 use bytes::{Bytes, BytesMut};
-use h2::{RecvStream, client::SendRequest};
+use h2::{Ping, PingPong, RecvStream, client::SendRequest};
 use http::{HeaderMap, Request, StatusCode};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::{Instant, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
 use super::{
-    Http2Error, Trust,
+    CredentialSlot, Http2Error, Trust,
     config::Endpoint,
     error::ConnectError,
-    gate::{StreamGate, StreamPlace},
+    pool::Pool,
+    pulse::{Pulse, PulseLimits, Vitals},
 };
 
 /// The longest answer that is read; every documented one is far below.
@@ -39,24 +37,23 @@ pub(crate) struct Answer {
     pub(super) connection: u64,
 }
 
-/// A connection that takes requests.
+/// A connection that takes requests. It ends when this is dropped and its streams are done.
 pub(super) struct Connection {
     id: u64,
     sender: SendRequest<Bytes>,
-    gate: Arc<StreamGate>,
-    opened: Instant,
-    /// When the last answer came, in milliseconds since `opened`.
-    heard_ms: AtomicU64,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) credential: CredentialSlot,
 }
 
 impl Connection {
-    /// Connects, and returns the connection with the task that moves its bytes, which the caller
-    /// owns.
+    /// Connects, and returns the connection with the future that moves its bytes, which the caller
+    /// runs.
     pub(super) async fn open(
         id: u64,
         endpoint: &Endpoint,
         trust: &Trust,
-        max_streams: usize,
+        pool: &Arc<Pool>,
+        pulse: PulseLimits,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), ConnectError> {
         // The name is looked up each time: push services move.
         let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port))
@@ -75,44 +72,38 @@ impl Connection {
         // Until the server's settings arrive nothing is known; without this, "unlimited" is assumed.
         builder.enable_push(false).initial_max_send_streams(1);
         let (sender, wire) = builder.handshake(tls).await.map_err(ConnectError::Handshake)?;
-        let gate = Arc::new(StreamGate::new(max_streams.max(1)));
-        let driver = drive(id, wire, Arc::clone(&gate));
-        let opened = Instant::now();
-        Ok((Self { id, sender, gate, opened, heard_ms: AtomicU64::new(0) }, driver))
+        let vitals = Arc::new(Vitals::new());
+        let driver = drive(id, wire, Arc::clone(pool), Arc::clone(&vitals), pulse);
+        let credential = CredentialSlot::default();
+        Ok((Self { id, sender, vitals, credential }, driver))
     }
 
     pub(super) fn id(&self) -> u64 {
         self.id
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.gate.is_closed()
-    }
-
-    /// Sends one request and reads its answer by `deadline`.
+    /// Sends one request and reads its answer by `deadline`. The caller has a place here.
     pub(super) async fn send(
         &self,
         head: Request<()>,
         body: Bytes,
         deadline: Instant,
     ) -> Result<Answer, Http2Error> {
-        let entered = timeout_at(deadline, self.gate.enter()).await;
-        let _place: StreamPlace =
-            entered.map_err(|_| Http2Error::NotSentInTime)?.ok_or(Http2Error::Closed)?;
         let mut sender = self.sender.clone();
         // With a place of our own there is nothing to wait for; this only notices an ended
         // connection.
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(|_| Http2Error::Closed)?;
         let (answer, mut stream) =
             sender.send_request(head, body.is_empty()).map_err(|_| Http2Error::Closed)?;
+        drop(sender);
         if !body.is_empty() {
             // The library holds the body until the server's window has room: a push is small, and
-            // their number is bounded by the gate.
+            // their number is bounded by the places.
             stream.send_data(body, true).map_err(Http2Error::of_sent)?;
         }
         let read = async {
             let (head, stream) = answer.await.map_err(Http2Error::of_sent)?.into_parts();
-            self.heard_ms.store(self.now_ms(), Ordering::Relaxed);
+            self.vitals.hear_answer();
             let body = match read_body(stream).await {
                 Ok(body) => body,
                 // The status is the answer; a successful one must not be sent again for its body.
@@ -125,40 +116,96 @@ impl Connection {
         // Dropping the stream at the deadline resets it.
         timeout_at(deadline, read).await.unwrap_or(Err(Http2Error::NotAnsweredInTime))
     }
+}
 
-    /// Whether nothing at all has come for `span`: then it is not one slow answer.
-    pub(super) fn is_silent_for(&self, span: Duration) -> bool {
-        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(heard) >= span
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+/// Moves the bytes of a connection until it ends, follows the server's stream limit, and gives the
+/// connection up when it is dead.
+async fn drive<T>(
+    id: u64,
+    mut wire: h2::client::Connection<T, Bytes>,
+    pool: Arc<Pool>,
+    vitals: Arc<Vitals>,
+    limits: PulseLimits,
+) where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(mut watch) = wire.ping_pong().map(|pings| Watch::new(pings, limits)) else { return };
+    let mut wire = pin!(wire);
+    let mut looks = interval(limits.period());
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(ended) = wire.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        pool.set_limit(&vitals, wire.max_concurrent_send_streams());
+        watch.poll_answer(cx, &vitals);
+        // Polled again after each look, which makes it wake this task for the next one. A PING wakes
+        // the task by itself.
+        while looks.poll_tick(cx).is_ready() {
+            if !watch.look(&vitals) {
+                return Poll::Ready(None);
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    match ended {
+        Some(Ok(())) => tracing::debug!(connection = id, "a connection to a push service ended"),
+        Some(Err(error)) => {
+            tracing::debug!(connection = id, %error, "a connection to a push service broke");
+        }
+        // Dropping it ends the streams that are left: they are lost, and nobody knows.
+        None => tracing::debug!(connection = id, "a silent connection to a push service was cut"),
     }
 }
 
-/// Moves the bytes of a connection until it ends, and follows the server's stream limit.
-async fn drive<T>(id: u64, wire: h2::client::Connection<T, Bytes>, gate: Arc<StreamGate>)
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut wire = pin!(wire);
-    let ended = poll_fn(|cx| {
-        let polled = wire.as_mut().poll(cx);
-        gate.set_limit(wire.max_concurrent_send_streams());
-        polled
-    })
-    .await;
-    gate.close();
-    match ended {
-        Ok(()) => tracing::debug!(connection = id, "a connection to a push service ended"),
-        Err(error) => {
-            tracing::debug!(connection = id, %error, "a connection to a push service broke");
+/// Looks after a connection from time to time.
+struct Watch {
+    pings: PingPong,
+    limits: PulseLimits,
+    asked: Option<Instant>,
+    retired_since: Option<Instant>,
+}
+
+impl Watch {
+    fn new(pings: PingPong, limits: PulseLimits) -> Self {
+        Self { pings, limits, asked: None, retired_since: None }
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>, vitals: &Vitals) {
+        // An error here is the connection's, which tells it itself.
+        if self.asked.is_some() && matches!(self.pings.poll_pong(cx), Poll::Ready(Ok(_))) {
+            self.asked = None;
+            vitals.hear();
+        }
+    }
+
+    /// Whether the connection is to be kept.
+    fn look(&mut self, vitals: &Vitals) -> bool {
+        let now = Instant::now();
+        let is_busy = vitals.under_way.load(Ordering::Relaxed) > 0;
+        if vitals.is_retired.load(Ordering::Relaxed) && !is_busy {
+            let since = *self.retired_since.get_or_insert(now);
+            // It closes by itself, unless the other side is gone and cannot even be told.
+            return !self.limits.is_over(Some(now.saturating_duration_since(since)));
+        }
+        match self.limits.judge(now, vitals.heard_at(), self.asked, is_busy) {
+            Pulse::Fine => true,
+            Pulse::Dead => false,
+            Pulse::Ask => {
+                if self.pings.send_ping(Ping::opaque()).is_ok() {
+                    self.asked = Some(now);
+                }
+                true
+            }
         }
     }
 }
 
 async fn read_body(mut stream: RecvStream) -> Result<Bytes, h2::Error> {
+    if stream.is_end_stream() {
+        return Ok(Bytes::new());
+    }
     let mut body = BytesMut::new();
     while let Some(chunk) = stream.data().await {
         let chunk = chunk?;

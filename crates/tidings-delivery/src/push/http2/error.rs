@@ -24,6 +24,9 @@ pub(crate) enum Http2Error {
     // Shared: many requests wait for one attempt to connect.
     #[error("no connection could be made")]
     Connect(#[source] Arc<ConnectError>),
+    /// More requests wait for a connection than is sane.
+    #[error("too many requests wait for a connection")]
+    TooManyWaiting,
     /// The time was up before the request was sent.
     #[error("the request could not be sent in time")]
     NotSentInTime,
@@ -60,10 +63,32 @@ impl Http2Error {
         !matches!(self, Self::NotAnsweredInTime | Self::Lost(_))
     }
 
+    /// Whether the server is there, and takes no more than it has.
+    pub(crate) fn is_for_want_of_a_stream(&self) -> bool {
+        match self {
+            Self::NotSentInTime | Self::TooManyWaiting => true,
+            Self::NotTaken(source) => source.is_reset(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is the connection that is at fault, and not one stream or one slow answer.
+    pub(super) fn ends_connection(&self) -> bool {
+        match self {
+            Self::NotTaken(source) | Self::Lost(source) => !source.is_reset(),
+            Self::Closed => true,
+            Self::Connect(_)
+            | Self::TooManyWaiting
+            | Self::NotSentInTime
+            | Self::NotAnsweredInTime => false,
+        }
+    }
+
     /// The word for it in the delivery log.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Connect(_) => "no_connection",
+            Self::TooManyWaiting => "too_many_waiting",
             Self::NotSentInTime => "not_sent_in_time",
             Self::NotTaken(_) | Self::Closed => "not_taken",
             Self::NotAnsweredInTime => "not_answered_in_time",
