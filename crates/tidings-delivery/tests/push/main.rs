@@ -7,6 +7,7 @@
 )]
 
 mod apns;
+mod apns_certificate;
 mod connections;
 mod dispatch;
 mod dispatch_faults;
@@ -17,4 +18,6 @@ mod harness;
 mod scripted;
 mod secrets;
 mod store;
+mod webpush;
+mod webpush_secrets;
 mod wire;
