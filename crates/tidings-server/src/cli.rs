@@ -184,6 +184,13 @@ pub enum KeysCommand {
         #[arg(long = "scope", value_name = "SCOPE")]
         scopes: Vec<String>,
     },
+    /// Make a VAPID key, which a node reaches browsers with, and print its public half.
+    Vapid {
+        /// The file that the private key is written to. It must not exist: browsers that subscribed with
+        /// the key in it could be reached no more.
+        #[arg(long, default_value = "vapid.key", value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 /// Which node a command speaks to.

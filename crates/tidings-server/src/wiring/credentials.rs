@@ -167,7 +167,7 @@ impl Credential<'_> {
                 Arc::new(FcmClient::new(config, clock)?)
             }
             Self::WebPush(it) => {
-                let key = VapidKey::from_pem(&files.secret(1)?)?;
+                let key = vapid_key(files)?;
                 let mut config = WebPushConfig::new(key, &it.subject);
                 config.allowed_hosts.clone_from(&it.hosts);
                 config.allow_loopback = it.allow_loopback;
@@ -234,6 +234,14 @@ fn apns_auth(section: &ApnsSection, files: &Files) -> anyhow::Result<ApnsAuth> {
         ApnsCertificate::from_pkcs12(files.bytes(1), &password)?
     };
     Ok(ApnsAuth::Certificate(certificate))
+}
+
+/// PEM, or base64url as `tidings keys vapid` and others write it.
+fn vapid_key(files: &Files) -> anyhow::Result<VapidKey> {
+    let text = files.text(1)?.unwrap_or_default();
+    let secret = SecretText::new(text.trim().to_owned());
+    let is_pem = text.trim_start().starts_with("-----BEGIN ");
+    Ok(if is_pem { VapidKey::from_pem(&secret)? } else { VapidKey::from_base64url(&secret)? })
 }
 
 fn read_if_set(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
