@@ -232,19 +232,22 @@ fn job_key(job: &PushJob) -> JobKey<'_> {
 
 struct Settle(Vec<PushSettlement>);
 
+// Both find a push by its key and then look at its lease. `+ 0` keeps the planner from the index of due
+// times: all that were claimed together have one, and each would be looked for among all.
+
 /// Moves pushes whose lease still stands to another time.
 const MOVE: &str = "UPDATE due_push p SET due_ms = j.due_ms, attempt = j.attempt \
      FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::integer[]) \
      AS j (inbox, seq, device_id, leased_ms, due_ms, attempt) \
      WHERE p.inbox = j.inbox AND p.seq = j.seq AND p.device_id = j.device_id \
-     AND p.due_ms = j.leased_ms";
+     AND p.due_ms + 0 = j.leased_ms";
 
 /// Ends pushes whose lease still stands, and says which.
 const END: &str = "DELETE FROM due_push p \
      USING unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) \
      AS j (inbox, seq, device_id, leased_ms) \
      WHERE p.inbox = j.inbox AND p.seq = j.seq AND p.device_id = j.device_id \
-     AND p.due_ms = j.leased_ms RETURNING p.inbox, p.seq, p.device_id, p.due_ms";
+     AND p.due_ms + 0 = j.leased_ms RETURNING p.inbox, p.seq, p.device_id, p.due_ms";
 
 const RETRY: &str = "INSERT INTO due_push (inbox, seq, device_id, due_ms, attempt) \
      SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::integer[]) \

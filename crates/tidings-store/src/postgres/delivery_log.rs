@@ -268,7 +268,7 @@ impl Command for InOrder<'_> {
         };
         let look = Look {
             bounds: (after, self.settled),
-            looks: MAX_LOG_LOOKS,
+            looks: self.looks(),
             filter: &self.filter,
             inbox,
             limit: self.limit,
@@ -279,9 +279,21 @@ impl Command for InOrder<'_> {
             Some(place) => LogPage {
                 rows: looked.rows,
                 upto: place.number,
-                complete: log_scan::is_beyond(&self.filter, MAX_LOG_LOOKS, looked.earliest),
+                complete: log_scan::is_beyond(&self.filter, look.looks, looked.earliest),
             },
         })
+    }
+}
+
+impl InOrder<'_> {
+    /// How many rows a page looks at: what is looked at and not given is looked at again.
+    fn looks(&self) -> usize {
+        let DeliveryFilter { channel, outcome, .. } = self.filter;
+        if channel.is_some() || outcome.is_some() || self.user.is_some() {
+            return MAX_LOG_LOOKS;
+        }
+        // Of a time window all is wanted, but for its ends.
+        self.limit.clamp(PROBE_ROWS, MAX_LOG_LOOKS)
     }
 }
 

@@ -45,11 +45,12 @@ pub(super) const OF_INBOXES: &str = select_devices!(
      ORDER BY i.inbox, d.device_id"
 );
 
-/// Devices by inbox and id. The inbox is column [`INBOX`].
+/// Devices by inbox and id. The inbox is column [`INBOX`]. `OFFSET 0` keeps the planner from beginning
+/// with the devices, which it does while there are few.
 pub(super) const BY_ID: &str = select_devices!(
     "FROM unnest($1::bigint[], $2::text[]) AS w (inbox, device_id) \
-     JOIN inbox i ON i.inbox = w.inbox \
-     JOIN device d ON d.inbox = w.inbox AND d.device_id = w.device_id"
+     JOIN inbox i ON i.inbox = w.inbox CROSS JOIN LATERAL (SELECT * FROM device t \
+     WHERE t.inbox = w.inbox AND t.device_id = w.device_id OFFSET 0) d"
 );
 
 /// Where a device's row has its inbox, from 0.

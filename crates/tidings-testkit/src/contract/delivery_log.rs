@@ -259,9 +259,9 @@ pub async fn a_reader_of_the_log_misses_nothing_that_is_written_meanwhile(
 ) {
     let users: Vec<_> = (0..WRITERS).map(|number| user(&format!("u{number}"))).collect();
     let mut writers = JoinSet::new();
-    for (number, whose) in (0_u64..).zip(&users) {
+    for ((number, whose), store) in (0_u64..).zip(&users).zip(stores.iter().cycle()) {
         let id = fill(&*stores[0], whose, &["e1"]).await[0];
-        let store = Arc::clone(&stores[number as usize % stores.len()]);
+        let store = Arc::clone(store);
         let whose = whose.clone();
         writers.spawn(async move {
             for round in 0..WRITES {
