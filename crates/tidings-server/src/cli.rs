@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Tidings tells people what happened.
 ///
@@ -63,8 +63,70 @@ by several nodes at once: one upgrades, the others wait.")]
     Keys(KeysCommand),
     /// Make a token for a user with the configured HS256 secret, for trying things out.
     Token(TokenArgs),
+    /// Run stand-ins for APNs, FCM and browsers' push services, which judge like the real ones.
+    #[command(after_long_help = simulate_help())]
+    Simulate(SimulateArgs),
     /// Print the OpenAPI description of the HTTP API.
     Openapi,
+}
+
+/// What `tidings simulate --help` ends with: examples, and the routes of its control.
+fn simulate_help() -> String {
+    format!(
+        "Examples:\n  \
+        tidings simulate all                         keys and settings in ./tidings-simulators\n  \
+        tidings serve --config tidings-simulators/tidings.toml\n  \
+        tidings simulate apns --latency-ms 40 --listen 127.0.0.1:0 --json\n\n\
+        Control over HTTP (SERVICE is apns, fcm or webpush):\n\n{}",
+        tidings_simulators::control_api::ROUTES
+    )
+}
+
+/// Which push services are simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SimulatedService {
+    /// Apple's.
+    Apns,
+    /// Google's.
+    Fcm,
+    /// A browser and its push service.
+    Webpush,
+    /// All of them.
+    All,
+}
+
+/// Flags of `tidings simulate`.
+#[derive(Debug, Clone, Args)]
+pub struct SimulateArgs {
+    /// Which service.
+    pub service: SimulatedService,
+    /// Address of the first service; further ones take the ports after it. Port 0 takes free ones.
+    #[arg(long, default_value = "127.0.0.1:7711", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Address of the control. It has no authentication.
+    #[arg(long, default_value = "127.0.0.1:7710", value_name = "ADDRESS")]
+    pub control: SocketAddr,
+    /// Where keys, certificates and settings are written; they are new at each start.
+    #[arg(long, default_value = "tidings-simulators", value_name = "DIR")]
+    pub out: PathBuf,
+    /// How long every answer takes, in milliseconds.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub latency_ms: u64,
+    /// The bundle id that APNs takes pushes for.
+    #[arg(long, default_value = "com.example.app", value_name = "ID")]
+    pub topic: String,
+    /// FCM's project.
+    #[arg(long, default_value = "demo-project", value_name = "ID")]
+    pub project: String,
+    /// Without FCM's limits of messages a minute, to measure a sender.
+    #[arg(long)]
+    pub unlimited: bool,
+    /// Print one line of JSON when all is up, and nothing else on standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Stop when standard input ends: for a parent process that must not leave it behind.
+    #[arg(long)]
+    pub stop_with_stdin: bool,
 }
 
 /// Where the configuration comes from.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::Rng;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData};
 
 use crate::SimulatorError;
 
@@ -107,6 +109,52 @@ impl fmt::Debug for FcmCredentials {
         f.debug_struct("FcmCredentials")
             .field("project_id", &self.project_id)
             .field("client_email", &self.client_email)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A sender's VAPID key.
+#[derive(Clone)]
+pub struct VapidCredentials {
+    /// P-256 private key, PKCS#8 PEM.
+    pub private_key_pem: String,
+    /// The public half as browsers and senders write it: the uncompressed point in base64url.
+    pub public_key: String,
+    /// The private half as `web-push` and its kin write it: 32 bytes in base64url.
+    pub private_key: String,
+}
+
+impl VapidCredentials {
+    /// Makes a new key.
+    ///
+    /// # Errors
+    ///
+    /// [`SimulatorError::KeyMaterial`] if the random source fails.
+    pub fn generate() -> Result<Self, SimulatorError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+            .map_err(|source| SimulatorError::KeyMaterial { what: "VAPID key", source })?;
+        let point = key.der_bytes();
+        let der = key.serialize_der();
+        Ok(Self {
+            private_key_pem: key.serialize_pem(),
+            public_key: URL_SAFE_NO_PAD.encode(point),
+            private_key: URL_SAFE_NO_PAD.encode(private_scalar(&der)),
+        })
+    }
+}
+
+/// The private number in a P-256 key in PKCS#8: an octet string of 32 bytes, after the version of the
+/// inner structure (RFC 5915).
+fn private_scalar(der: &[u8]) -> &[u8] {
+    const BEFORE: [u8; 5] = [0x02, 0x01, 0x01, 0x04, 0x20];
+    let at = der.windows(BEFORE.len()).position(|bytes| bytes == BEFORE);
+    at.and_then(|at| der.get(at + BEFORE.len()..at + BEFORE.len() + 32)).unwrap_or_default()
+}
+
+impl fmt::Debug for VapidCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VapidCredentials")
+            .field("public_key", &self.public_key)
             .finish_non_exhaustive()
     }
 }

@@ -23,6 +23,7 @@
 //! ```
 
 pub mod apns;
+pub mod control_api;
 pub mod fcm;
 pub mod webpush;
 
@@ -38,7 +39,8 @@ mod transport;
 
 pub use apns::{ApnsSimulator, ApnsSimulatorConfig};
 pub use clock::{Clock, system_clock};
-pub use credentials::{ApnsCredentials, FcmCredentials};
+pub use control_api::{ControlApi, ControlTargets};
+pub use credentials::{ApnsCredentials, FcmCredentials, VapidCredentials};
 pub use error::SimulatorError;
 pub use faults::{ConnectionFaults, ExcessStreams, GoAwayForm, RequestFault};
 pub use fcm::{FcmSimulator, FcmSimulatorConfig};

@@ -7,6 +7,7 @@ mod keys;
 mod migrate;
 mod offsets;
 mod serve;
+mod simulate;
 mod tail;
 mod token;
 
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => block_on(migrate::run(args))?,
         Command::Keys(command) => keys::run(&command)?,
         Command::Token(args) => token::run(&args)?,
+        Command::Simulate(args) => block_on(simulate::run(args))?,
         Command::Openapi => print(&http::openapi_json()?)?,
     }
     Ok(ExitCode::SUCCESS)

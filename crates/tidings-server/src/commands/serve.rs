@@ -78,7 +78,9 @@ fn write_address(file: &Path, address: &str) -> std::io::Result<()> {
     std::fs::rename(&partial, file)
 }
 
-async fn asked_to_stop(with_stdin: bool) -> std::io::Result<&'static str> {
+/// Waits for SIGTERM or SIGINT, or for the end of standard input if that is asked for, and says which it
+/// was.
+pub(super) async fn asked_to_stop(with_stdin: bool) -> std::io::Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stdin_ends = async {

@@ -1,7 +1,6 @@
 //! Apple's table of reasons, with their statuses.
 
 use http::StatusCode;
-use serde::Deserialize;
 
 /// Why a push was refused, by Apple's own names ("Handling notification responses from APNs", read
 /// 2026-11). Only what this simulator can answer is listed.
@@ -157,8 +156,7 @@ impl ApnsReason {
 }
 
 /// A failure of Apple's own that a test can order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApnsFailure {
     /// 500 `InternalServerError`.
     InternalServerError,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::oauth::TokenEndpoint;
+use super::quota::{Counter, FcmQuota};
 use super::{FcmDeviceState, FcmFailure};
 use crate::device_states::DeviceStates;
 use crate::faults::Failures;
@@ -20,6 +21,7 @@ pub struct FcmControl {
 struct Shared {
     devices: DeviceStates<FcmDeviceState>,
     failures: Failures<FcmFailure>,
+    quota: Counter,
 }
 
 impl FcmControl {
@@ -27,10 +29,14 @@ impl FcmControl {
         connections: ConnectionFaults,
         max_device_states: usize,
         endpoint: Arc<TokenEndpoint>,
+        quota: FcmQuota,
     ) -> Self {
-        let devices = DeviceStates::new(max_device_states);
-        let failures = Failures::none();
-        Self { connections, shared: Arc::new(Shared { devices, failures }), endpoint }
+        let shared = Shared {
+            devices: DeviceStates::new(max_device_states),
+            failures: Failures::none(),
+            quota: Counter::new(quota),
+        };
+        Self { connections, shared: Arc::new(shared), endpoint }
     }
 
     /// Faults of the transport.
@@ -39,7 +45,8 @@ impl FcmControl {
         &self.connections
     }
 
-    /// Puts the device with this registration token into `state`.
+    /// Puts the device with this registration token into `state`. With `*` in it, for any characters,
+    /// it is a pattern; tokens set by themselves come first, then the oldest pattern.
     ///
     /// # Errors
     ///
@@ -59,6 +66,21 @@ impl FcmControl {
         self.shared.failures.set(failure, messages);
     }
 
+    /// Answers a share (0 to 1) of the messages that are otherwise correct with a failure, at random;
+    /// replaces earlier shares.
+    ///
+    /// # Errors
+    ///
+    /// [`SimulatorError::Shares`] if they are not shares of one whole.
+    pub fn set_failure_shares(&self, shares: &[(f64, FcmFailure)]) -> Result<(), SimulatorError> {
+        self.shared.failures.set_shares(shares)
+    }
+
+    /// Replaces the limits of messages per minute and hour.
+    pub fn set_quota(&self, quota: FcmQuota) {
+        self.shared.quota.set(quota);
+    }
+
     /// Answers the next `requests` for an access token with 503.
     pub fn fail_next_token_requests(&self, requests: u64) {
         self.endpoint.fail_next(requests);
@@ -73,6 +95,10 @@ impl FcmControl {
     #[must_use]
     pub fn access_tokens_issued(&self) -> u64 {
         self.endpoint.issued()
+    }
+
+    pub(super) fn quota(&self) -> &Counter {
+        &self.shared.quota
     }
 
     pub(super) fn find_device(&self, token: &str) -> Option<FcmDeviceState> {

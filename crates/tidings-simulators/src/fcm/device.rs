@@ -7,6 +7,9 @@ use super::refusal::{Refusal, Status};
 /// Longer than any registration token seen (about 160 characters) by far.
 const MAX_TOKEN_CHARS: usize = 4_096;
 
+/// A token of an app that was not opened for 270 days expires (Firebase, manage tokens).
+const MAX_INACTIVE_MS: i64 = 270 * 86_400_000;
+
 /// What is the matter with a registration token. Tokens without a state are live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FcmDeviceState {
@@ -22,12 +25,19 @@ pub enum FcmDeviceState {
     InvalidArgument,
     /// 401 `THIRD_PARTY_AUTH_ERROR`: the project's own APNs or Web Push credential is bad.
     ThirdPartyAuthError,
+    /// The app was last seen then, milliseconds since 1970: after 270 days its token has expired and
+    /// is answered as `Unregistered` is.
+    InactiveSince(i64),
 }
 
 impl FcmDeviceState {
-    pub(super) fn refusal(self) -> Refusal {
-        match self {
-            Self::Unregistered => Refusal::plain(Status::Unregistered),
+    /// What it is answered with at `now_ms`; none if messages are accepted.
+    pub(super) fn refusal(self, now_ms: i64) -> Option<Refusal> {
+        Some(match self {
+            Self::InactiveSince(seen_ms) if now_ms.saturating_sub(seen_ms) < MAX_INACTIVE_MS => {
+                return None;
+            }
+            Self::Unregistered | Self::InactiveSince(_) => Refusal::plain(Status::Unregistered),
             Self::SenderIdMismatch => Refusal::plain(Status::SenderIdMismatch),
             Self::QuotaExceeded => Refusal::plain(Status::QuotaExceeded),
             Self::QuotaExceededRetryAfter(after) => {
@@ -35,7 +45,7 @@ impl FcmDeviceState {
             }
             Self::InvalidArgument => invalid_token(),
             Self::ThirdPartyAuthError => Refusal::plain(Status::ThirdPartyAuthError),
-        }
+        })
     }
 }
 

@@ -5,17 +5,15 @@
 //! answers recorded by senders in public (read 2026-11). Order of judgement: path, bearer token,
 //! project, JSON, message, ordered failures, device; inferred.
 //!
-//! # Not simulated yet
+//! # Not simulated
 //!
-//! - HTTP/1.1, which Google speaks too.
-//! - Rates: the project's 600,000 a minute, a device's 240 a minute, collapsible messages; quota
-//!   answers come only for tokens set to them.
-//! - Ages of device tokens, GOAWAY with `exceeded_max_concurrent_streams`, latency distributions.
+//! - Limits of collapsible messages, of topics and of their subscriptions.
 
 mod control;
 mod device;
 mod message;
 mod oauth;
+mod quota;
 mod refusal;
 mod schema;
 mod service;
@@ -27,6 +25,7 @@ use std::sync::Arc;
 pub use control::FcmControl;
 pub use device::{FcmDeviceState, FcmFailure};
 pub use oauth::ServiceAccount;
+pub use quota::FcmQuota;
 
 use crate::transport::{Listener, Server};
 use crate::{
@@ -51,6 +50,8 @@ pub struct FcmSimulatorConfig {
     pub identity_key: String,
     /// How long access tokens live, in seconds.
     pub access_token_ttl_secs: u32,
+    /// How many messages it takes.
+    pub quota: FcmQuota,
     /// What the ledger remembers.
     pub ledger: LedgerConfig,
     /// How many devices may have a state of their own.
@@ -70,6 +71,7 @@ impl FcmSimulatorConfig {
             account: ServiceAccount::from(credentials),
             identity_key: "tidings_id".to_owned(),
             access_token_ttl_secs: 3_599,
+            quota: FcmQuota::default(),
             ledger: LedgerConfig::default(),
             max_device_states: 100_000,
             clock: system_clock(),
@@ -107,6 +109,7 @@ impl FcmSimulator {
             ConnectionFaults::none(),
             config.max_device_states,
             Arc::clone(&endpoint),
+            config.quota,
         );
         let service = FcmService {
             project_id: config.project_id,

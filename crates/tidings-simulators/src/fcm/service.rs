@@ -43,6 +43,10 @@ impl FcmService {
         if project_id != self.project_id {
             return Err(Refusal::plain(Status::PermissionDenied));
         }
+        let quota = self.control.quota();
+        quota
+            .take_project(now_ms)
+            .map_err(|wait| Refusal::plain(Status::QuotaExceeded).retry_after(wait))?;
         let Body::Complete(payload) = body else {
             return Err(Refusal::invalid_json("", "Request payload size exceeds the limit."));
         };
@@ -55,8 +59,12 @@ impl FcmService {
             Target::Topic(topic) => format!("/topics/{topic}"),
             Target::Condition(condition) => condition,
         };
-        if let Some(state) = self.control.find_device(&token) {
-            return Err(state.refusal());
+        let state = self.control.find_device(&token);
+        if let Some(refusal) = state.and_then(|state| state.refusal(now_ms)) {
+            return Err(refusal);
+        }
+        if !quota.take_device(&token, now_ms) {
+            return Err(Refusal::plain(Status::QuotaExceeded));
         }
         if message.validate_only {
             return Ok(Judged::ValidateOnly);
