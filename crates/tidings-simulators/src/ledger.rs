@@ -36,17 +36,19 @@ impl Default for LedgerConfig {
 pub struct AcceptedPush {
     /// 1, 2, 3 … in the order of acceptance.
     pub sequence: u64,
-    /// What the sender calls it: the apns-id; for FCM the value of the configured key of `data`.
+    /// What the sender calls it: the apns-id; for FCM the value of the configured key of `data`; for
+    /// Web Push the same of the JSON that the browser has decrypted.
     pub identity: Option<String>,
-    /// The device token; for an FCM topic `/topics/<name>`, for a condition the condition.
+    /// The device token; for an FCM topic `/topics/<name>`, for a condition the condition; for Web
+    /// Push the endpoint.
     pub token: String,
-    /// `apns-collapse-id`, or FCM's collapse key.
+    /// `apns-collapse-id`, FCM's collapse key, or the topic of a Web Push message.
     pub collapse_id: Option<String>,
     /// When it was accepted, for latencies within this process.
     pub received_at: Instant,
     /// The same by the simulator's clock, milliseconds since 1970.
     pub received_at_ms: i64,
-    /// The request body.
+    /// The request body; for Web Push what the browser has decrypted.
     pub payload: Bytes,
 }
 
@@ -150,7 +152,7 @@ impl Ledger {
         self.accepted.subscribe()
     }
 
-    pub(crate) fn accept(&self, entry: Entry<'_>) {
+    pub(crate) fn accept(&self, entry: Entry<'_>) -> Arc<AcceptedPush> {
         let fingerprints = entry.identity.as_deref().map(|identity| {
             (self.fingerprint(&(identity, "")), self.fingerprint(&(identity, entry.token.as_str())))
         });
@@ -181,7 +183,8 @@ impl Ledger {
         }
         // Sent under the lock, so that subscribers see the order of `sequence`. It fails only when
         // nobody subscribes.
-        drop(self.accepted.send(push));
+        drop(self.accepted.send(Arc::clone(&push)));
+        push
     }
 
     pub(crate) fn reject(&self, reason: &'static str) {

@@ -1,7 +1,8 @@
-//! APNs and FCM servers that behave, and misbehave, like the real ones.
+//! APNs, FCM and Web Push servers that behave, and misbehave, like the real ones.
 //!
-//! Both speak HTTP/2 over TLS on a loopback port with a certificate authority of their own, check
-//! credentials, headers and bodies as Apple and Google document them, answer with the documented
+//! All speak HTTP/2 over TLS (FCM and Web Push HTTP/1.1, too) on a loopback port with a certificate
+//! authority of their own, check credentials, headers and bodies as Apple, Google and the RFCs document
+//! them, answer with the documented
 //! statuses and bodies, and keep a [`Ledger`] of everything they accepted, so that lost and doubled
 //! pushes can be counted by the receiving side.
 //!
@@ -23,22 +24,25 @@
 
 pub mod apns;
 pub mod fcm;
+pub mod webpush;
 
 mod clock;
 mod credentials;
 mod device_states;
 mod error;
 mod faults;
-mod http2;
 mod ledger;
+mod pending;
 mod tls;
+mod transport;
 
 pub use apns::{ApnsSimulator, ApnsSimulatorConfig};
 pub use clock::{Clock, system_clock};
 pub use credentials::{ApnsCredentials, FcmCredentials};
 pub use error::SimulatorError;
-pub use faults::{ConnectionFaults, GoAwayForm};
+pub use faults::{ConnectionFaults, ExcessStreams, GoAwayForm, RequestFault};
 pub use fcm::{FcmSimulator, FcmSimulatorConfig};
-pub use http2::ListenConfig;
 pub use ledger::{AcceptedPush, Ledger, LedgerConfig, LedgerCounts};
 pub use tls::SimulatorTls;
+pub use transport::ListenConfig;
+pub use webpush::{WebPushSimulator, WebPushSimulatorConfig};

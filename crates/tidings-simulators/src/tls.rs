@@ -7,10 +7,13 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
 };
+use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 
 use crate::SimulatorError;
+use crate::transport::{ClientCertificates, Protocol};
 
 /// A certificate for `localhost`, `127.0.0.1` and `::1`, and the authority that signed it.
 ///
@@ -19,6 +22,7 @@ use crate::SimulatorError;
 #[derive(Clone)]
 pub struct SimulatorTls {
     ca_pem: Arc<str>,
+    issuer: Arc<CertifiedIssuer<'static, KeyPair>>,
     chain: Vec<CertificateDer<'static>>,
     key: Arc<PrivateKeyDer<'static>>,
 }
@@ -51,6 +55,7 @@ impl SimulatorTls {
 
         Ok(Self {
             ca_pem: authority.pem().into(),
+            issuer: Arc::new(authority),
             chain: vec![server.der().clone()],
             key: Arc::new(PrivatePkcs8KeyDer::from(key.serialize_der()).into()),
         })
@@ -62,19 +67,42 @@ impl SimulatorTls {
         &self.ca_pem
     }
 
-    /// An acceptor that offers only HTTP/2.
+    /// The authority, to sign with.
+    pub(crate) fn issuer(&self) -> &CertifiedIssuer<'static, KeyPair> {
+        &self.issuer
+    }
+
+    /// An acceptor that offers these protocols.
     ///
-    /// A client that offers other protocols gets a fatal `no_application_protocol` alert. One that
-    /// offers none completes the handshake: what to make of it is the caller's to say.
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, SimulatorError> {
+    /// A client that offers others only gets a fatal `no_application_protocol` alert. One that
+    /// offers none completes the handshake: what to make of it is the caller's to say. A client
+    /// certificate has to be from this authority and in date, or the handshake fails.
+    pub(crate) fn acceptor(
+        &self,
+        protocols: &[Protocol],
+        certificates: ClientCertificates,
+    ) -> Result<TlsAcceptor, SimulatorError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(SimulatorError::Tls)?
-            .with_no_client_auth()
+            .map_err(SimulatorError::Tls)?;
+        let builder = match certificates {
+            ClientCertificates::Ignored => builder.with_no_client_auth(),
+            ClientCertificates::Optional => {
+                let mut roots = RootCertStore::empty();
+                roots.add(self.issuer.der().clone()).map_err(SimulatorError::Tls)?;
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                        .allow_unauthenticated()
+                        .build()
+                        .map_err(SimulatorError::ClientVerifier)?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder
             .with_single_cert(self.chain.clone(), self.key.clone_key())
             .map_err(SimulatorError::Tls)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|it| it.alpn().to_vec()).collect();
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }

@@ -26,20 +26,37 @@ pub enum ApnsDeviceState {
         /// When that was confirmed last, milliseconds since 1970.
         since_ms: i64,
     },
+    /// The app was removed, and APNs does not know it yet: pushes are accepted, and get 410
+    /// `Unregistered` later.
+    UnregisteredLater {
+        /// When it was removed, milliseconds since 1970.
+        since_ms: i64,
+        /// From when on APNs says so, milliseconds since 1970.
+        answered_from_ms: i64,
+    },
     /// 429 `TooManyRequests`: too many pushes to this device.
     TooManyRequests,
+    /// Pushes are accepted. The newest of each topic is kept, unless its `apns-expiration` is 0.
+    Offline,
 }
 
 impl ApnsDeviceState {
-    /// The reason it is answered with, and the `timestamp` beside it.
-    pub(super) fn refusal(self) -> (ApnsReason, Option<i64>) {
-        match self {
+    /// The reason it is answered with at `now_ms`, and the `timestamp` beside it; none if pushes are
+    /// accepted.
+    pub(super) fn refusal(self, now_ms: i64) -> Option<(ApnsReason, Option<i64>)> {
+        Some(match self {
             Self::BadDeviceToken => (ApnsReason::BadDeviceToken, None),
             Self::OtherTopic => (ApnsReason::DeviceTokenNotForTopic, None),
             Self::Unregistered { since_ms } => (ApnsReason::Unregistered, Some(since_ms)),
             Self::ExpiredToken { since_ms } => (ApnsReason::ExpiredToken, Some(since_ms)),
+            Self::UnregisteredLater { since_ms, answered_from_ms }
+                if now_ms >= answered_from_ms =>
+            {
+                (ApnsReason::Unregistered, Some(since_ms))
+            }
             Self::TooManyRequests => (ApnsReason::TooManyRequests, None),
-        }
+            Self::UnregisteredLater { .. } | Self::Offline => return None,
+        })
     }
 }
 

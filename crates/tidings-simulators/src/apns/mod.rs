@@ -5,17 +5,22 @@
 //! 2026-11). Order of judgement: path, method, provider token, headers, payload, ordered failures,
 //! device. Apple does not document an order; this one is inferred.
 //!
-//! # Not simulated yet
+//! Streams: one until the first request with a valid provider token, then as many as configured;
+//! one again after a run of errors or when a token is refused ([`StreamTrust`]). What is opened above
+//! that gets `REFUSED_STREAM`, also while the client has not heard of the limit. GOAWAY carries
+//! Apple's JSON, `{"reason":"Shutdown"}` unless a test names another.
 //!
-//! - The stream limit is fixed for a connection's life. Apple's is 1 until the first request with a
-//!   valid token, then higher, and falls again after a run of errors; the HTTP/2 library can set it
-//!   only before the handshake. Streams above the limit do get `REFUSED_STREAM`.
-//! - GOAWAY carries no JSON reason (the library has no way to attach one), and
-//!   [`GoAwayForm::Abrupt`](crate::GoAwayForm::Abrupt) always names the last stream taken.
-//! - Client certificates, broadcast channels, topic-specific keys, environments of keys and devices,
-//!   the idle timeout, one stored notification per bundle, `apns-unique-id`.
-//! - Rates: `TooManyRequests` comes only for devices set to it.
+//! Clients authenticate with provider tokens or with a certificate that [`ApnsCertificate::issue`]
+//! made; one that is out of date or of another authority fails in the handshake.
+//!
+//! # Not simulated
+//!
+//! - Broadcast channels.
+//! - Rates: `TooManyRequests` comes only for devices set to it. Apple names no numbers.
+//! - Wallet's and location's own rules beyond topics.
 
+mod certificate;
+mod connection;
 mod control;
 mod device;
 mod headers;
@@ -28,17 +33,29 @@ mod token;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use certificate::{ApnsCertificate, ApnsCertificateRequest};
+pub use connection::StreamTrust;
 pub use control::ApnsControl;
 pub use device::ApnsDeviceState;
 pub use reason::{ApnsFailure, ApnsReason};
 pub use token::ProviderKey;
 
-use crate::http2::{Listener, Server};
+use crate::transport::{Listener, Server};
 use crate::{
     ApnsCredentials, Clock, ConnectionFaults, Ledger, LedgerConfig, ListenConfig, SimulatorError,
     SimulatorTls, system_clock,
 };
 use service::ApnsService;
+use token::Verifier;
+
+/// Apple's two worlds: keys, certificates and device tokens belong to one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApnsEnvironment {
+    /// `api.push.apple.com`.
+    Production,
+    /// `api.sandbox.push.apple.com`; its answers have an `apns-unique-id`.
+    Sandbox,
+}
 
 /// What an [`ApnsSimulator`] knows and allows.
 #[derive(Clone)]
@@ -51,6 +68,10 @@ pub struct ApnsSimulatorConfig {
     pub keys: Vec<ProviderKey>,
     /// Bundle ids that may be pushed to; the suffixes of push types are added by the simulator.
     pub topics: Vec<String>,
+    /// Which of Apple's worlds it plays.
+    pub environment: ApnsEnvironment,
+    /// How far connections are trusted.
+    pub trust: StreamTrust,
     /// What the ledger remembers.
     pub ledger: LedgerConfig,
     /// How many devices may have a state of their own.
@@ -68,6 +89,8 @@ impl ApnsSimulatorConfig {
             tls: None,
             keys: vec![ProviderKey::from(credentials)],
             topics: vec![topic.to_owned()],
+            environment: ApnsEnvironment::Production,
+            trust: StreamTrust::default(),
             ledger: LedgerConfig::default(),
             max_device_states: 100_000,
             clock: system_clock(),
@@ -93,14 +116,20 @@ impl ApnsSimulator {
     pub async fn start(config: ApnsSimulatorConfig) -> Result<Self, SimulatorError> {
         let tls = config.tls.map_or_else(SimulatorTls::generate, Ok)?;
         let ledger = Arc::new(Ledger::new(config.ledger, Arc::clone(&config.clock)));
-        let control = ApnsControl::new(ConnectionFaults::none(), config.max_device_states);
-        let service = ApnsService::new(
-            &config.keys,
-            config.topics,
-            control.clone(),
-            Arc::clone(&ledger),
-            config.clock,
-        )?;
+        let control = ApnsControl::new(
+            ConnectionFaults::none(),
+            config.max_device_states,
+            Arc::clone(&config.clock),
+        );
+        let service = ApnsService {
+            verifier: Verifier::new(&config.keys, config.environment)?,
+            topics: config.topics,
+            environment: config.environment,
+            trust: config.trust,
+            control: control.clone(),
+            ledger: Arc::clone(&ledger),
+            clock: config.clock,
+        };
         let listener = Listener::bind(config.listen).await?;
         let server = listener.serve(&tls, control.connections().clone(), service)?;
         Ok(Self { server, tls, ledger, control })

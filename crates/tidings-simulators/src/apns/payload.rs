@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::ApnsReason;
 use super::push_type::PushType;
-use crate::http2::Body;
+use crate::transport::Body;
 
 #[derive(Deserialize)]
 struct Payload<'a> {

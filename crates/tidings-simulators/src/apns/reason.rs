@@ -1,6 +1,7 @@
 //! Apple's table of reasons, with their statuses.
 
 use http::StatusCode;
+use serde::Deserialize;
 
 /// Why a push was refused, by Apple's own names ("Handling notification responses from APNs", read
 /// 2026-11). Only what this simulator can answer is listed.
@@ -39,6 +40,14 @@ pub enum ApnsReason {
     InvalidProviderToken,
     /// There is no provider token.
     MissingProviderToken,
+    /// The certificate is not one for push.
+    BadCertificate,
+    /// The certificate is of the other environment.
+    BadCertificateEnvironment,
+    /// The key that signed the provider token is of the other environment.
+    BadEnvironmentKeyIdInToken,
+    /// The key that signed the provider token is not for this topic.
+    UnrelatedKeyIdInToken,
     /// The path is not `/3/device/<token>`.
     BadPath,
     /// The method is not POST.
@@ -82,6 +91,10 @@ impl ApnsReason {
             Self::ExpiredProviderToken => "ExpiredProviderToken",
             Self::InvalidProviderToken => "InvalidProviderToken",
             Self::MissingProviderToken => "MissingProviderToken",
+            Self::BadCertificate => "BadCertificate",
+            Self::BadCertificateEnvironment => "BadCertificateEnvironment",
+            Self::BadEnvironmentKeyIdInToken => "BadEnvironmentKeyIdInToken",
+            Self::UnrelatedKeyIdInToken => "UnrelatedKeyIdInToken",
             Self::BadPath => "BadPath",
             Self::MethodNotAllowed => "MethodNotAllowed",
             Self::ExpiredToken => "ExpiredToken",
@@ -93,6 +106,17 @@ impl ApnsReason {
             Self::ServiceUnavailable => "ServiceUnavailable",
             Self::Shutdown => "Shutdown",
         }
+    }
+
+    /// Whether it is found only once the provider token was accepted.
+    pub(super) fn comes_after_token(self) -> bool {
+        let before = [
+            Self::BadPath,
+            Self::MethodNotAllowed,
+            Self::MissingDeviceToken,
+            Self::TooManyProviderTokenUpdates,
+        ];
+        self.status() != StatusCode::FORBIDDEN && !before.contains(&self)
     }
 
     /// The status of the answer.
@@ -112,9 +136,13 @@ impl ApnsReason {
             | Self::MissingTopic
             | Self::PayloadEmpty
             | Self::TopicDisallowed => StatusCode::BAD_REQUEST,
-            Self::ExpiredProviderToken
+            Self::BadCertificate
+            | Self::BadCertificateEnvironment
+            | Self::BadEnvironmentKeyIdInToken
+            | Self::ExpiredProviderToken
             | Self::InvalidProviderToken
-            | Self::MissingProviderToken => StatusCode::FORBIDDEN,
+            | Self::MissingProviderToken
+            | Self::UnrelatedKeyIdInToken => StatusCode::FORBIDDEN,
             Self::BadPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ExpiredToken | Self::Unregistered => StatusCode::GONE,
@@ -129,7 +157,8 @@ impl ApnsReason {
 }
 
 /// A failure of Apple's own that a test can order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ApnsFailure {
     /// 500 `InternalServerError`.
     InternalServerError,

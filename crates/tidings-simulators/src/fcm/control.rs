@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::oauth::TokenEndpoint;
 use super::{FcmDeviceState, FcmFailure};
 use crate::device_states::DeviceStates;
-use crate::faults::NextFailures;
+use crate::faults::Failures;
 use crate::{ConnectionFaults, SimulatorError};
 
 /// Sets device states and orders faults; cloning shares them. Everything acts at once.
@@ -19,7 +19,7 @@ pub struct FcmControl {
 
 struct Shared {
     devices: DeviceStates<FcmDeviceState>,
-    failures: NextFailures<FcmFailure>,
+    failures: Failures<FcmFailure>,
 }
 
 impl FcmControl {
@@ -29,7 +29,7 @@ impl FcmControl {
         endpoint: Arc<TokenEndpoint>,
     ) -> Self {
         let devices = DeviceStates::new(max_device_states);
-        let failures = NextFailures::none();
+        let failures = Failures::none();
         Self { connections, shared: Arc::new(Shared { devices, failures }), endpoint }
     }
 

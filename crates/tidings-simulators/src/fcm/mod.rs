@@ -28,7 +28,7 @@ pub use control::FcmControl;
 pub use device::{FcmDeviceState, FcmFailure};
 pub use oauth::ServiceAccount;
 
-use crate::http2::{Listener, Server};
+use crate::transport::{Listener, Server};
 use crate::{
     Clock, ConnectionFaults, FcmCredentials, Ledger, LedgerConfig, ListenConfig, SimulatorError,
     SimulatorTls, system_clock,

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::refusal::{Refusal, Status};
-use crate::faults::NextFailures;
-use crate::http2::{Answer, Body};
+use crate::faults::Failures;
+use crate::transport::{Answer, Body};
 use crate::{FcmCredentials, SimulatorError};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -74,7 +74,7 @@ pub(super) struct TokenEndpoint {
     /// Access token to its end, in milliseconds since 1970.
     live: Mutex<HashMap<String, i64>>,
     issued: AtomicU64,
-    failures: NextFailures<()>,
+    failures: Failures<()>,
 }
 
 impl TokenEndpoint {
@@ -100,7 +100,7 @@ impl TokenEndpoint {
             ttl_secs,
             live: Mutex::default(),
             issued: AtomicU64::new(0),
-            failures: NextFailures::none(),
+            failures: Failures::none(),
         })
     }
 

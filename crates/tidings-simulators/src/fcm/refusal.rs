@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::http2::Answer;
+use crate::transport::Answer;
 
 const FCM_ERROR: &str = "type.googleapis.com/google.firebase.fcm.v1.FcmError";
 const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";

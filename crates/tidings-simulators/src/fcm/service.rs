@@ -1,18 +1,20 @@
 //! From request to answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Method, StatusCode};
 use rand::Rng;
+use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
 use super::FcmControl;
 use super::message::{self, Target};
 use super::oauth::TokenEndpoint;
 use super::refusal::{Refusal, Status};
-use crate::http2::{Answer, Body, Service};
 use crate::ledger::Entry;
+use crate::transport::{Answer, Body, GoAwayCause, Protocol, Service};
 use crate::{Clock, Ledger};
 
 const TOKEN_PATH: &str = "/token";
@@ -74,10 +76,11 @@ impl FcmService {
 impl Service for FcmService {
     type Connection = ();
 
-    // Google falls back to HTTP/1.1, which this simulator does not speak.
-    const HTTP2_UNASKED: bool = false;
+    const PROTOCOLS: &'static [Protocol] = &[Protocol::Http2, Protocol::Http1];
 
-    fn connected(&self) {}
+    const UNASKED: Option<Protocol> = Some(Protocol::Http1);
+
+    fn connected(&self, _certificate: Option<&CertificateDer<'_>>) {}
 
     fn answer(&self, (): &(), head: &Parts, body: &Body) -> Answer {
         let now_ms = (self.clock)();
@@ -98,6 +101,15 @@ impl Service for FcmService {
         };
         let body = json!({ "name": format!("projects/{}/messages/{id}", self.project_id) });
         Answer { accepted, ..Answer::json(StatusCode::OK, &body) }
+    }
+
+    /// Google's own words, as senders have seen them; for an ordered shutdown, too.
+    fn go_away_data(&self, cause: &GoAwayCause) -> Cow<'static, [u8]> {
+        match cause {
+            GoAwayCause::Shutdown | GoAwayCause::IdleTimeout => Cow::Borrowed(b"session_timed_out"),
+            GoAwayCause::ExcessStreams => Cow::Borrowed(b"exceeded_max_concurrent_streams"),
+            GoAwayCause::Named(reason) => Cow::Owned(reason.clone().into_bytes()),
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
+use tidings_simulators::apns::ApnsCertificate;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -49,14 +50,31 @@ pub(crate) async fn tls(
     ca_pem: &str,
     alpn: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    tls_with(address, ca_pem, alpn, None).await
+}
+
+/// The same with a certificate of the client's.
+pub(crate) async fn tls_with(
+    address: SocketAddr,
+    ca_pem: &str,
+    alpn: &[&str],
+    certificate: Option<&ApnsCertificate>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match certificate {
+        None => builder.with_no_client_auth(),
+        Some(ApnsCertificate { certificate_pem, private_key_pem, .. }) => {
+            let chain = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(private_key_pem.as_bytes()).unwrap();
+            builder.with_client_auth_cert(vec![chain], key).unwrap()
+        }
+    };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let tcp = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
@@ -69,7 +87,11 @@ impl Client {
     }
 
     pub(crate) async fn connect_offering(alpn: &[&str], address: SocketAddr, ca_pem: &str) -> Self {
-        let stream = tls(address, ca_pem, alpn).await.expect("tls handshake");
+        Self::over(tls(address, ca_pem, alpn).await.expect("tls handshake")).await
+    }
+
+    /// Speaks HTTP/2 over an open stream.
+    pub(crate) async fn over(stream: TlsStream<TcpStream>) -> Self {
         let (requests, connection) = h2::client::handshake(stream).await.expect("h2 handshake");
         let mut driver = JoinSet::new();
         driver.spawn(connection);

@@ -72,6 +72,8 @@ async fn kill_before_answer_makes_delivery_ambiguous_and_the_replay_a_duplicate(
 async fn latency_holds_answers_back_side_by_side() {
     let apns = Fixture::start().await;
     let latency = Duration::from_millis(100);
+    // Before its first token a connection has one stream.
+    assert_eq!(apns.send(apns.push(&[])).await.status, 200);
     apns.simulator.control().connections().set_latency(latency);
     let started = Instant::now();
     let sends = (0..20).map(|_| apns.send(apns.push(&[])));

@@ -27,10 +27,15 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut FcmSimulatorConfig)) -> Self {
         let clock = ManualClock::start();
         let credentials = FcmCredentials::generate(PROJECT).unwrap();
         let mut config = FcmSimulatorConfig::new(&credentials);
         config.clock = clock.as_clock();
+        change(&mut config);
         let simulator = FcmSimulator::start(config).await.unwrap();
         let client = Client::connect(simulator.address(), simulator.ca_pem()).await;
         Self { simulator, clock, credentials, client }

@@ -7,7 +7,9 @@
 )]
 
 mod apns;
+mod apns_certificates;
 mod apns_devices;
+mod apns_streams;
 mod apns_tokens;
 mod client;
 mod clock;
@@ -16,4 +18,6 @@ mod fcm;
 mod fcm_messages;
 mod fcm_oauth;
 mod ledger;
+mod raw;
 mod transport;
+mod webpush;

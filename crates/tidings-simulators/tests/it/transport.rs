@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidings_simulators::{
     ApnsCredentials, ApnsSimulator, ApnsSimulatorConfig, SimulatorError, SimulatorTls,
 };
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::apns::Fixture;
 use crate::client::{Client, tls};
@@ -30,13 +30,19 @@ async fn apns_takes_a_client_that_offers_no_protocol_for_an_http_2_client() {
 }
 
 #[tokio::test]
-async fn fcm_closes_on_a_client_that_offers_no_protocol() {
+async fn fcm_speaks_http_1_1_with_a_client_that_asks_for_it_or_offers_nothing() {
     let fcm = crate::fcm::Fixture::start().await;
-    let mut stream = tls(fcm.simulator.address(), fcm.simulator.ca_pem(), &[]).await.unwrap();
-    let mut nothing = Vec::new();
-    // A missing close_notify is an error, a clean end is zero bytes: either way nothing came.
-    drop(stream.read_to_end(&mut nothing).await);
-    assert!(nothing.is_empty());
+    let request = "POST /token HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\
+                   connection: close\r\n\r\n";
+    for offered in [&["http/1.1"][..], &[]] {
+        let (address, ca_pem) = (fcm.simulator.address(), fcm.simulator.ca_pem());
+        let mut stream = tls(address, ca_pem, offered).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(answer.contains("invalid_request"), "{answer}");
+    }
 }
 
 #[tokio::test]

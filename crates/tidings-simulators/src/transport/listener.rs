@@ -1,12 +1,13 @@
 //! The accept loop and its owner.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,8 @@ pub struct ListenConfig {
     pub address: SocketAddr,
     /// Connections served at a time; further ones wait in the kernel's accept queue.
     pub max_connections: usize,
-    /// `SETTINGS_MAX_CONCURRENT_STREAMS` of each connection, fixed for its life.
+    /// Streams that an HTTP/2 connection may have open at a time (`SETTINGS_MAX_CONCURRENT_STREAMS`);
+    /// APNs has a lower limit until it trusts the client.
     pub max_concurrent_streams: u32,
 }
 
@@ -84,7 +86,7 @@ impl Listener {
     ) -> Result<Server, SimulatorError> {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
-            acceptor: tls.acceptor()?,
+            acceptor: tls.acceptor(S::PROTOCOLS, S::CLIENT_CERTIFICATES)?,
             service,
             faults,
             max_concurrent_streams: self.config.max_concurrent_streams,
@@ -118,12 +120,34 @@ async fn accept_all<S: Service>(
     shared: Arc<Shared<S>>,
 ) {
     let mut connections = JoinSet::new();
+    // The oldest first. Those that have ended are left out when a new one comes.
+    let mut handles: VecDeque<AbortHandle> = VecDeque::new();
+    let mut orders = shared.faults.orders();
+    let mut kill_every = orders.borrow_and_update().kill_every;
+    let mut kill_at = Instant::now();
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
+            Ok(()) = orders.changed() => {
+                let ordered = orders.borrow_and_update().kill_every;
+                if ordered != kill_every {
+                    kill_every = ordered;
+                    kill_at = Instant::now() + ordered.unwrap_or_default();
+                }
+            }
+            () = sleep_until(kill_at), if kill_every.is_some() => {
+                kill_at += kill_every.unwrap_or_default();
+                handles.retain(|handle| !handle.is_finished());
+                if let Some(oldest) = handles.pop_front() {
+                    oldest.abort();
+                }
+            }
             accepted = socket.accept(), if connections.len() < max_connections => match accepted {
-                Ok((tcp, _)) => { connections.spawn(connection::serve(tcp, Arc::clone(&shared))); }
+                Ok((tcp, _)) => {
+                    handles.retain(|handle| !handle.is_finished());
+                    handles.push_back(connections.spawn(connection::serve(tcp, Arc::clone(&shared))));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a simulator could not accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -138,7 +162,9 @@ async fn accept_all<S: Service>(
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
+    if let Err(error) = ended
+        && !error.is_cancelled()
+    {
         tracing::error!(%error, "a connection of a simulator ended in a panic");
     }
 }
