@@ -70,6 +70,12 @@ pub enum PushSetupError {
         /// When it ended.
         at: Timestamp,
     },
+    /// The key that browsers subscribe to is none, or of another curve than P-256.
+    #[error("the vapid key is no private key on p-256")]
+    VapidKey,
+    /// Push services are to be told whom to write to, and are not.
+    #[error("the vapid subject is not a mailto: or https: url")]
+    VapidSubject,
     /// The service account file is not what Google hands out.
     // The parser's own words are left out: they may quote the file, and it holds a key.
     #[error("the service account file is not valid at line {line}, column {column}")]

@@ -1,7 +1,8 @@
 //! Push services: what they are told, and what their answers mean.
 //!
 //! Each provider has the same shape: `client` sends, `error` is the table from answers to verdicts,
-//! and one file makes the message, one the credential. Both speak HTTP/2 through `http2`.
+//! and one file makes the message, one the credential. Those with one host speak HTTP/2 through
+//! `http2`; browsers' push services may be anywhere and have a transport of their own.
 
 mod answer;
 pub mod apns;
@@ -10,9 +11,11 @@ pub mod fcm;
 mod fit;
 mod http2;
 mod secret;
+pub mod webpush;
 
 pub use apns::{ApnsAuth, ApnsCertificate, ApnsClient, ApnsConfig, ApnsPushType};
 pub use error::PushSetupError;
 pub use fcm::{FcmClient, FcmConfig};
 pub use http2::ConnectionConfig;
 pub use secret::SecretText;
+pub use webpush::{VapidKey, WebPushClient, WebPushConfig};

@@ -39,7 +39,7 @@ pub(crate) fn manual_clock() -> Arc<ManualClock> {
     ManualClock::new(start())
 }
 
-fn simulator_clock(clock: Arc<dyn Clock>) -> tidings_simulators::Clock {
+pub(crate) fn simulator_clock(clock: Arc<dyn Clock>) -> tidings_simulators::Clock {
     Arc::new(move || clock.now().as_millis())
 }
 
@@ -154,8 +154,13 @@ pub(crate) fn notification(number: u64, created_at: Timestamp, fields: Value) ->
 
 /// A push to the device with this number.
 pub(crate) fn push(platform: Platform, number: u64) -> Push {
+    push_with(platform, number, json!({}))
+}
+
+/// A push to the device with this number, with these fields of its event.
+pub(crate) fn push_with(platform: Platform, number: u64, fields: Value) -> Push {
     let device = device(platform, number);
-    let notification = notification(number, start(), json!({}));
+    let notification = notification(number, start(), fields);
     let identity = notification.id.push_identity(&device.id);
     Push {
         identity,

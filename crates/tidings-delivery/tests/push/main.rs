@@ -7,6 +7,7 @@
 )]
 
 mod apns;
+mod apns_certificate;
 mod connections;
 mod dispatch;
 mod dispatch_faults;
@@ -14,4 +15,6 @@ mod fcm;
 mod harness;
 mod secrets;
 mod store;
+mod webpush;
+mod webpush_secrets;
 mod wire;

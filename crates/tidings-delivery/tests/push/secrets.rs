@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use tidings_core::{
@@ -11,7 +11,9 @@ use tidings_core::{
     device::Platform,
     ports::PushProvider,
 };
-use tidings_delivery::push::{ApnsAuth, ApnsClient, ApnsConfig, FcmClient, SecretText};
+use tidings_delivery::push::{
+    ApnsAuth, ApnsCertificate, ApnsClient, ApnsConfig, FcmClient, SecretText,
+};
 use tidings_simulators::{FcmCredentials, apns::ApnsDeviceState};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
@@ -40,9 +42,33 @@ impl MakeWriter<'_> for Log {
     }
 }
 
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Collects all that is logged from now on.
+///
+/// For the whole process: a subscriber of one thread misses what another thread met first. The other
+/// tests must not log secrets either.
+pub(crate) fn log_everything() {
+    LOG.get_or_init(|| {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new("tidings_delivery=trace"))
+            .with_writer(log.clone())
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        log
+    });
+}
+
+/// What was logged so far.
+pub(crate) fn logged() -> String {
+    let log = LOG.get().expect("it is collected");
+    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+}
+
 /// The lines of a key that say something, and everything else that must stay inside.
-fn secrets(apns: &Apns, fcm: &Fcm) -> Vec<String> {
-    let keys = [&fcm.credentials.private_key_pem, &apns.credentials.p8_pem];
+fn secrets(apns: &Apns, fcm: &Fcm, certificate_key: &str) -> Vec<String> {
+    let keys = [&fcm.credentials.private_key_pem, &apns.credentials.p8_pem, certificate_key];
     let lines = keys.into_iter().flat_map(|key| key.lines());
     let mut secrets: Vec<_> =
         lines.filter(|line| !line.starts_with('-')).map(str::to_owned).collect();
@@ -54,14 +80,7 @@ fn secrets(apns: &Apns, fcm: &Fcm) -> Vec<String> {
 
 #[tokio::test]
 async fn neither_keys_nor_tokens_are_shown_anywhere() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("tidings_delivery=trace"))
-        .with_writer(log.clone())
-        .finish();
-    // For the whole process: a subscriber of one thread misses what another thread met first. The
-    // other tests must not log secrets either.
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    log_everything();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (apns, mut fcm) =
         (Apns::start(Arc::clone(&clock)).await, Fcm::start(Arc::clone(&clock)).await);
@@ -105,9 +124,37 @@ async fn neither_keys_nor_tokens_are_shown_anywhere() {
         write!(shown, "{error} {error:?}").unwrap();
     }
 
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    // A certificate for APNs: as it is, with the key of another, and with a file in the wrong place.
+    let certificate_key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::default();
+    let certificate_pem = params.self_signed(&certificate_key).unwrap().pem();
+    let key_pem = certificate_key.serialize_pem();
+    let read = |certificate: &str, key: &str| {
+        ApnsCertificate::from_pem(certificate, &SecretText::new(key.to_owned()))
+    };
+    let certificate = read(&certificate_pem, &key_pem).unwrap();
+    let config = ApnsConfig { auth: ApnsAuth::Certificate(certificate), ..apns.config.clone() };
+    write!(shown, "{config:?}").unwrap();
+    let client = ApnsClient::new(config, Arc::clone(&clock)).unwrap();
+    write!(shown, "{:?}", client.send(&to_apple).await).unwrap();
+    let another = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    for (certificate, key) in [
+        (&certificate_pem, &another),
+        (&key_pem, &certificate_pem),
+        (&certificate_pem, &key_pem[..60].to_owned()),
+    ] {
+        let error = read(certificate, key).unwrap_err();
+        write!(shown, "{error} {error:?}").unwrap();
+    }
+    let secret = SecretText::new(key_pem.clone());
+    let error = ApnsCertificate::from_pkcs12(key_pem.as_bytes(), &secret).unwrap_err();
+    write!(shown, "{error} {error:?}").unwrap();
+
+    let logged = logged();
     assert!(logged.contains("no access token for fcm"), "the log was collected: {logged}");
-    for secret in secrets(&apns, &fcm) {
+    let counted = logged.matches("a push has no answer").count();
+    assert!(counted > 0, "what goes wrong is logged: {logged}");
+    for secret in secrets(&apns, &fcm, &certificate_key.serialize_pem()) {
         assert!(!shown.contains(&secret), "shown: {secret}");
         assert!(!logged.contains(&secret), "logged: {secret}");
     }

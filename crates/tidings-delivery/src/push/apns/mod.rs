@@ -15,4 +15,5 @@ mod token;
 pub use certificate::ApnsCertificate;
 pub use client::ApnsClient;
 pub use config::{ApnsAuth, ApnsConfig};
+pub(super) use payload::{collapse_id, priority};
 pub use push_type::ApnsPushType;

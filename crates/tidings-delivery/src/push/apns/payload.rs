@@ -1,5 +1,7 @@
 //! What a device is told: headers and JSON.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION, uri::PathAndQuery};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -197,7 +199,7 @@ fn topic(app: &str, push_type: ApnsPushType) -> Option<HeaderValue> {
 }
 
 /// 10 at once, 5 when it suits the device's battery, 1 without waking it.
-fn priority(priority: Priority) -> &'static str {
+pub(in crate::push) fn priority(priority: Priority) -> &'static str {
     match priority {
         Priority::High => "10",
         Priority::Normal => "5",
@@ -206,13 +208,13 @@ fn priority(priority: Priority) -> &'static str {
 }
 
 /// The group, if it can stand in the header; else a name made from it.
-fn collapse_id(event: &Event) -> Option<String> {
-    let group = event.group.as_ref()?;
+pub(in crate::push) fn collapse_id(event: &Event) -> Option<Cow<'_, str>> {
+    let group = event.group.as_deref()?;
     let fits = group.len() <= MAX_COLLAPSE_ID_BYTES;
     if fits && group.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Some(group.clone())
+        Some(Cow::Borrowed(group))
     } else {
-        Some(Uuid::new_v5(&Uuid::NAMESPACE_OID, group.as_bytes()).to_string())
+        Some(Uuid::new_v5(&Uuid::NAMESPACE_OID, group.as_bytes()).to_string().into())
     }
 }
 
@@ -336,13 +338,15 @@ mod tests {
     #[test]
     fn a_group_that_cannot_stand_in_the_header_gets_a_name_that_can() {
         for group in ["x".repeat(65), "gruppe ü".to_owned()] {
-            let id = collapse_id(&push(&json!({ "group": group })).notification.event).unwrap();
+            let push = push(&json!({ "group": group }));
+            let id = collapse_id(&push.notification.event).unwrap();
             assert!(id.len() <= 64 && id.is_ascii(), "{id}");
         }
-        let names = ["a b", "a c"].map(|group| {
-            collapse_id(&push(&json!({ "group": group })).notification.event).unwrap()
-        });
-        assert_ne!(names[0], names[1]);
+        let name = |group: &str| {
+            let push = push(&json!({ "group": group }));
+            collapse_id(&push.notification.event).unwrap().into_owned()
+        };
+        assert_ne!(name("a b"), name("a c"));
     }
 
     #[test]
@@ -382,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_call_may_say_more_than_an_alert() {
-        let push = push(&json!({"body": "b".repeat(5_500)}));
+        let push = push(&json!({"body": "\"".repeat(4_000)}));
         let length = |push_type| payload(&push, push_type).unwrap().payload_bytes;
         assert!((4_090..=4_096).contains(&length(ApnsPushType::Alert)));
         assert!((5_114..=5_120).contains(&length(ApnsPushType::Voip)));

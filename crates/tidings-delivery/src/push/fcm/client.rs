@@ -26,8 +26,8 @@ use super::{
 };
 use crate::push::{
     ConnectionConfig, PushSetupError, SecretText,
-    answer::{retry_after, unanswered, without_id},
-    fit::FitError,
+    answer::{retry_after, unanswered, unfit, without_id},
+    fit::Cuts,
     http2::{CredentialSlot, Endpoint, Http2Client, Outgoing, Trust},
 };
 
@@ -76,6 +76,7 @@ pub struct FcmClient {
     tokens: AccessTokens,
     clock: Arc<dyn Clock>,
     path: PathAndQuery,
+    cuts: Cuts,
 }
 
 impl FcmClient {
@@ -98,7 +99,7 @@ impl FcmClient {
         );
         let tokens = AccessTokens::new(account, oauth, Arc::clone(&clock))?;
         let http = Http2Client::new(endpoint, trust, config.connection);
-        Ok(Self { http, tokens, clock, path })
+        Ok(Self { http, tokens, clock, path, cuts: Cuts::new(Platform::Fcm) })
     }
 
     async fn post(&self, body: &Bytes, deadline: Instant) -> Posted {
@@ -126,6 +127,11 @@ impl FcmClient {
         let refusal = Refusal::read(answer.status.as_u16(), &answer.body);
         let after = retry_after(&answer.headers, self.clock.now());
         let answered = without_id(verdict(&refusal, after), &refusal.reason());
+        if refusal.is_of_another_project() {
+            // The app was built for another project, or the device registered with the wrong one:
+            // pruning would hide that.
+            metrics::counter!("tidings_push_foreign_tokens_total", "channel" => "fcm").increment(1);
+        }
         if refusal.is_unauthenticated() {
             self.tokens.forget(&authorization);
             Posted::TokenRefused(answered)
@@ -153,14 +159,13 @@ impl PushProvider for FcmClient {
     }
 
     async fn send(&self, push: &Push) -> PushAnswer {
-        let rendered = match message(push, self.clock.now()) {
-            Ok(rendered) => rendered,
-            Err(FitError::TooLarge { .. }) => {
-                return without_id(Verdict::Reject, "payload_too_large");
+        let body = match message(push, self.clock.now()) {
+            Ok(rendered) => {
+                self.cuts.note(push, &rendered);
+                rendered.message.into()
             }
-            Err(FitError::Json(_)) => return without_id(Verdict::Reject, "payload_unwritable"),
+            Err(error) => return unfit(&error),
         };
-        let body = rendered.message.into();
         let deadline = self.http.deadline();
         if let Posted::Answered(answer) = self.post(&body, deadline).await {
             return answer;

@@ -102,6 +102,11 @@ impl Refusal {
         self.status == 401 && self.code.is_none()
     }
 
+    /// The token is good, but not for this project.
+    pub(super) fn is_of_another_project(&self) -> bool {
+        self.code.as_deref() == Some("SENDER_ID_MISMATCH")
+    }
+
     /// The word for it in the delivery log.
     pub(super) fn reason(&self) -> String {
         match &self.code {

@@ -1,23 +1,19 @@
 //! What a device is told, as JSON.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tidings_core::{
     clock::Timestamp,
-    delivery::Push,
-    event::{Event, Priority},
+    delivery::{Push, PushStyle},
 };
+
+use super::sections::{Android, Apns, WebPush};
 
 use crate::push::fit::{Content, FitError, Rendered, fit};
 
-/// "Maximum payload … is 4096 bytes". How Google counts is not documented; taking `notification` and
-/// `data` as JSON, punctuation included, is never less.
+/// "Maximum payload … is 4096 bytes". How Google counts is not documented; taking `notification`,
+/// `data` and what Apple gets as JSON, punctuation included, is never less.
 const MAX_PAYLOAD_BYTES: usize = 4_096;
-
-/// "The maximum time to live supported is 4 weeks."
-const MAX_TTL: Duration = Duration::from_secs(2_419_200);
 
 #[derive(Serialize)]
 struct Request<'a> {
@@ -30,7 +26,9 @@ struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     notification: Option<&'a RawValue>,
     data: &'a RawValue,
-    android: Android<'a>,
+    android: &'a Android<'a>,
+    apns: &'a Apns<'a>,
+    webpush: &'a WebPush,
 }
 
 #[derive(Serialize)]
@@ -54,6 +52,8 @@ struct Data<'a> {
     event_type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silent: Option<&'static str>,
     /// JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<String>,
@@ -64,45 +64,32 @@ struct Data<'a> {
     truncated: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct Android<'a> {
-    priority: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl: Option<String>,
-    /// What replaces what while the device is offline.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    collapse_key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notification: Option<AndroidNotification<'a>>,
-}
-
-#[derive(Serialize)]
-struct AndroidNotification<'a> {
-    /// What replaces what on the screen.
-    tag: &'a str,
-}
-
 /// The request body for `push`, cut to what FCM takes.
+///
+/// A silent push is data only, as is one without any text.
 pub(super) fn message(push: &Push, now: Timestamp) -> Result<Rendered, FitError> {
     let event = &*push.notification.event;
+    let has_text = !(event.title.is_empty() && event.body.is_empty());
+    let is_shown = has_text && push.style == PushStyle::Alert;
+    // None of it depends on how much is cut; nor do the platforms' sections.
+    let apns = Apns::of(push, is_shown);
+    let apns_bytes = serde_json::to_vec(&apns.payload)?.len();
+    let android = Android::of(push, is_shown, now);
+    let webpush = WebPush::of(push, now);
     fit(event, MAX_PAYLOAD_BYTES, |content: &Content<'_>| {
         let data = to_raw_value(&data(push, content)?)?;
-        let has_text = !(content.title.is_empty() && content.body.is_empty());
         let text = Text { title: &content.title, body: &content.body };
-        let notification = has_text.then(|| to_raw_value(&text)).transpose()?;
-        let payload_bytes = data.get().len() + notification.as_ref().map_or(0, |it| it.get().len());
-        let tag = event.group.as_deref().filter(|_| has_text);
+        let notification = is_shown.then(|| to_raw_value(&text)).transpose()?;
+        let text_bytes = notification.as_ref().map_or(0, |it| it.get().len());
+        let payload_bytes = data.get().len() + text_bytes + apns_bytes;
         let request = Request {
             message: Message {
                 token: push.device.token.expose(),
                 notification: notification.as_deref(),
                 data: &data,
-                android: Android {
-                    priority: priority(event.priority),
-                    ttl: ttl(event, now),
-                    collapse_key: event.group.as_deref(),
-                    notification: tag.map(|tag| AndroidNotification { tag }),
-                },
+                android: &android,
+                apns: &apns,
+                webpush: &webpush,
             },
         };
         Ok(Rendered::new(serde_json::to_vec(&request)?, payload_bytes))
@@ -120,28 +107,16 @@ fn data<'a>(push: &'a Push, content: &Content<'a>) -> Result<Data<'a>, serde_jso
         source: event.source.as_str(),
         event_type: &event.event_type,
         actor: event.actor.as_ref().map(tidings_core::ids::UserId::as_str),
+        silent: (push.style == PushStyle::Silent).then_some("true"),
         object: content.object.map(serde_json::to_string).transpose()?,
         data: content.data.map(RawValue::get),
         truncated: content.truncated.then_some("true"),
     })
 }
 
-/// HIGH wakes a sleeping device, NORMAL waits until it wakes by itself.
-fn priority(priority: Priority) -> &'static str {
-    match priority {
-        Priority::High => "HIGH",
-        Priority::Normal | Priority::Low => "NORMAL",
-    }
-}
-
-fn ttl(event: &Event, now: Timestamp) -> Option<String> {
-    let left = event.expires_at()?.since(now).min(MAX_TTL);
-    Some(format!("{}.{:03}s", left.as_secs(), left.subsec_millis()))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use serde_json::{Value, json};
     use tidings_core::{
@@ -153,6 +128,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::push::webpush;
 
     fn now() -> Timestamp {
         "2026-11-23T09:00:00Z".parse().unwrap()
@@ -216,6 +192,18 @@ mod tests {
                     "priority": "HIGH", "ttl": "58.500s", "collapse_key": "like:p_9",
                     "notification": {"tag": "like:p_9"},
                 },
+                "apns": {
+                    "headers": {
+                        "apns-priority": "10", "apns-push-type": "alert",
+                        "apns-expiration": "1795424460", "apns-collapse-id": "like:p_9",
+                    },
+                    "payload": {
+                        "aps": {"badge": 3, "sound": "default", "thread-id": "like:p_9"},
+                    },
+                },
+                "webpush": {"headers": {
+                    "Urgency": "high", "TTL": "58", "Topic": webpush::topic("like:p_9"),
+                }},
             }})
         );
     }
@@ -225,6 +213,22 @@ mod tests {
         let message = &rendered(&push(&json!({"group": "g"})), now())["message"];
         assert_eq!(message["notification"], Value::Null);
         assert_eq!(message["android"], json!({"priority": "NORMAL", "collapse_key": "g"}));
+    }
+
+    #[test]
+    fn a_silent_push_is_data_only_and_not_urgent() {
+        let mut push = push(&json!({"title": "t", "body": "b", "priority": "high"}));
+        push.style = PushStyle::Silent;
+        let message = &rendered(&push, now())["message"];
+        assert_eq!(message["notification"], Value::Null);
+        assert_eq!(message["data"]["silent"], "true");
+        assert_eq!(message["android"], json!({"priority": "NORMAL"}));
+        assert_eq!(message["apns"]["payload"], json!({"aps": {"content-available": 1}}));
+        assert_eq!(
+            message["apns"]["headers"],
+            json!({"apns-priority": "5", "apns-push-type": "background"})
+        );
+        assert_eq!(message["webpush"]["headers"], json!({"Urgency": "low"}));
     }
 
     #[test]

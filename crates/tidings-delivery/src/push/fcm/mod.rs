@@ -9,5 +9,6 @@ mod client;
 mod error;
 mod message;
 mod oauth;
+mod sections;
 
 pub use client::{FcmClient, FcmConfig};
