@@ -14,9 +14,9 @@ pub use live::{Attendance, LiveNotifications, Presence, RealtimeBus, SessionHint
 pub use push::PushProvider;
 pub use social_graph::{Cursor, CursorError, Page, SocialGraphStore};
 pub use store::{
-    AnswerStore, CheckpointStore, Cutoffs, DeadLetterStore, DeliveryFilter, DeliveryNumber,
-    DeliveryPlace, DeliveryStore, DeviceStore, DuePush, DueRetry, FanOutStore, Forgotten,
-    KeptAnswer, LogPage, LoggedDelivery, MAX_IDEMPOTENCY_KEY_BYTES, MAX_LOG_LOOKS,
+    AnswerStore, CheckpointStore, Cutoffs, DeadLetterStore, DeliveryFilter, DeliveryLogStore,
+    DeliveryNumber, DeliveryPlace, DeliveryStore, DeviceStore, DuePush, DueRetry, FanOutStore,
+    Forgotten, KeptAnswer, LogPage, LoggedDelivery, MAX_IDEMPOTENCY_KEY_BYTES, MAX_LOG_LOOKS,
     NotificationStore, Prune, PushJob, PushSettlement, RequestKey, RetentionStore, Revocation,
     RevocationStore, Store, UserLogPage,
 };

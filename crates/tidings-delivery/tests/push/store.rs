@@ -162,16 +162,6 @@ impl DeliveryStore for MemoryDeliveryStore {
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.reach("next_due")?.due.values().map(|due| due.at).min())
     }
-
-    async fn list_deliveries(
-        &self,
-        notification: NotificationId,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        let state = self.reach("list_deliveries")?;
-        let rows = state.log.iter().filter(|row| row.notification == notification);
-        Ok(rows.take(limit).cloned().collect())
-    }
 }
 
 #[async_trait]

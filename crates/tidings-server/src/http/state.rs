@@ -8,7 +8,7 @@ use tidings_core::{
     dead_letter::NewDeadLetter,
     event::IncomingEvent,
     ports::{
-        AnswerStore, CheckpointStore, DeadLetterStore, DeliveryStore, DeviceStore,
+        AnswerStore, CheckpointStore, DeadLetterStore, DeliveryLogStore, DeviceStore,
         NotificationStore, SocialGraphStore,
     },
 };
@@ -71,7 +71,7 @@ pub struct App {
     /// Devices that one user may have.
     pub devices_per_user_max: u64,
     /// The delivery log.
-    pub deliveries: Arc<dyn DeliveryStore>,
+    pub deliveries: Arc<dyn DeliveryLogStore>,
     /// What could not become notifications.
     pub dead_letters: Arc<dyn DeadLetterStore>,
     /// Reads a dead letter as the event that it may be by now.

@@ -9,21 +9,17 @@ use std::{
 use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
-    delivery::Delivery,
     device::Device,
-    ids::{DeviceId, NotificationId, UserId},
+    ids::{DeviceId, NotificationId},
     inbox::InboxState,
     notification::Notification,
-    ports::{
-        DeliveryFilter, DeliveryNumber, DeliveryPlace, DeliveryStore, DuePush, DueRetry, LogPage,
-        PushJob, PushSettlement, StoreError, UserLogPage,
-    },
+    ports::{DeliveryStore, DuePush, DueRetry, PushJob, PushSettlement, StoreError},
 };
 use tokio::try_join;
 use tokio_postgres::Row;
 
 use super::{
-    delivery_log::{LOG, OfNotification, OfUser, log},
+    delivery_log::{LOG, log},
     devices,
     error::Failure,
     rows::{self, Columns, limit_to_sql, select_notifications, to_sql},
@@ -431,33 +427,5 @@ impl DeliveryStore for PostgresStore {
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
         self.readers.run(NextDue).await
-    }
-
-    async fn list_deliveries(
-        &self,
-        notification: NotificationId,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        self.readers.run(OfNotification { notification, limit }).await
-    }
-
-    async fn list_user_deliveries(
-        &self,
-        user: &UserId,
-        filter: DeliveryFilter,
-        before: Option<DeliveryPlace>,
-        limit: usize,
-    ) -> Result<UserLogPage, StoreError> {
-        self.readers.run(OfUser { user, filter, before, limit }).await
-    }
-
-    async fn read_log(
-        &self,
-        user: Option<&UserId>,
-        filter: DeliveryFilter,
-        after: Option<DeliveryNumber>,
-        limit: usize,
-    ) -> Result<LogPage, StoreError> {
-        self.log_in_order(user, filter, after, limit).await
     }
 }

@@ -1,4 +1,4 @@
-//! The log of all attempts: written by whoever delivers, read by notification, by user, and as a whole.
+//! `DeliveryLogStore`, the log of all attempts: written by whoever delivers, read by notification, by user, and as a whole.
 
 use std::{
     collections::HashSet,
@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
     delivery::{Channel, Delivery, Outcome},
     ids::{NotificationId, UserId},
     ports::{
-        DeliveryFilter, DeliveryNumber, DeliveryPlace, LogPage, LoggedDelivery, MAX_LOG_LOOKS,
-        StoreError, UserLogPage,
+        DeliveryFilter, DeliveryLogStore, DeliveryNumber, DeliveryPlace, LogPage, LoggedDelivery,
+        MAX_LOG_LOOKS, StoreError, UserLogPage,
     },
 };
 use tokio_postgres::Row;
@@ -92,7 +93,7 @@ fn read(columns: &mut Columns<'_>) -> Result<Delivery, Failure> {
 }
 
 /// The log of one notification.
-pub(super) struct OfNotification {
+struct OfNotification {
     pub(super) notification: NotificationId,
     pub(super) limit: usize,
 }
@@ -211,7 +212,7 @@ async fn find_inbox(session: &Session, user: &UserId) -> Result<Option<i64>, Fai
 }
 
 /// A part of a user's log, newest first.
-pub(super) struct OfUser<'a> {
+struct OfUser<'a> {
     pub(super) user: &'a UserId,
     pub(super) filter: DeliveryFilter,
     pub(super) before: Option<DeliveryPlace>,
@@ -393,5 +394,36 @@ impl PostgresStore {
             }
         }
         page(self.settle_numbers().await?).await
+    }
+}
+
+#[async_trait]
+impl DeliveryLogStore for PostgresStore {
+    async fn list_deliveries(
+        &self,
+        notification: NotificationId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        self.readers.run(OfNotification { notification, limit }).await
+    }
+
+    async fn list_user_deliveries(
+        &self,
+        user: &UserId,
+        filter: DeliveryFilter,
+        before: Option<DeliveryPlace>,
+        limit: usize,
+    ) -> Result<UserLogPage, StoreError> {
+        self.readers.run(OfUser { user, filter, before, limit }).await
+    }
+
+    async fn read_log(
+        &self,
+        user: Option<&UserId>,
+        filter: DeliveryFilter,
+        after: Option<DeliveryNumber>,
+        limit: usize,
+    ) -> Result<LogPage, StoreError> {
+        self.log_in_order(user, filter, after, limit).await
     }
 }

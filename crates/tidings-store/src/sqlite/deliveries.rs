@@ -9,12 +9,8 @@ use rusqlite::{
 };
 use tidings_core::{
     clock::Timestamp,
-    delivery::Delivery,
-    ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
-    ports::{
-        DeliveryFilter, DeliveryNumber, DeliveryPlace, DeliveryStore, DuePush, LogPage, PushJob,
-        PushSettlement, StoreError, UserLogPage,
-    },
+    ids::{DeviceId, InboxNumber, NotificationId, Seq},
+    ports::{DeliveryStore, DuePush, PushJob, PushSettlement, StoreError},
 };
 
 use super::{
@@ -234,42 +230,5 @@ impl DeliveryStore for SqliteStore {
             Ok(next.map(Timestamp::from_millis))
         };
         self.readers.read("next_due", query).await
-    }
-
-    async fn list_deliveries(
-        &self,
-        notification: NotificationId,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        let query =
-            move |conn: &Connection| delivery_log::of_notification(conn, notification, limit);
-        self.readers.read("list_deliveries", query).await
-    }
-
-    async fn list_user_deliveries(
-        &self,
-        user: &UserId,
-        filter: DeliveryFilter,
-        before: Option<DeliveryPlace>,
-        limit: usize,
-    ) -> Result<UserLogPage, StoreError> {
-        let user = user.clone();
-        let query =
-            move |conn: &Connection| delivery_log::of_user(conn, &user, &filter, before, limit);
-        self.readers.read("list_user_deliveries", query).await
-    }
-
-    async fn read_log(
-        &self,
-        user: Option<&UserId>,
-        filter: DeliveryFilter,
-        after: Option<DeliveryNumber>,
-        limit: usize,
-    ) -> Result<LogPage, StoreError> {
-        let user = user.cloned();
-        let query = move |conn: &Connection| {
-            delivery_log::in_order(conn, user.as_ref(), &filter, after, limit)
-        };
-        self.readers.read("read_log", query).await
     }
 }

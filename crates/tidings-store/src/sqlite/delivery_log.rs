@@ -1,19 +1,21 @@
-//! The log of all attempts: written by whoever delivers, read by notification, by user, and as a whole.
+//! `DeliveryLogStore`, the log of all attempts: written by whoever delivers, read by notification, by user, and as a whole.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, Row};
 use tidings_core::{
     clock::Timestamp,
     delivery::{Channel, Delivery, Outcome},
     ids::{NotificationId, UserId},
     ports::{
-        DeliveryFilter, DeliveryNumber, DeliveryPlace, LogPage, LoggedDelivery, MAX_LOG_LOOKS,
-        UserLogPage,
+        DeliveryFilter, DeliveryLogStore, DeliveryNumber, DeliveryPlace, LogPage, LoggedDelivery,
+        MAX_LOG_LOOKS, StoreError, UserLogPage,
     },
 };
 
 use super::{
     error::Failure,
     rows::{Columns, from_sql, limit_to_sql, to_sql},
+    store::SqliteStore,
     writer::WriteTx,
 };
 use crate::log_scan::{self, PROBE_ROWS, StartSearch};
@@ -104,6 +106,42 @@ const IN_ORDER: &str = select_deliveries!(
     "FROM delivery d CROSS JOIN inbox i ON i.inbox = d.inbox \
      WHERE d.delivery > ?1 ORDER BY d.delivery LIMIT ?2"
 );
+
+#[async_trait]
+impl DeliveryLogStore for SqliteStore {
+    async fn list_deliveries(
+        &self,
+        notification: NotificationId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let query = move |conn: &Connection| of_notification(conn, notification, limit);
+        self.readers.read("list_deliveries", query).await
+    }
+
+    async fn list_user_deliveries(
+        &self,
+        user: &UserId,
+        filter: DeliveryFilter,
+        before: Option<DeliveryPlace>,
+        limit: usize,
+    ) -> Result<UserLogPage, StoreError> {
+        let user = user.clone();
+        let query = move |conn: &Connection| of_user(conn, &user, &filter, before, limit);
+        self.readers.read("list_user_deliveries", query).await
+    }
+
+    async fn read_log(
+        &self,
+        user: Option<&UserId>,
+        filter: DeliveryFilter,
+        after: Option<DeliveryNumber>,
+        limit: usize,
+    ) -> Result<LogPage, StoreError> {
+        let user = user.cloned();
+        let query = move |conn: &Connection| in_order(conn, user.as_ref(), &filter, after, limit);
+        self.readers.read("read_log", query).await
+    }
+}
 
 #[cfg(test)]
 pub(super) const QUERIES: [&str; 3] = [OF_NOTIFICATION, OF_USER, IN_ORDER];

@@ -12,8 +12,8 @@ use tidings_core::{
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
     inbox::{Acknowledgement, Mark, Selection},
     ports::{
-        Cutoffs, DeadLetterStore, DeliveryFilter, DeliveryStore, DeviceStore, NotificationStore,
-        RetentionStore,
+        Cutoffs, DeadLetterStore, DeliveryFilter, DeliveryLogStore, DeliveryStore, DeviceStore,
+        NotificationStore, RetentionStore,
     },
 };
 use tidings_store::{SqliteConfig, SqliteOpenError, SqliteStore};

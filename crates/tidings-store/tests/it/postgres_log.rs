@@ -6,7 +6,7 @@ use tidings_core::{
     delivery::{Channel, Delivery, Outcome},
     ids::Seq,
     inbox::Acknowledgement,
-    ports::{DeliveryFilter, DeliveryStore, LogPage, NotificationStore},
+    ports::{DeliveryFilter, DeliveryLogStore, LogPage, NotificationStore},
 };
 use tidings_store::PostgresStore;
 

@@ -1,4 +1,4 @@
-//! The rules of the delivery log, a part of `DeliveryStore`.
+//! The rules of `DeliveryLogStore`.
 
 use std::sync::Arc;
 

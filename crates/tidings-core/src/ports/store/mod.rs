@@ -4,6 +4,7 @@ mod answers;
 mod checkpoints;
 mod dead_letters;
 mod deliveries;
+mod delivery_log;
 mod devices;
 mod fan_outs;
 mod notifications;
@@ -13,9 +14,10 @@ mod revocations;
 pub use answers::{AnswerStore, KeptAnswer, MAX_IDEMPOTENCY_KEY_BYTES, RequestKey};
 pub use checkpoints::CheckpointStore;
 pub use dead_letters::DeadLetterStore;
-pub use deliveries::{
-    DeliveryFilter, DeliveryNumber, DeliveryPlace, DeliveryStore, DuePush, DueRetry, LogPage,
-    LoggedDelivery, MAX_LOG_LOOKS, Prune, PushJob, PushSettlement, UserLogPage,
+pub use deliveries::{DeliveryStore, DuePush, DueRetry, Prune, PushJob, PushSettlement};
+pub use delivery_log::{
+    DeliveryFilter, DeliveryLogStore, DeliveryNumber, DeliveryPlace, LogPage, LoggedDelivery,
+    MAX_LOG_LOOKS, UserLogPage,
 };
 pub use devices::DeviceStore;
 pub use fan_outs::FanOutStore;
@@ -28,6 +30,7 @@ pub trait Store:
     NotificationStore
     + DeviceStore
     + DeliveryStore
+    + DeliveryLogStore
     + DeadLetterStore
     + CheckpointStore
     + FanOutStore
@@ -41,6 +44,8 @@ impl<T> Store for T where
     T: NotificationStore
         + DeviceStore
         + DeliveryStore
+        + DeliveryLogStore
+        + DeliveryLogStore
         + DeadLetterStore
         + CheckpointStore
         + FanOutStore
