@@ -16,7 +16,7 @@ use tidings_store::{SqliteConfig, SqliteStore};
 
 use crate::{
     harness::{Node, Site, event},
-    live::{Pushing, deliveries, register},
+    pushing::{Pushing, deliveries, register},
 };
 
 fn at(secs: u64) -> Timestamp {

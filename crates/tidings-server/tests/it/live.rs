@@ -5,14 +5,12 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tidings_client::{Subscription, SubscriptionConfig, SubscriptionEvent};
 use tidings_core::retry::RetryPolicy;
-use tidings_simulators::{
-    ApnsCredentials, ApnsSimulator, ApnsSimulatorConfig, FcmCredentials, FcmSimulator,
-    FcmSimulatorConfig,
-};
-
 use tokio::task::JoinSet;
 
-use crate::harness::{Node, PATIENCE, Site, event};
+use crate::{
+    harness::{PATIENCE, Site},
+    pushing::{Pushing, deliveries, register, send, with_outcome},
+};
 
 fn subscription(url: &str, user: &str, last_seq: Option<u64>) -> Subscription {
     let mut config = SubscriptionConfig::new(url, &format!("user:{user}"));
@@ -38,10 +36,6 @@ async fn next_notification(subscription: &mut Subscription) -> Value {
             _ => {}
         }
     }
-}
-
-async fn send(node: &Node, id: &str, users: &[&str]) {
-    node.post("/v1/events", event(id, users).to_string()).await.expect(200);
 }
 
 #[tokio::test]
@@ -105,73 +99,6 @@ async fn tail_prints_what_arrives() {
         .unwrap();
     let line = String::from_utf8(tail.stdout).unwrap();
     assert!(tail.status.success() && line.contains("#1 [like] title of e1"), "{line}");
-}
-
-/// A node with both simulators, and the simulators.
-pub(crate) struct Pushing {
-    pub(crate) site: Site,
-    pub(crate) apns: ApnsSimulator,
-    pub(crate) fcm: FcmSimulator,
-}
-
-impl Pushing {
-    pub(crate) async fn new() -> Self {
-        let apns_credentials = ApnsCredentials::generate("TEAM000001", "KEY0000001").unwrap();
-        let fcm_credentials = FcmCredentials::generate("project").unwrap();
-        let apns = ApnsSimulatorConfig::new(&apns_credentials, "app.example");
-        let apns = ApnsSimulator::start(apns).await.unwrap();
-        let fcm = FcmSimulator::start(FcmSimulatorConfig::new(&fcm_credentials)).await.unwrap();
-        let site = Site::new("");
-        let file = |name: &str, text: &str| {
-            std::fs::write(site.path().join(name), text).unwrap();
-            name.to_owned()
-        };
-        let toml = format!(
-            "[routing]\nack_wait_ms = 500\n[push]\nlease_ms = 2000\nrequest_timeout_ms = 1500\n[push.retry]\nmax_attempts = 20\nbase_ms = 20\n\
-             cap_ms = 100\n\
-             [push.apns]\nkey_file = {:?}\nkey_id = \"KEY0000001\"\nteam_id = \"TEAM000001\"\n\
-             endpoint = {:?}\nca_file = {:?}\n\
-             [push.fcm]\nservice_account_file = {:?}\nendpoint = {:?}\nca_file = {:?}\n",
-            file("key.p8", &apns_credentials.p8_pem),
-            apns.url(),
-            file("apns.pem", apns.ca_pem()),
-            file("fcm.json", &fcm_credentials.service_account_json(&fcm.token_uri())),
-            fcm.url(),
-            file("fcm.pem", fcm.ca_pem()),
-        );
-        Self { site: site.with_toml(&toml), apns, fcm }
-    }
-}
-
-pub(crate) async fn register(node: &Node, user: &str, device: &str, platform: &str, token: &str) {
-    let body = json!({"platform": platform, "token": token, "app": "app.example"});
-    node.put(&format!("/v1/users/{user}/devices/{device}"), &body).await.expect(200);
-}
-
-/// Waits until the log of a notification satisfies `enough`, and returns it.
-pub(crate) async fn deliveries(
-    node: &Node,
-    user: &str,
-    enough: impl Fn(&[Value]) -> bool,
-) -> Vec<Value> {
-    let page = node.get(&format!("/v1/users/{user}/notifications")).await.expect(200);
-    let path = format!("/v1/notifications/{}/deliveries", page["items"][0]["id"].as_str().unwrap());
-    tokio::time::timeout(PATIENCE, async {
-        loop {
-            let log = node.get(&path).await.expect(200).as_array().unwrap().clone();
-            if enough(&log) {
-                return log;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await
-    .unwrap()
-}
-
-fn with_outcome<'a>(log: &'a [Value], outcome: &str) -> Vec<&'a str> {
-    let of = log.iter().filter(|it| it["outcome"] == outcome);
-    of.map(|it| it["channel"].as_str().unwrap()).collect()
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ mod key_sets;
 mod live;
 mod offsets;
 mod origins;
+mod push;
+mod pushing;
 mod relations;
 mod repeated;
 mod sse;

@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(breaker.admit(later), Err(10 * SECOND));
         let later = later + 10 * SECOND;
         for _ in 0..2 {
-            assert_eq!(breaker.state() == BreakerState::Closed, false);
+            assert_ne!(breaker.state(), BreakerState::Closed);
             assert_eq!(breaker.admit(later), Ok(Permit::Probe));
             breaker.record(Permit::Probe, Report::Well, later, 0.5);
         }
