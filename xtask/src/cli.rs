@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::{Bench, Length, bench};
+use crate::clients;
 use crate::crash::{compare_stores, crash};
 use crate::generate::{Mode, generate};
 use crate::install::install;
@@ -66,6 +67,10 @@ enum Command {
     /// Starts Kafka and PostgreSQL if they are not up. A seed that fails is printed, with how to repeat
     /// it.
     Crash(CrashArgs),
+    /// Runs clients of push services that others wrote against `tidings simulate`, which has to be built.
+    ///
+    /// Installs them below `target/clients` first, from the lock files in `tests/clients`.
+    Clients,
     /// Installs the programs that Tidings is measured beside; deploy/peers/README.md tells of them.
     ///
     /// Without names, all. They are below `target/peers`; one that is there already is left alone.
@@ -188,6 +193,7 @@ pub(crate) fn run(xtask: Xtask) -> Result<ExitCode> {
         }
         Command::Crash(CrashArgs { compare_stores: Some(events), .. }) => compare_stores(events)?,
         Command::Crash(args) => crash(args.seeds, args.from)?,
+        Command::Clients => clients::test()?,
         Command::Peers { peers } => {
             install_peers(if peers.is_empty() { &Peer::ALL } else { &peers })?;
         }

@@ -34,6 +34,7 @@ const NEEDS: &[Need] = &[
     Need { what: "redis-cli", package: "redis-tools", is_there: || has("redis-cli") },
     Need { what: "Node.js", package: "nodejs", is_there: || has("node") },
     Need { what: "npm", package: "npm", is_there: || has("npm") },
+    Need { what: "Python 3's venv", package: "python3-venv", is_there: has_venv },
     Need { what: "Chromium", package: "chromium", is_there: || has("chromium") },
 ];
 
@@ -100,6 +101,13 @@ fn has_library(name: &str) -> bool {
 
 fn has_postgres() -> bool {
     server_program("postgres").is_some() && server_program("initdb").is_some()
+}
+
+/// Debian splits Python's own package installer off.
+fn has_venv() -> bool {
+    let mut python = Command::new("python3");
+    let imported = python.args(["-c", "import venv, ensurepip"]).stderr(Stdio::null()).status();
+    imported.is_ok_and(|status| status.success())
 }
 
 fn has_java() -> bool {

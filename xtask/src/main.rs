@@ -2,6 +2,7 @@
 
 mod bench;
 mod cli;
+mod clients;
 mod crash;
 mod generate;
 mod install;

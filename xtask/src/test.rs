@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::clients;
 use crate::install::install;
 use crate::process::{cargo, run, show};
 use crate::say::say;
@@ -52,6 +53,7 @@ fn all_steps(report: &mut Report, services: Services, filters: &[String]) -> Res
     if filters.is_empty() {
         // After the servers have gone: a browser wants their memory.
         report.step("sdk", sdk::test)?;
+        report.step("clients", clients::test)?;
     }
     Ok(())
 }

@@ -15,7 +15,20 @@ use tokio_rustls::TlsAcceptor;
 use crate::SimulatorError;
 use crate::transport::{ClientCertificates, Protocol};
 
-/// A certificate for `localhost`, `127.0.0.1` and `::1`, and the authority that signed it.
+/// What the certificate is good for: this machine, and the vendors' hosts, because some clients know
+/// no others and are led here by the names that their machine resolves.
+const NAMES: [&str; 7] = [
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "api.push.apple.com",
+    "api.sandbox.push.apple.com",
+    "fcm.googleapis.com",
+    "oauth2.googleapis.com",
+];
+
+/// A certificate for `localhost`, `127.0.0.1`, `::1` and the hosts of Apple and Google, and the
+/// authority that signed it.
 ///
 /// Made anew by each [`generate`](Self::generate) and kept in memory only. Cloning shares it, so
 /// that several simulators can be trusted through one authority.
@@ -44,7 +57,7 @@ impl SimulatorTls {
         let authority =
             CertifiedIssuer::self_signed(authority, key).map_err(made("authority certificate"))?;
 
-        let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+        let names = NAMES.map(String::from);
         let mut server = CertificateParams::new(names).map_err(made("server certificate"))?;
         server.distinguished_name.push(DnType::CommonName, "localhost");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

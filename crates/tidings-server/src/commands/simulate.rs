@@ -134,6 +134,7 @@ impl Running {
         let mut config = FcmSimulatorConfig::new(&credentials);
         config.listen = listen;
         config.tls = Some(tls.clone());
+        config.further_audiences.push("https://oauth2.googleapis.com/token".into());
         if args.unlimited {
             config.quota = FcmQuota::UNLIMITED;
         }

@@ -48,6 +48,9 @@ pub struct FcmSimulatorConfig {
     pub account: ServiceAccount,
     /// The key of `data` that holds the sender's identity of a message.
     pub identity_key: String,
+    /// Token endpoints besides its own that assertions may be made for: some clients know only
+    /// `https://oauth2.googleapis.com/token`.
+    pub further_audiences: Vec<String>,
     /// How long access tokens live, in seconds.
     pub access_token_ttl_secs: u32,
     /// How many messages it takes.
@@ -70,6 +73,7 @@ impl FcmSimulatorConfig {
             project_id: credentials.project_id.clone(),
             account: ServiceAccount::from(credentials),
             identity_key: "tidings_id".to_owned(),
+            further_audiences: Vec::new(),
             access_token_ttl_secs: 3_599,
             quota: FcmQuota::default(),
             ledger: LedgerConfig::default(),
@@ -99,11 +103,10 @@ impl FcmSimulator {
         let ledger = Arc::new(Ledger::new(config.ledger, Arc::clone(&config.clock)));
         let listener = Listener::bind(config.listen).await?;
         let port = listener.address().port();
-        let endpoint = TokenEndpoint::new(
-            &config.account,
-            ["localhost", "127.0.0.1"].map(|host| format!("https://{host}:{port}/token")),
-            config.access_token_ttl_secs,
-        )?;
+        let own = ["localhost", "127.0.0.1"].map(|host| format!("https://{host}:{port}/token"));
+        let audiences = own.into_iter().chain(config.further_audiences).collect();
+        let endpoint =
+            TokenEndpoint::new(&config.account, audiences, config.access_token_ttl_secs)?;
         let endpoint = Arc::new(endpoint);
         let control = FcmControl::new(
             ConnectionFaults::none(),

@@ -69,7 +69,7 @@ pub(super) struct TokenEndpoint {
     account: ServiceAccount,
     key: DecodingKey,
     validation: Validation,
-    audiences: [String; 2],
+    audiences: Vec<String>,
     ttl_secs: u32,
     /// Access token to its end, in milliseconds since 1970.
     live: Mutex<HashMap<String, i64>>,
@@ -80,7 +80,7 @@ pub(super) struct TokenEndpoint {
 impl TokenEndpoint {
     pub(super) fn new(
         account: &ServiceAccount,
-        audiences: [String; 2],
+        audiences: Vec<String>,
         ttl_secs: u32,
     ) -> Result<Self, SimulatorError> {
         let key =
@@ -185,7 +185,7 @@ impl TokenEndpoint {
         if !self.audiences.contains(&claims.aud) {
             return Err(invalid_grant(format!(
                 "Invalid JWT: Failed audience check. The right audience is {}",
-                self.audiences[0]
+                self.audiences.first().map(String::as_str).unwrap_or_default()
             )));
         }
         // No tolerance for skew: stricter than Google, whose tolerance is not published.
