@@ -64,9 +64,8 @@ async fn neither_keys_nor_endpoints_are_shown_anywhere() {
     assert!(logged.contains("a push has no answer"), "the log was collected: {logged}");
     let keys = [subscription.p256dh(), subscription.auth()];
     let bytes = push.device.web_push.as_ref().map(|keys| format!("{:?}", keys.auth)).unwrap();
-    for secret in
-        [private_key, path, bytes, "eyJ".to_owned(), "bbbbbbbb".to_owned()].into_iter().chain(keys)
-    {
+    assert!(!logged.contains("bbbbbbbb"), "a text was logged");
+    for secret in [private_key, path, bytes, "eyJ".to_owned()].into_iter().chain(keys) {
         assert!(!shown.contains(&secret), "shown: {secret}");
         assert!(!logged.contains(&secret), "logged: {secret}");
     }

@@ -40,6 +40,9 @@ const RENEWAL_WAIT: Duration = Duration::from_secs(3);
 /// After a failure nobody asks again for this long.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
+/// What Google says of a refusal is cut to this many bytes before it goes to the log.
+const MAX_DESCRIPTION_BYTES: usize = 256;
+
 /// Why there is no access token.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OauthError {
@@ -236,7 +239,9 @@ fn is_recent(failure: Option<&(Instant, Arc<OauthError>)>) -> bool {
 
 fn read(answer: &Answer, now: Timestamp) -> Result<AccessToken, OauthError> {
     if answer.status != StatusCode::OK {
-        let refusal: Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let mut refusal: Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let end = refusal.error_description.floor_char_boundary(MAX_DESCRIPTION_BYTES);
+        refusal.error_description.truncate(end);
         return Err(OauthError::Refused {
             status: answer.status.as_u16(),
             error: refusal.error,
@@ -252,4 +257,49 @@ fn read(answer: &Answer, now: Timestamp) -> Result<AccessToken, OauthError> {
     let life = Duration::from_secs(grant.expires_in);
     let ends_at = now.after(life);
     Ok(AccessToken { authorization, renew_at: ends_at.before(RENEW_AHEAD.min(life / 5)), ends_at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, error: &str, after: Option<Duration>) -> OauthError {
+        let (error, description) = (error.to_owned(), "because".to_owned());
+        OauthError::Refused { status, error, description, after }
+    }
+
+    #[test]
+    fn a_refusal_is_for_a_person_and_a_failure_passes_by_itself() {
+        let after = Some(Duration::from_secs(7));
+        let down = Verdict::Unavailable { after: None };
+        let table = [
+            (refused(400, "invalid_grant", None), Verdict::CallAPerson, "oauth_invalid_grant"),
+            (refused(400, "invalid_scope", None), Verdict::CallAPerson, "oauth_invalid_scope"),
+            (refused(401, "invalid_client", None), Verdict::CallAPerson, "oauth_invalid_client"),
+            (refused(403, "", None), Verdict::CallAPerson, "oauth_"),
+            (refused(429, "", after), Verdict::SlowDown { after }, "oauth_too_many_requests"),
+            (refused(500, "", None), down, "oauth_unavailable"),
+            (refused(503, "", after), Verdict::Unavailable { after }, "oauth_unavailable"),
+            (OauthError::Unreadable, down, "oauth_unreadable"),
+            (OauthError::Unanswered(Http2Error::Closed), down, "not_taken"),
+            (OauthError::Unanswered(Http2Error::NotAnsweredInTime), down, "not_answered_in_time"),
+        ];
+        for (error, verdict, reason) in table {
+            let answer = error.answer();
+            assert_eq!((answer.verdict, answer.reason.as_deref()), (verdict, Some(reason)));
+        }
+    }
+
+    #[test]
+    fn what_google_says_is_cut_before_it_is_logged() {
+        let body = serde_json::json!({
+            "error": "invalid_grant", "error_description": "é".repeat(10_000),
+        });
+        let answer = Answer::for_test(StatusCode::BAD_REQUEST, body.to_string().into());
+        let Err(OauthError::Refused { description, .. }) = read(&answer, Timestamp::from_millis(0))
+        else {
+            panic!("taken");
+        };
+        assert_eq!(description.len(), MAX_DESCRIPTION_BYTES);
+    }
 }

@@ -37,6 +37,13 @@ pub(crate) struct Answer {
     pub(super) connection: u64,
 }
 
+#[cfg(test)]
+impl Answer {
+    pub(crate) fn for_test(status: StatusCode, body: Bytes) -> Self {
+        Self { status, headers: HeaderMap::new(), body, connection: 0 }
+    }
+}
+
 /// A connection that takes requests. It ends when this is dropped and its streams are done.
 pub(super) struct Connection {
     id: u64,

@@ -66,7 +66,7 @@ impl Pool {
     pub(super) fn enter(self: &Arc<Self>) -> Result<Entered, Http2Error> {
         let mut state = self.lock();
         if state.waiting.is_empty()
-            && let Some(connection) = state.roomiest()
+            && let Some(connection) = state.roomy()
         {
             return Ok(Entered::At(Place::take(self, connection)));
         }
@@ -166,7 +166,7 @@ impl Pool {
     /// Gives free places to those who wait.
     fn grant(self: &Arc<Self>, state: &mut State) {
         while !state.waiting.is_empty() {
-            let Some(connection) = state.roomiest() else { return };
+            let Some(connection) = state.roomy() else { return };
             let Some(waiter) = state.waiting.pop_front() else { return };
             if let Err(Ok(mut unwanted)) = waiter.send(Ok(Place::take(self, connection))) {
                 // Under the lock, which giving it back by dropping would take again.
@@ -182,10 +182,10 @@ impl Pool {
 }
 
 impl State {
-    /// The connection with the most free places, if any has one.
-    fn roomiest(&self) -> Option<Arc<Connection>> {
-        let free = |connection: &&Arc<Connection>| connection.vitals.free_places();
-        self.connections.iter().filter(|connection| free(connection) > 0).max_by_key(free).cloned()
+    /// The first connection with a free place. Not the emptiest one: requests that share a connection
+    /// share its writes, and the fewer connections are busy, the cheaper is each request.
+    fn roomy(&self) -> Option<Arc<Connection>> {
+        self.connections.iter().find(|connection| connection.vitals.free_places() > 0).cloned()
     }
 
     fn recent_failure(&self) -> Option<Arc<ConnectError>> {

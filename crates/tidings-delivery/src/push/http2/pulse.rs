@@ -14,6 +14,10 @@ use super::ConnectionConfig;
 /// it at once, a server that ends each connection early would never answer any.
 const FIRST_REQUESTS: usize = 64;
 
+/// Answers after which a connection's limit is believed to be what it is: APNs raises it with the
+/// first one or soon after.
+const PROVING_ANSWERS: usize = 4;
+
 /// What the requests on a connection, and the task that moves its bytes, know of it together.
 #[derive(Debug)]
 pub(super) struct Vitals {
@@ -22,8 +26,8 @@ pub(super) struct Vitals {
     heard_ms: AtomicU64,
     /// Requests that the connection is trusted with at a time: one more with each answer.
     trusted: AtomicUsize,
-    /// Whether an answer has ever come.
-    has_answered: AtomicBool,
+    /// Answers that have come.
+    answers: AtomicUsize,
     /// Requests that have a place. Changed by the pool only, under its lock.
     pub(super) under_way: AtomicUsize,
     /// Requests that the server takes at a time. Changed by the pool only, under its lock.
@@ -39,7 +43,7 @@ impl Vitals {
             opened: Instant::now(),
             heard_ms: AtomicU64::new(0),
             trusted: AtomicUsize::new(FIRST_REQUESTS),
-            has_answered: AtomicBool::new(false),
+            answers: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
             limit: AtomicUsize::new(1),
             is_retired: AtomicBool::new(false),
@@ -49,7 +53,7 @@ impl Vitals {
     /// An answer has come.
     pub(super) fn hear_answer(&self) {
         self.hear();
-        self.has_answered.store(true, Ordering::Relaxed);
+        self.answers.fetch_add(1, Ordering::Relaxed);
         if self.trusted.load(Ordering::Relaxed) < self.limit.load(Ordering::Relaxed) {
             self.trusted.fetch_add(1, Ordering::Relaxed);
         }
@@ -64,7 +68,7 @@ impl Vitals {
     /// Whether the connection is known to take no more than it does.
     pub(super) fn is_proven(&self) -> bool {
         let is_trusted = self.trusted.load(Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed);
-        is_trusted && self.has_answered.load(Ordering::Relaxed)
+        is_trusted && self.answers.load(Ordering::Relaxed) >= PROVING_ANSWERS
     }
 
     /// When the last sign of life came.
