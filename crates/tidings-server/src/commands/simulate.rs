@@ -178,7 +178,7 @@ impl Running {
         write!(
             self.settings,
             "[push.webpush]\nkey_file = {key_file:?}\nsubject = \"mailto:push@example.com\"\n\
-             private_addresses = true\nca_file = {ca_file:?}\n",
+             allow_loopback = true\nca_file = {ca_file:?}\n",
         )?;
         self.webpush = Some(webpush);
         Ok(())

@@ -19,6 +19,10 @@ pub(crate) struct Pushing {
     pub(crate) site: Site,
     pub(crate) apns: ApnsSimulator,
     pub(crate) fcm: FcmSimulator,
+    /// The configuration without FCM.
+    pub(crate) toml: String,
+    /// The configuration of FCM.
+    pub(crate) fcm_toml: String,
 }
 
 impl Pushing {
