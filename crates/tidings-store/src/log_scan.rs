@@ -92,7 +92,8 @@ mod tests {
             // The row at a place has the next number.
             let begins = begins.unwrap_or(len);
             prop_assert!(after <= begins, "{after} for {begins}");
-            prop_assert!(begins - after <= 2 * PROBE_ROWS as i64 + 1, "{after} for {begins}");
+            let most = 2 * i64::try_from(PROBE_ROWS).unwrap() + 1;
+            prop_assert!(begins - after <= most, "{after} for {begins}");
             prop_assert!(probes <= 16);
         }
     }
