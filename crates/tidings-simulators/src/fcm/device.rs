@@ -39,10 +39,8 @@ impl FcmDeviceState {
             }
             Self::Unregistered | Self::InactiveSince(_) => Refusal::plain(Status::Unregistered),
             Self::SenderIdMismatch => Refusal::plain(Status::SenderIdMismatch),
-            Self::QuotaExceeded => Refusal::plain(Status::QuotaExceeded),
-            Self::QuotaExceededRetryAfter(after) => {
-                Refusal::plain(Status::QuotaExceeded).retry_after(after)
-            }
+            Self::QuotaExceeded => Refusal::device_quota(),
+            Self::QuotaExceededRetryAfter(after) => Refusal::device_quota().retry_after(after),
             Self::InvalidArgument => invalid_token(),
             Self::ThirdPartyAuthError => Refusal::plain(Status::ThirdPartyAuthError),
         })

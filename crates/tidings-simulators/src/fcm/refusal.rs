@@ -9,6 +9,7 @@ use crate::transport::Answer;
 
 const FCM_ERROR: &str = "type.googleapis.com/google.firebase.fcm.v1.FcmError";
 const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
+const QUOTA_FAILURE: &str = "type.googleapis.com/google.rpc.QuotaFailure";
 
 /// The kinds of refusal, each a row of [`Status::row`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,18 +121,25 @@ pub(super) struct Refusal {
     status: Status,
     message: Option<String>,
     violation: Option<FieldViolation>,
+    is_of_device: bool,
     retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// The usual answer of this kind.
     pub(super) fn plain(status: Status) -> Self {
-        Self { status, message: None, violation: None, retry_after: None }
+        Self { status, message: None, violation: None, is_of_device: false, retry_after: None }
     }
 
     /// FCM itself objects to a field.
     pub(super) fn invalid_field(field: &str, description: impl Into<String>) -> Self {
         Self::violating(Status::InvalidArgument, field, description.into())
+    }
+
+    /// Too many messages to one device. That an answer says which quota it was is documented
+    /// ("An extension of type google.rpc.QuotaFailure is returned"); its words are inferred.
+    pub(super) fn device_quota() -> Self {
+        Self { is_of_device: true, ..Self::plain(Status::QuotaExceeded) }
     }
 
     /// The JSON does not fit the API; `field` is empty where there is none to name.
@@ -145,6 +153,7 @@ impl Refusal {
             status,
             message: Some(violation.description.clone()),
             violation: Some(violation),
+            is_of_device: false,
             retry_after: None,
         }
     }
@@ -180,6 +189,11 @@ impl Refusal {
                 json!({ "field": field, "description": description })
             };
             details.push(json!({ "@type": BAD_REQUEST, "fieldViolations": [violation] }));
+        }
+        if self.is_of_device {
+            let violation =
+                json!({ "subject": "device", "description": "Device message rate exceeded" });
+            details.push(json!({ "@type": QUOTA_FAILURE, "violations": [violation] }));
         }
         let message = self.message.as_deref().unwrap_or(usual);
         let mut error = json!({ "code": http.as_u16(), "message": message, "status": status });

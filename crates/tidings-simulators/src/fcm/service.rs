@@ -64,7 +64,7 @@ impl FcmService {
             return Err(refusal);
         }
         if !quota.take_device(&token, now_ms) {
-            return Err(Refusal::plain(Status::QuotaExceeded));
+            return Err(Refusal::device_quota());
         }
         if message.validate_only {
             return Ok(Judged::ValidateOnly);

@@ -200,7 +200,16 @@ async fn each_device_state_has_its_answer() {
     for (state, code, status, error_code, retry_after) in rows {
         control.set_device(DEVICE, state).unwrap();
         let reply = fcm.send(&token, &message()).await;
-        assert_error(&reply, code, status, &fcm_error(error_code));
+        let mut details = fcm_error(error_code);
+        if error_code == "QUOTA_EXCEEDED" {
+            // Which quota it was: not that of the project.
+            let violation =
+                json!({ "subject": "device", "description": "Device message rate exceeded" });
+            let kind = "type.googleapis.com/google.rpc.QuotaFailure";
+            let quota = json!({ "@type": kind, "violations": [violation] });
+            details.as_array_mut().unwrap().push(quota);
+        }
+        assert_error(&reply, code, status, &details);
         assert_eq!(reply.header("retry-after"), retry_after);
     }
     control.set_device(DEVICE, FcmDeviceState::InvalidArgument).unwrap();
