@@ -131,6 +131,7 @@ impl Command for LoadDue {
         let mut devices = FoundDevices::default();
         devices.read(&all, |_| Ok(ALL_DEVICES))?;
         devices.read(&one_each, |row| row.try_get(1))?;
+        let devices = SharedDevices::from(devices);
         let mut due = Vec::with_capacity(self.leased.len());
         for (job, attempt) in &self.leased {
             let id = job.notification;
@@ -146,7 +147,7 @@ impl Command for LoadDue {
                 job: job.clone(),
                 notification: Arc::clone(notification),
                 inbox: *inbox,
-                devices: devices.to_vec(),
+                devices,
                 attempt: *attempt,
             });
         }
@@ -187,11 +188,6 @@ fn devices_of(job: &PushJob) -> (i64, &str) {
 struct FoundDevices(HashMap<(i64, String), Option<Vec<Device>>>);
 
 impl FoundDevices {
-    fn of(&self, job: &PushJob) -> Option<&[Device]> {
-        let (inbox, device) = devices_of(job);
-        self.0.get(&(inbox, device.to_owned())).map_or(Some(&[]), Option::as_deref)
-    }
-
     fn read<'a>(
         &mut self,
         found: &'a [Row],
@@ -212,6 +208,22 @@ impl FoundDevices {
             }
         }
         Ok(())
+    }
+}
+
+/// [`FoundDevices`] that pushes share: a user may have many, and many pushes due.
+struct SharedDevices(HashMap<(i64, String), Option<Arc<[Device]>>>);
+
+impl From<FoundDevices> for SharedDevices {
+    fn from(found: FoundDevices) -> Self {
+        Self(found.0.into_iter().map(|(key, devices)| (key, devices.map(Arc::from))).collect())
+    }
+}
+
+impl SharedDevices {
+    fn of(&self, job: &PushJob) -> Option<Arc<[Device]>> {
+        let (inbox, device) = devices_of(job);
+        self.0.get(&(inbox, device.to_owned())).map_or_else(|| Some(Arc::default()), Clone::clone)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `DeliveryStore`: pushes that fall due. The log is in `delivery_log`.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rusqlite::{
@@ -9,6 +9,7 @@ use rusqlite::{
 };
 use tidings_core::{
     clock::Timestamp,
+    device::Device,
     ids::{DeviceId, InboxNumber, NotificationId, Seq},
     ports::{DeliveryStore, DuePush, PushJob, PushSettlement, StoreError},
 };
@@ -99,9 +100,10 @@ fn load_due(conn: &Connection, leased: Vec<Leased>) -> Result<Vec<DuePush>, Fail
     // One snapshot for all. Read after the lease was committed, so it is at least as new.
     let snapshot = conn.unchecked_transaction()?;
     let mut due = Vec::with_capacity(leased.len());
+    let mut known = KnownDevices::default();
     for leased in leased {
         let id = leased.job.notification;
-        match load_one(&snapshot, leased) {
+        match load_one(&snapshot, leased, &mut known) {
             Ok(Some(push)) => due.push(push),
             // Forgotten since it was leased, and the push with it.
             Ok(None) => tracing::debug!(notification.id = %id, "a push has no notification"),
@@ -115,15 +117,27 @@ fn load_due(conn: &Connection, leased: Vec<Leased>) -> Result<Vec<DuePush>, Fail
     Ok(due)
 }
 
-fn load_one(conn: &Connection, leased: Leased) -> Result<Option<DuePush>, Failure> {
+/// The devices of inboxes that were read already: a user may have many, and many pushes due.
+type KnownDevices = HashMap<InboxNumber, Arc<[Device]>>;
+
+fn load_one(
+    conn: &Connection,
+    leased: Leased,
+    known: &mut KnownDevices,
+) -> Result<Option<DuePush>, Failure> {
     let Leased { job, attempt } = leased;
     let Some((notification, inbox)) = notifications::find(conn, job.notification)? else {
         return Ok(None);
     };
     let inbox_number = to_sql(job.notification.inbox.0);
-    let devices = match &job.device {
-        Some(device) => devices::one_of_inbox(conn, inbox_number, device)?,
-        None => devices::of_inbox(conn, inbox_number)?,
+    let devices = match (&job.device, known.get(&job.notification.inbox)) {
+        (Some(device), _) => devices::one_of_inbox(conn, inbox_number, device)?.into(),
+        (None, Some(devices)) => Arc::clone(devices),
+        (None, None) => {
+            let devices: Arc<[Device]> = devices::of_inbox(conn, inbox_number)?.into();
+            known.insert(job.notification.inbox, Arc::clone(&devices));
+            devices
+        }
     };
     let notification = Arc::new(notification);
     Ok(Some(DuePush { job, notification, inbox, devices, attempt }))

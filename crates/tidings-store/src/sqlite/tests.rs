@@ -251,7 +251,8 @@ impl Command for SpoilCommit {
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<(), Failure> {
         tx.conn.execute_batch(
             "PRAGMA defer_foreign_keys = ON;
-             INSERT INTO device VALUES (999, 'd', 'fcm', 'app', 'token', 0)",
+             INSERT INTO device (inbox, device_id, platform, app, token, registered_ms) \
+             VALUES (999, 'd', 'fcm', 'app', 'token', 0)",
         )?;
         Ok(())
     }

@@ -82,7 +82,7 @@ pub async fn a_push_falls_due_at_its_time(store: &dyn Store) {
     assert_eq!(due[0].notification.event.id.as_str(), "e1");
     assert_eq!(due[0].inbox, store.inbox(&ann).await.expect("inbox"));
     assert_eq!(due[0].inbox.acked_seq, Seq(1));
-    assert_eq!(due[0].devices, [phone]);
+    assert_eq!(*due[0].devices, [phone]);
     assert!(claim(store, at(100)).await.is_empty(), "it is leased");
 }
 
@@ -162,7 +162,7 @@ pub async fn retries_fall_due_per_device(store: &dyn Store) {
     let pad = device(&ann, "pad", "token-2", at(0));
     store.put_device(pad.clone()).await.expect("put_device");
     let due = claim(store, at(100)).await;
-    assert_eq!(due[0].devices, [pad.clone(), phone.clone()]);
+    assert_eq!(*due[0].devices, [pad.clone(), phone.clone()]);
     let settlement = PushSettlement {
         deliveries: vec![delivery(id, &ann, 1)],
         retries: vec![retry(&phone, 2, at(300)), retry(&pad, 2, at(200))],
@@ -176,7 +176,7 @@ pub async fn retries_fall_due_per_device(store: &dyn Store) {
     let leased_until = at(200).after(LEASE);
     let job = PushJob { notification: id, device: Some(pad.id.clone()), leased_until };
     assert_eq!((&due[0].job, due[0].attempt), (&job, 2));
-    assert_eq!(due[0].devices, std::slice::from_ref(&pad));
+    assert_eq!(*due[0].devices, *std::slice::from_ref(&pad));
     // The same device again: settling and trying again have the same name.
     let settlement = PushSettlement { retries: vec![retry(&pad, 3, at(400))], ..done(&due[0].job) };
     settle(store, settlement).await;
@@ -186,7 +186,7 @@ pub async fn retries_fall_due_per_device(store: &dyn Store) {
     let summary: Vec<_> = due.iter().map(|it| (&it.job.device, it.attempt)).collect();
     assert_eq!(summary, [(&Some(phone.id), 2), (&Some(pad.id.clone()), 3)]);
     assert!(due[0].devices.is_empty(), "the device is gone");
-    assert_eq!(due[1].devices, [pad]);
+    assert_eq!(*due[1].devices, [pad]);
     let all = due.iter().map(|it| done(&it.job)).collect();
     store.settle(all).await.expect("settle");
     assert_eq!(next_due(store).await, None);
@@ -204,12 +204,12 @@ pub async fn a_retry_of_one_device_out_of_many_finds_that_one(store: &dyn Store)
     }
     append(store, vec![plan_push(&event("e2"), &user("ann"), at(500))]).await;
     let due = claim(store, at(100)).await;
-    assert_eq!(due[0].devices, devices);
+    assert_eq!(*due[0].devices, devices);
     let retries = devices.iter().map(|it| retry(it, 2, at(300))).collect();
     settle(store, PushSettlement { retries, ..done(&due[0].job) }).await;
     // The second event's push is claimed with them: it is for all devices.
     let due = claim(store, at(500)).await;
-    let found: Vec<_> = due.iter().map(|it| it.devices.clone()).collect();
+    let found: Vec<_> = due.iter().map(|it| it.devices.to_vec()).collect();
     let mut expected: Vec<_> = devices.iter().map(|it| vec![it.clone()]).collect();
     expected.push(devices);
     assert_eq!(found, expected);
@@ -236,7 +236,7 @@ pub async fn a_push_that_is_put_off_moves_under_its_lease_only(store: &dyn Store
     store.settle(twice).await.expect("settle");
     let again = claim(store, at_last).await.remove(0);
     assert_eq!((&again.job.device, again.attempt), (&Some(phone.id.clone()), 2));
-    assert_eq!(again.devices, std::slice::from_ref(&phone));
+    assert_eq!(*again.devices, *std::slice::from_ref(&phone));
     assert!(log_of(store, id).await.is_empty(), "nothing was tried");
     // With an attempt in the log it moves just so.
     let tried = PushSettlement {

@@ -36,7 +36,7 @@ pub struct DuePush {
     /// The counters of its inbox as of now.
     pub inbox: InboxState,
     /// The user's devices now; for a job with a device that one only, or none if it is gone.
-    pub devices: Vec<Device>,
+    pub devices: Arc<[Device]>,
     /// Number of the attempt that is due, from 1.
     pub attempt: u32,
 }

@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
             let of_user = self.devices(job.0).into_iter();
             let devices: Vec<_> =
                 of_user.filter(|it| job.2.is_none_or(|only| it.id == device_id(only))).collect();
-            same("devices of a push", &due.devices, &devices)?;
+            same("devices of a push", &due.devices.to_vec(), &devices)?;
             jobs.push((due_at, job));
         }
         jobs.sort_unstable();
