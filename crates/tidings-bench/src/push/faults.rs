@@ -55,13 +55,11 @@ pub(super) async fn run(
     report.put("faults_last_retry_s", sent.elapsed().as_secs_f64());
 
     let valid = (0..events).filter(|event| event % USERS >= GONE).count() as u64;
-    let latency = Order::Latency { schedule, first: 0, end: events };
-    let statuses = [scene.apns.ask(&latency).await?, scene.fcm.ask(&latency).await?];
+    let statuses = scene.count(schedule).await?;
     let mut own = Totals::default();
     own.expect(valid);
     for (name, status) in ["apns", "fcm"].into_iter().zip(&statuses) {
         bench.say(format_args!("faults, {name}: {status:?}"));
-        ensure!(status.strange == 0, "{} pushes are not known", status.strange);
         own.count(status);
         let failed: u64 = status.refused.values().sum();
         report.put(&format!("faults_{name}_refused"), number(failed));

@@ -77,10 +77,8 @@ async fn measure(bench: &Bench, totals: &mut Totals) -> anyhow::Result<Run> {
     let run = drain(&mut scene, &node, pushes).await;
     let run = run.with_context(|| node.log())?;
     let status = scene.apns.ask(&Order::Look).await?;
-    ensure!(
-        status.delivered == pushes && status.duplicated_identities + status.strange == 0,
-        "of {pushes} pushes: {status:?}"
-    );
+    status.check()?;
+    ensure!(status.delivered == pushes, "of {pushes} pushes: {status:?}");
     totals.expect(pushes);
     totals.count(&status);
     let store = Store::open(&node)?;

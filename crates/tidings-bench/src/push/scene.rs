@@ -10,6 +10,7 @@ use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rusqlite::{Connection, OpenFlags};
 use tidings_core::ids::{DeviceId, UserId};
+use tokio::time::{Instant, sleep};
 
 use super::{
     helper::PushService,
@@ -19,9 +20,13 @@ use super::{
 };
 use crate::{
     ingest::{Bench, Node},
-    realtime::{Intake, event, tidings_took, user_name},
+    realtime::{Intake, Schedule, event, tidings_took, user_name},
 };
 
+/// How often is looked how far it is.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long after a run pushes may still come.
+const LATE: Duration = Duration::from_millis(500);
 /// Devices that are registered at a time.
 const REGISTERING: usize = 64;
 
@@ -110,9 +115,16 @@ impl Scene {
         }
     }
 
-    /// What both services have seen.
-    pub(super) async fn look(&mut self) -> anyhow::Result<[Status; 2]> {
-        Ok([self.apns.ask(&Order::Look).await?, self.fcm.ask(&Order::Look).await?])
+    /// What APNs and FCM have seen, at the end of a run, and how late `schedule`'s events were.
+    pub(super) async fn count(&mut self, schedule: Schedule) -> anyhow::Result<[Status; 2]> {
+        // What comes once more comes late.
+        sleep(LATE).await;
+        let order = Order::Latency { schedule, first: 0, end: schedule.events };
+        let statuses = [self.apns.ask(&order).await?, self.fcm.ask(&order).await?];
+        for status in &statuses {
+            status.check()?;
+        }
+        Ok(statuses)
     }
 
     pub(super) async fn stop(self) -> anyhow::Result<()> {
@@ -186,14 +198,14 @@ impl Store {
 
     /// Waits until everything is settled.
     pub(super) async fn until_settled(&self, patience: Duration) -> anyhow::Result<()> {
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         loop {
             let due = self.due()?;
             if due == 0 {
                 return Ok(());
             }
             anyhow::ensure!(begun.elapsed() < patience, "{due} pushes are not settled");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(LOOK).await;
         }
     }
 }

@@ -97,3 +97,15 @@ pub(in crate::push) struct Status {
     /// From due to accepted, in microseconds; after [`Order::Latency`] only.
     pub(in crate::push) latency: Percentiles,
 }
+
+impl Status {
+    /// Fails unless every push that was accepted is known, and counted once.
+    pub(in crate::push) fn check(&self) -> anyhow::Result<()> {
+        let Self { accepted, delivered, repeated, duplicated_identities, strange, .. } = *self;
+        anyhow::ensure!(
+            strange == 0 && accepted == delivered + repeated + duplicated_identities,
+            "the ledger and the events do not agree: {self:?}"
+        );
+        Ok(())
+    }
+}

@@ -89,8 +89,10 @@ impl Vendor {
             }
             Order::Refuse => {
                 if let Some(simulator) = self.running.take() {
-                    add_counts(&mut self.past, simulator.ledger());
+                    let ledger = Arc::clone(simulator.ledger());
                     simulator.stop().await;
+                    // What is under way is still accepted.
+                    add_counts(&mut self.past, &ledger);
                 }
             }
             Order::Serve => {
@@ -205,7 +207,7 @@ impl Simulator {
         }
     }
 
-    fn ledger(&self) -> &Ledger {
+    fn ledger(&self) -> &Arc<Ledger> {
         match self {
             Self::Apns(simulator) => simulator.ledger(),
             Self::Fcm(simulator) => simulator.ledger(),
