@@ -19,6 +19,8 @@ pub(crate) enum Bench {
     Ingest,
     /// Live sessions.
     Realtime,
+    /// Pushes to APNs and FCM.
+    Push,
 }
 
 impl Bench {
@@ -27,13 +29,14 @@ impl Bench {
             Self::Demo => "demo",
             Self::Ingest => "ingest",
             Self::Realtime => "realtime",
+            Self::Push => "push",
         }
     }
 
     /// The servers that it runs against.
     fn services(self) -> &'static [Service] {
         match self {
-            Self::Demo | Self::Realtime => &[],
+            Self::Demo | Self::Realtime | Self::Push => &[],
             Self::Ingest => &[Service::Postgres, Service::Kafka],
         }
     }

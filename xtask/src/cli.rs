@@ -108,10 +108,10 @@ struct BenchArgs {
     #[arg(long)]
     quick: bool,
     /// Only these parts. Of `ingest`: backlog, steady, http, fanout, memory, faults; of `realtime`: idle,
-    /// fanout, latency, blips, recovery, laggards.
+    /// fanout, latency, blips, recovery, laggards; of `push`: apns, fcm, node, faults, breaker.
     #[arg(long, value_name = "PARTS")]
     only: Option<String>,
-    /// How often contenders of `realtime` take turns, instead of three times.
+    /// How often contenders of `realtime` and `push` take turns, instead of three times.
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
     /// Also write the result to this file.

@@ -8,6 +8,7 @@ mod generate;
 mod install;
 mod peers;
 mod process;
+mod push_peers;
 mod say;
 mod sdk;
 mod services;

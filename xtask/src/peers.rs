@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use crate::process::{capture, cargo, find_program, repo_root, run};
+use crate::push_peers;
 use crate::say::say;
 
 /// The jars of Kafka Connect and of its sink, below the root of the checkout.
@@ -26,16 +27,26 @@ pub(crate) enum Peer {
     Connect,
     Notifyd,
     Centrifugo,
+    /// A push client on Node.js.
+    Apns2,
+    /// A push client in Python.
+    Aioapns,
+    /// Push clients in Go.
+    GoPush,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 3] = [Self::Connect, Self::Notifyd, Self::Centrifugo];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Connect, Self::Notifyd, Self::Centrifugo, Self::Apns2, Self::Aioapns, Self::GoPush];
 
     fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Notifyd => "notifyd",
             Self::Centrifugo => "centrifugo",
+            Self::Apns2 => "apns2",
+            Self::Aioapns => "aioapns",
+            Self::GoPush => "go-push",
         }
     }
 
@@ -49,7 +60,7 @@ impl Peer {
 ///
 /// # Errors
 ///
-/// If Maven is missing or a registry does not have, or does not give, what is pinned.
+/// If Maven, Go, npm or Python is missing, or a registry does not have, or does not give, what is pinned.
 pub(crate) fn install_peers(wanted: &[Peer]) -> Result<()> {
     for &peer in wanted {
         let dir = peer.dir();
@@ -57,6 +68,9 @@ pub(crate) fn install_peers(wanted: &[Peer]) -> Result<()> {
             Peer::Connect => fetch_connect(&dir)?,
             Peer::Notifyd => build_notifyd(&dir)?,
             Peer::Centrifugo => build_centrifugo(&dir)?,
+            Peer::Apns2 => push_peers::fetch_apns2(&dir)?,
+            Peer::Aioapns => push_peers::fetch_aioapns(&dir)?,
+            Peer::GoPush => push_peers::build_go_push(&dir)?,
         };
         say(format!("{}: {}", peer.name(), place.display()));
     }

@@ -8,5 +8,6 @@ pub mod demo;
 pub mod ingest;
 pub mod limit;
 pub mod process;
+pub mod push;
 pub mod realtime;
 pub mod report;

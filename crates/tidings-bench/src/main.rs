@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use tidings_bench::{
     demo,
     ingest::{self, Length},
-    realtime,
+    push, realtime,
     report::Report,
 };
 
@@ -23,10 +23,10 @@ struct Cli {
     /// Write the result to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measure these parts only; for `ingest` and `realtime`.
+    /// Measure these parts only; for `ingest`, `realtime` and `push`.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
-    /// How often contenders of `realtime` take turns, instead of three times.
+    /// How often contenders of `realtime` and `push` take turns, instead of three times.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 }
@@ -39,12 +39,20 @@ enum Bench {
     Ingest,
     /// Live sessions: what they cost and how fast they are told, beside a bare floor and a peer.
     Realtime,
+    /// Pushes to APNs and FCM, beside a bare HTTP/2 client and peers, and while the services fail.
+    Push,
     /// The load generator of `realtime`, which starts it.
     #[value(hide = true)]
     RealtimeLoad,
     /// The bare floor of `realtime`, which starts it.
     #[value(hide = true)]
     RealtimeFloor,
+    /// A push service of `push`, which starts it.
+    #[value(hide = true)]
+    PushSimulator,
+    /// A push client of `push`, which starts it.
+    #[value(hide = true)]
+    PushLoad,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -54,6 +62,9 @@ fn main() -> anyhow::Result<()> {
         Bench::Demo => demo::run(cli.quick)?,
         Bench::Ingest => ingest::run(length, &parts(&cli.only)?)?,
         Bench::Realtime => realtime::run(length, cli.rounds, &parts(&cli.only)?)?,
+        Bench::Push => push::run(length, cli.rounds, &parts(&cli.only)?)?,
+        Bench::PushSimulator => return push::simulator(),
+        Bench::PushLoad => return push::load(),
         Bench::RealtimeLoad => return realtime::load(),
         Bench::RealtimeFloor => return realtime::floor(),
     };

@@ -50,7 +50,7 @@ pub(super) async fn offsets_of(api: &Api) -> anyhow::Result<u64> {
 
 /// A count as a value of a report.
 #[expect(clippy::cast_precision_loss, reason = "counts of a bench stay far below 2^52")]
-pub(super) fn number(count: u64) -> f64 {
+pub(crate) fn number(count: u64) -> f64 {
     count as f64
 }
 

@@ -44,6 +44,7 @@ pub(crate) use self::{
     bench::{Bench, last_lines, repo_root},
     endpoints::HOST,
     http_client::HttpConnection,
+    measure::number,
     node::Node,
     peer_connect::template,
 };

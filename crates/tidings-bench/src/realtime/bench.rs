@@ -112,6 +112,6 @@ pub(super) fn put_cores(
 }
 
 /// Milliseconds of microseconds.
-pub(super) fn millis(micros: u64) -> f64 {
+pub(crate) fn millis(micros: u64) -> f64 {
     Duration::from_micros(micros).as_secs_f64() * 1e3
 }

@@ -53,7 +53,7 @@ impl Generator {
 }
 
 /// This program again, as something else. It ends with its input, and so with the bench.
-pub(super) fn own_process(name: &str) -> anyhow::Result<Child> {
+pub(crate) fn own_process(name: &str) -> anyhow::Result<Child> {
     Command::new(std::env::current_exe()?)
         .arg(name)
         // A group of its own: Ctrl-C is for the bench, which then ends it.

@@ -24,6 +24,13 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tokio::runtime::Runtime;
 
+pub(crate) use self::{
+    bench::millis,
+    generator::own_process,
+    load::{Percentiles, Schedule, now_us},
+    story::{event, user_name},
+    stream::{Intake, send, tidings_took},
+};
 pub use self::{floor::main as floor, load::main as load};
 use crate::{
     ingest::{Bench, Length, interrupted},

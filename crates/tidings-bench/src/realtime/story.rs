@@ -4,7 +4,7 @@
 pub(super) const NOTIFICATION_BYTES: usize = 200;
 
 /// The id of a user that is told by number.
-pub(super) fn user_name(user: u64) -> String {
+pub(crate) fn user_name(user: u64) -> String {
     format!("u_{user:06}")
 }
 
@@ -18,7 +18,7 @@ pub(super) fn notification(event: u64) -> String {
 }
 
 /// The same as a Tidings event for these users.
-pub(super) fn event(number: u64, users: impl Iterator<Item = u64>) -> String {
+pub(crate) fn event(number: u64, users: impl Iterator<Item = u64>) -> String {
     let mut text = notification(number);
     text.pop();
     text.push_str(r#","audience":{"users":["#);

@@ -25,22 +25,22 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// Where events go, and in which words.
 #[derive(Clone)]
-pub(super) struct Intake {
+pub(crate) struct Intake {
     /// Another after a restart.
-    pub(super) address: Arc<RwLock<SocketAddr>>,
-    pub(super) path: &'static str,
-    pub(super) headers: &'static str,
-    pub(super) body: fn(std::ops::Range<u64>, u64) -> String,
+    pub(crate) address: Arc<RwLock<SocketAddr>>,
+    pub(crate) path: &'static str,
+    pub(crate) headers: &'static str,
+    pub(crate) body: fn(std::ops::Range<u64>, u64) -> String,
     /// Whether the answer says that all was taken.
-    pub(super) is_taken: fn(&str) -> bool,
+    pub(crate) is_taken: fn(&str) -> bool,
     /// Users that are told.
-    pub(super) users: u64,
+    pub(crate) users: u64,
     /// A batch that is not accepted is sent again until it is: its ids make that harmless.
-    pub(super) persistent: bool,
+    pub(crate) persistent: bool,
 }
 
 /// Sends all events of the schedule, and ends when all are accepted.
-pub(super) async fn send(intake: &Intake, schedule: Schedule) -> anyhow::Result<()> {
+pub(crate) async fn send(intake: &Intake, schedule: Schedule) -> anyhow::Result<()> {
     let next = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
     for _ in 0..CONNECTIONS {
@@ -101,7 +101,7 @@ pub(super) fn tidings_body(events: std::ops::Range<u64>, users: u64) -> String {
 }
 
 /// Tidings says of each event what became of it.
-pub(super) fn tidings_took(answer: &str) -> bool {
+pub(crate) fn tidings_took(answer: &str) -> bool {
     answer.contains(r#""failed":0"#) && answer.contains(r#""rejected":0"#)
 }
 

@@ -26,7 +26,11 @@ const ALLOWED: [(&str, &[&str]); 11] = [
             "tidings-store",
         ],
     ),
-    ("tidings-bench", &["tidings-core", "tidings-client"]),
+    // The push clients are measured by themselves, and against simulators.
+    (
+        "tidings-bench",
+        &["tidings-client", "tidings-core", "tidings-delivery", "tidings-simulators"],
+    ),
     ("xtask", &[]),
 ];
 

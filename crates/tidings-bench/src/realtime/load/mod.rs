@@ -19,9 +19,13 @@ use anyhow::Context;
 
 pub(super) use self::{
     frames::{FIXED_ACCEPT, text_frame},
-    orders::{Inboxes, Order, Percentiles, Protocol, Settings, Status},
-    schedule::{Schedule, now_us, recipient},
+    orders::{Inboxes, Order, Protocol, Settings, Status},
+    schedule::recipient,
     token::mint,
+};
+pub(crate) use self::{
+    orders::Percentiles,
+    schedule::{Schedule, now_us},
 };
 
 /// The generator's `main`.

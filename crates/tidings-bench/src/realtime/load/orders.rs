@@ -67,12 +67,12 @@ pub(in crate::realtime) enum Order {
 
 /// Some percentiles, in microseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(in crate::realtime) struct Percentiles {
-    pub(in crate::realtime) count: u64,
-    pub(in crate::realtime) p50: u64,
-    pub(in crate::realtime) p95: u64,
-    pub(in crate::realtime) p99: u64,
-    pub(in crate::realtime) max: u64,
+pub(crate) struct Percentiles {
+    pub(crate) count: u64,
+    pub(crate) p50: u64,
+    pub(crate) p95: u64,
+    pub(crate) p99: u64,
+    pub(crate) max: u64,
 }
 
 /// How things are.

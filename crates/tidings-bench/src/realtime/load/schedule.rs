@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 
 /// Events in batches at a steady rate, whoever keeps up with it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(in crate::realtime) struct Schedule {
+pub(crate) struct Schedule {
     /// When the first batch is due, in microseconds since 1970.
-    pub(in crate::realtime) begun_us: u64,
+    pub(crate) begun_us: u64,
     /// The number of its first event.
-    pub(in crate::realtime) first: u64,
+    pub(crate) first: u64,
     /// Events in all.
-    pub(in crate::realtime) events: u64,
+    pub(crate) events: u64,
     /// Events per second.
-    pub(in crate::realtime) rate: u64,
+    pub(crate) rate: u64,
     /// Events that are due together.
-    pub(in crate::realtime) batch: u64,
+    pub(crate) batch: u64,
     /// The first so many events are not part of the latency.
-    pub(in crate::realtime) warm: u64,
+    pub(crate) warm: u64,
 }
 
 impl Schedule {
     /// When the batch with this event is due; `None` for one of another time.
-    pub(in crate::realtime) fn due_us(&self, event: u64) -> Option<u64> {
+    pub(crate) fn due_us(&self, event: u64) -> Option<u64> {
         let index = event.checked_sub(self.first).filter(|index| *index < self.events)?;
         let batch = index / self.batch.max(1);
         Some(self.begun_us + batch * self.batch * 1_000_000 / self.rate.max(1))
@@ -50,7 +50,7 @@ pub(super) fn mix(number: u64) -> u64 {
 
 /// Microseconds since 1970: what two processes of one machine can compare.
 #[expect(clippy::disallowed_methods, reason = "a Clock of the core tells milliseconds only")]
-pub(in crate::realtime) fn now_us() -> u64 {
+pub(crate) fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
