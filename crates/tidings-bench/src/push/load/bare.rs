@@ -1,11 +1,12 @@
-//! The bare limit: the HTTP/2 library, the same headers, a body that is made once, and nothing else.
+//! The bare limit: the HTTP/2 library, the same headers, a body that is made once but for its identity,
+//! and nothing else.
 //!
 //! No places, no deadlines, no pool, no verdicts, no JSON: what Tidings adds is what the ratio shows.
 
 use std::{io, sync::Arc};
 
 use anyhow::{Context, bail, ensure};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -31,14 +32,19 @@ const DATA: &str = concat!(
     r#""source":"bench","type":"like"}"#
 );
 
+/// What the identity of a message for FCM comes after.
+const IDENTITY: &[u8] = br#""tidings_id":""#;
+
 pub(super) struct Bare {
     service: Service,
     connections: Vec<SendRequest<Bytes>>,
     authorization: HeaderValue,
     topic: HeaderValue,
     base: String,
-    /// Paths for APNs, whole bodies for FCM: what names the device.
+    /// Paths for APNs, whole bodies but for their identity for FCM: what names the device.
     devices: Vec<Bytes>,
+    /// Where the identity stands in a body for FCM; the tokens before it are all of one length.
+    identity_at: usize,
     body: Bytes,
 }
 
@@ -71,13 +77,16 @@ impl Bare {
         let mut authorization = HeaderValue::try_from(authorization)?;
         // As Tidings has it, and Apple asks for it: sent whole each time.
         authorization.set_sensitive(true);
+        let devices: Vec<_> =
+            (0..settings.devices).map(|device| device_part(settings, device)).collect();
         let this = Self {
             service: access.service,
             connections,
             authorization,
             topic: HeaderValue::try_from(&access.topic)?,
             base: access.url.clone(),
-            devices: (0..settings.devices).map(|device| device_part(settings, device)).collect(),
+            identity_at: devices.first().map_or(0, |it| identity_in(it)),
+            devices,
             body: Bytes::from(alert(settings)),
         };
         for connection in 0..this.connections.len() as u64 {
@@ -113,7 +122,13 @@ impl Bare {
                     .header(header::AUTHORIZATION, self.authorization.clone())
                     .header(header::CONTENT_TYPE, "application/json")
                     .header(header::CONTENT_LENGTH, device.len());
-                (request.body(())?, device.clone())
+                let mut body = BytesMut::from(&device[..]);
+                let mut text = uuid::Uuid::encode_buffer();
+                let identity = identity(number).hyphenated().encode_lower(&mut text);
+                body.get_mut(self.identity_at..self.identity_at + identity.len())
+                    .context("a body has a place for the identity")?
+                    .copy_from_slice(identity.as_bytes());
+                (request.body(())?, body.freeze())
             }
         })
     }
@@ -178,6 +193,12 @@ fn device_part(settings: &Settings, device: u64) -> Bytes {
             .into()
         }
     }
+}
+
+/// Where the identity begins in a body; the end of one that has none.
+fn identity_in(body: &[u8]) -> usize {
+    let at = body.windows(IDENTITY.len()).position(|it| it == IDENTITY);
+    at.map_or(body.len(), |at| at + IDENTITY.len())
 }
 
 /// The payload of a push to APNs.
