@@ -13,7 +13,7 @@ use tidings_core::{
 use tidings_delivery::push::{FcmClient, SecretText};
 use tidings_simulators::{
     FcmCredentials, GoAwayForm,
-    fcm::{FcmDeviceState, FcmFailure},
+    fcm::{FcmDeviceState, FcmFailure, FcmQuota},
 };
 
 use crate::harness::{Fcm, eventually, manual_clock, push, token};
@@ -58,8 +58,8 @@ async fn a_push_arrives_under_its_identity() {
 async fn what_fcm_says_of_a_token_is_passed_on() {
     let (fcm, client, _) = world().await;
     let prune = Verdict::PruneToken { dead_since: None };
-    // The simulator does not say whose quota it was.
-    let after = |secs| Verdict::SlowDown { after: Some(secs * SECOND) };
+    // The quota of a device, so nothing that concerns the others.
+    let after = |secs| Verdict::Retry { after: Some(secs * SECOND) };
     let table = [
         (FcmDeviceState::Unregistered, prune),
         (FcmDeviceState::InvalidArgument, prune),
@@ -73,6 +73,16 @@ async fn what_fcm_says_of_a_token_is_passed_on() {
         assert_eq!(send(&client).await.verdict, expected, "{state:?}");
     }
     assert_eq!(client.send(&push(Platform::Fcm, 2)).await.verdict, Verdict::Delivered);
+}
+
+#[tokio::test]
+async fn the_quota_of_a_project_slows_down_all_of_its_pushes() {
+    let (fcm, client, _) = world().await;
+    let quota = FcmQuota { project_per_minute: Some(1), ..FcmQuota::UNLIMITED };
+    fcm.simulator.control().set_quota(quota);
+    assert_eq!(send(&client).await.verdict, Verdict::Delivered);
+    let verdict = client.send(&push(Platform::Fcm, 2)).await.verdict;
+    assert!(matches!(verdict, Verdict::SlowDown { after: Some(_) }), "{verdict:?}");
 }
 
 #[tokio::test]
