@@ -10,6 +10,11 @@ use tidings_bench::{
     push, realtime,
     report::Report,
 };
+use tikv_jemallocator::Jemalloc;
+
+/// The node's allocator: the push clients and the bare limits are measured as they run there.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Measures Tidings beside bare limits and peers, in the same run.
 #[derive(Debug, Parser)]

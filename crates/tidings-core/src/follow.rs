@@ -13,6 +13,49 @@ pub struct Follow {
     pub at: Timestamp,
 }
 
+/// What an edge of the graph says of its source and its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EdgeKind {
+    /// The source follows the target.
+    Follow,
+    /// The source has blocked the target.
+    Block,
+    /// The source has muted the target.
+    Mute,
+}
+
+/// An edge of any kind, as it is brought in and given out in bulk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// What it says.
+    pub kind: EdgeKind,
+    /// The follower, blocker or muter.
+    pub source: UserId,
+    /// Who is followed, blocked or muted.
+    pub target: UserId,
+    /// When the edge was made.
+    pub at: Timestamp,
+}
+
+impl From<Follow> for Edge {
+    fn from(Follow { follower, followee, at }: Follow) -> Self {
+        Self { kind: EdgeKind::Follow, source: follower, target: followee, at }
+    }
+}
+
+/// How large a graph is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct GraphStats {
+    /// Users that it knows: who have, or have had, an edge.
+    pub users: u64,
+    /// Follows.
+    pub follows: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Mutes.
+    pub mutes: u64,
+}
+
 /// How many edges a user has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct FollowCounts {

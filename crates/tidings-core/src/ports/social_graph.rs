@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     clock::Timestamp,
-    follow::{Block, Follow, FollowCounts, Hidden, Mute},
+    follow::{Block, Edge, Follow, FollowCounts, GraphStats, Hidden, Mute},
     ids::{GraphId, UserId},
     ports::GraphError,
 };
@@ -82,12 +82,44 @@ pub trait SocialGraphStore: Send + Sync + 'static {
     ) -> Result<bool, GraphError>;
 
     /// Adds many edges at once, in their order, durable when it returns; says how many are new.
-    /// Self-follows, and follows between users of whom one has blocked the other, are left out.
+    /// Edges from a user to themself, and follows between users of whom one has blocked the other,
+    /// are left out; a block takes the follows between the two away, as ever.
     ///
     /// # Errors
     ///
     /// [`GraphError::Full`], [`GraphError::Unavailable`]; some edges may be in, adding again is safe.
-    async fn import_follows(&self, follows: Vec<Follow>) -> Result<u64, GraphError>;
+    async fn import_edges(&self, edges: Vec<Edge>) -> Result<u64, GraphError>;
+
+    /// Up to `limit` edges of the whole graph, of all kinds, in an order of the store's own that puts
+    /// the edges of one kind and source together, oldest first. An edge that exists from the first
+    /// page to the last is listed exactly once; imported in this order, every list comes out as it was,
+    /// but for followers whose edges have the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::BadCursor`], [`GraphError::Unavailable`].
+    async fn export_edges(
+        &self,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Edge>, GraphError>;
+
+    /// Removes every edge of `user`, of all kinds and in both directions, and forgets the id; durable
+    /// when it returns, with the number of edges that are gone. Long lists go in several steps: until
+    /// it returns, some edges may be gone and others there. An edge that is added meanwhile may stay.
+    /// Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`]; some edges may be gone, erasing again is safe.
+    async fn erase_user(&self, user: &UserId) -> Result<u64, GraphError>;
+
+    /// How large the graph is.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`].
+    async fn stats(&self) -> Result<GraphStats, GraphError>;
 
     /// Removes the edge; durable when it returns. Says whether there was one.
     ///
@@ -122,7 +154,7 @@ pub trait SocialGraphStore: Send + Sync + 'static {
     ) -> Result<Page<Follow>, GraphError>;
 
     /// Up to `limit` of those who follow `user` and whom `user` follows: friends, in the order in
-    /// which `user` followed them, newest first.
+    /// which `user` followed them, newest first. A page may hold fewer, even none, with more to come.
     ///
     /// # Errors
     ///
@@ -134,12 +166,52 @@ pub trait SocialGraphStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<UserId>, GraphError>;
 
+    /// Up to `limit` of those whom both `user` and `other` follow: common follows, in the order in
+    /// which `user` followed them, newest first. A page may hold fewer, even none, with more to come.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::BadCursor`], [`GraphError::Unavailable`].
+    async fn get_common_follows(
+        &self,
+        user: &UserId,
+        other: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<UserId>, GraphError>;
+
+    /// Up to `limit` of those whom `user` follows and who follow `other`: `other`'s followers whom
+    /// `user` knows, in the order in which `user` followed them, newest first. A page may hold fewer,
+    /// even none, with more to come.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::BadCursor`], [`GraphError::Unavailable`].
+    async fn get_followers_you_know(
+        &self,
+        user: &UserId,
+        other: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<UserId>, GraphError>;
+
     /// Whether `follower` follows `followee`.
     ///
     /// # Errors
     ///
     /// [`GraphError::Unavailable`].
     async fn is_following(&self, follower: &UserId, followee: &UserId) -> Result<bool, GraphError>;
+
+    /// Which of `followees` are followed by `follower`: one answer each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`].
+    async fn are_following(
+        &self,
+        follower: &UserId,
+        followees: &[UserId],
+    ) -> Result<Vec<bool>, GraphError>;
 
     /// How many edges the user has.
     ///

@@ -85,6 +85,17 @@ impl Aversions {
         self.by_source.get(&user).unwrap_or(&NONE)
     }
 
+    /// All pairs that `user` is one of, by looking at every pair there is.
+    pub(super) fn pairs_of(
+        &self,
+        user: UserNumber,
+    ) -> impl Iterator<Item = (UserNumber, UserNumber)> + '_ {
+        self.pairs
+            .keys()
+            .copied()
+            .filter(move |(source, target)| *source == user || *target == user)
+    }
+
     /// Gives back memory that was reserved for growth.
     pub(super) fn shrink(&mut self) {
         self.by_source.values_mut().for_each(EdgeList::shrink);

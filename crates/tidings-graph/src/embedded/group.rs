@@ -2,16 +2,30 @@
 
 use std::collections::HashMap;
 
-use tidings_core::{clock::Timestamp, follow::Follow, ids::UserId, ports::GraphError};
+use tidings_core::{clock::Timestamp, follow, ids::UserId, ports::GraphError};
 
 use super::index::{Edge, EdgeKind, Index, UserNumber};
 
 /// Something that the writer can be asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    Add { kind: EdgeKind, source: UserId, target: UserId, at: Timestamp },
-    Remove { kind: EdgeKind, source: UserId, target: UserId },
-    Import(Vec<Follow>),
+    Add {
+        kind: EdgeKind,
+        source: UserId,
+        target: UserId,
+        at: Timestamp,
+    },
+    Remove {
+        kind: EdgeKind,
+        source: UserId,
+        target: UserId,
+    },
+    Import(Vec<follow::Edge>),
+    /// Removes so many of a user's edges.
+    Erase {
+        user: UserId,
+        most: usize,
+    },
     Check,
 }
 
@@ -25,7 +39,8 @@ impl Command {
             Self::Remove { kind: EdgeKind::Follow, .. } => "remove_follow",
             Self::Remove { kind: EdgeKind::Block, .. } => "remove_block",
             Self::Remove { kind: EdgeKind::Mute, .. } => "remove_mute",
-            Self::Import(_) => "import_follows",
+            Self::Import(_) => "import_edges",
+            Self::Erase { .. } => "erase_user",
             Self::Check => "check",
         }
     }
@@ -36,7 +51,8 @@ impl Command {
             // The follows between the two go with it.
             Self::Add { kind: EdgeKind::Block, .. } => 3,
             Self::Add { .. } | Self::Remove { .. } => 1,
-            Self::Import(follows) => follows.len(),
+            Self::Import(edges) => edges.len(),
+            Self::Erase { most, .. } => *most,
             Self::Check => 0,
         }
     }
@@ -108,24 +124,33 @@ impl Group {
                     ends.is_some_and(|(source, target)| self.remove(index, *kind, source, target));
                 Ok(u64::from(removed))
             }
-            Command::Import(follows) => self.import(index, follows),
+            Command::Import(edges) => self.import(index, edges),
+            Command::Erase { user, most } => Ok(self.erase(index, user, *most)),
             Command::Check => Ok(0),
         }
     }
 
-    fn import(&mut self, index: &Index, follows: &[Follow]) -> Result<u64, GraphError> {
+    fn import(&mut self, index: &Index, edges: &[follow::Edge]) -> Result<u64, GraphError> {
         let mut new = 0;
-        for Follow { follower, followee, at } in follows {
-            if follower == followee {
+        for follow::Edge { kind, source, target, at } in edges {
+            if source == target {
                 continue;
             }
-            match self.add(index, EdgeKind::Follow, [follower, followee], *at) {
+            match self.add(index, *kind, [source, target], *at) {
                 Ok(added) => new += u64::from(added),
                 Err(GraphError::Blocked) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(new)
+    }
+
+    /// Only edges of the index: what the same group adds is taken by the next command.
+    fn erase(&mut self, index: &Index, user: &UserId, most: usize) -> u64 {
+        let Some(user) = index.user(user) else { return 0 };
+        let edges = index.edges_of(user, most).into_iter();
+        let gone = edges.filter(|it| self.remove(index, it.kind, it.source, it.target));
+        gone.count() as u64
     }
 
     fn add(

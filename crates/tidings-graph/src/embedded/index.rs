@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use tidings_core::{
     clock::Timestamp,
-    follow::{Block, Follow, FollowCounts, Mute},
+    follow::{Block, Follow, FollowCounts, GraphStats, Mute},
     ids::UserId,
 };
+
+pub(super) use tidings_core::follow::EdgeKind;
 
 use super::{
     aversions::Aversions,
@@ -15,17 +17,6 @@ use super::{
 
 /// The index's and the store's number for a user: 0, 1, 2 … in the order of arrival.
 pub(super) type UserNumber = u32;
-
-/// What an edge says of its source and its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum EdgeKind {
-    /// The source follows the target.
-    Follow,
-    /// The source has blocked the target.
-    Block,
-    /// The source has muted the target.
-    Mute,
-}
 
 /// An edge. Numbers only grow and are never used twice, whatever the kind: they are the order of
 /// every list.
@@ -243,28 +234,124 @@ impl Index {
         })
     }
 
-    /// Walks over those whom `user` follows and who follow back.
-    pub(super) fn walk_mutual(
+    /// Walks over those whom `user` follows and who follow `followee`.
+    pub(super) fn walk_followed_followers(
+        &self,
+        user: UserNumber,
+        followee: UserNumber,
+        reach: Reach,
+        found: &mut Vec<UserId>,
+    ) -> Reached {
+        self.walk_if(user, reach, found, |it| (it, followee))
+    }
+
+    /// Walks over those whom both `user` and `other` follow.
+    pub(super) fn walk_common(
+        &self,
+        user: UserNumber,
+        other: UserNumber,
+        reach: Reach,
+        found: &mut Vec<UserId>,
+    ) -> Reached {
+        self.walk_if(user, reach, found, |it| (other, it))
+    }
+
+    /// Walks over those whom `user` follows and for whom another follow exists.
+    fn walk_if(
         &self,
         user: UserNumber,
         reach: Reach,
         found: &mut Vec<UserId>,
+        other_follow: impl Fn(UserNumber) -> (UserNumber, UserNumber),
     ) -> Reached {
         let mut work = 0;
         let mut before = reach.before;
         let wanted = found.len() + reach.items;
-        let fans = self.followers[user as usize].len();
         let mut edges = self.following[user as usize].before(before).peekable();
         while found.len() < wanted && (work < reach.work || work == 0) {
             let Some((number, entry)) = edges.next() else { break };
             before = number;
-            let other = entry.other();
-            work += 1 + fans.min(self.following[other as usize].len());
-            if self.find_follow(other, user).is_some() {
-                found.push(self.id(other));
+            let (follower, followee) = other_follow(entry.other());
+            let following = self.following[follower as usize].len();
+            work += 1 + following.min(self.followers[followee as usize].len());
+            if self.find_follow(follower, followee).is_some() {
+                found.push(self.id(entry.other()));
             }
         }
         Reached { before, end: edges.peek().is_none(), work }
+    }
+
+    /// Up to `most` edges of the user, of all kinds and in both directions.
+    pub(super) fn edges_of(&self, user: UserNumber, most: usize) -> Vec<Edge> {
+        let kind = EdgeKind::Follow;
+        let following = self.following[user as usize].before(u64::MAX).map(|(number, entry)| {
+            Edge { kind, number, source: user, target: entry.other(), at: entry.at() }
+        });
+        let followers = self.followers[user as usize].before(u64::MAX);
+        let followers =
+            followers.filter_map(|(_, entry)| self.find(EdgeKind::Follow, entry.other(), user));
+        let averted = [(EdgeKind::Block, &self.blocks), (EdgeKind::Mute, &self.mutes)];
+        let averted = averted.into_iter().flat_map(|(kind, aversions)| {
+            let pairs = aversions.pairs_of(user);
+            pairs.filter_map(move |(source, target)| self.find(kind, source, target))
+        });
+        following.chain(followers).chain(averted).take(most).collect()
+    }
+
+    /// The first edges of the whole graph from that of `kind`, `source` and `number` on.
+    pub(super) fn edges_from(
+        &self,
+        (kind, source, number): (EdgeKind, UserNumber, u64),
+        most: usize,
+    ) -> Vec<Edge> {
+        let kinds = [EdgeKind::Follow, EdgeKind::Block, EdgeKind::Mute];
+        let first = kinds.iter().position(|it| *it == kind).unwrap_or(0);
+        let places = kinds[first..].iter().flat_map(|it| {
+            let from = if *it == kind { source } else { 0 };
+            (from..).take(self.ids.len().saturating_sub(from as usize)).map(move |user| (*it, user))
+        });
+        let mut edges = Vec::new();
+        for (it, user) in places {
+            if edges.len() >= most {
+                break;
+            }
+            let from_number = if (it, user) == (kind, source) { number } else { 0 };
+            let list = match it {
+                EdgeKind::Follow => &self.following[user as usize],
+                EdgeKind::Block => self.blocks.of(user),
+                EdgeKind::Mute => self.mutes.of(user),
+            };
+            let newest_first =
+                list.before(u64::MAX).take_while(|(number, _)| *number >= from_number);
+            let mut own: Vec<_> = newest_first
+                .map(|(number, entry)| Edge {
+                    kind: it,
+                    number,
+                    source: user,
+                    target: entry.other(),
+                    at: entry.at(),
+                })
+                .collect();
+            own.reverse();
+            own.truncate(most - edges.len());
+            edges.append(&mut own);
+        }
+        edges
+    }
+
+    /// An edge with the ids of its ends.
+    pub(super) fn named(&self, edge: &Edge) -> tidings_core::follow::Edge {
+        let [source, target] = [edge.source, edge.target].map(|it| self.id(it));
+        tidings_core::follow::Edge { kind: edge.kind, source, target, at: edge.at }
+    }
+
+    pub(super) fn stats(&self) -> GraphStats {
+        GraphStats {
+            users: self.users() as u64,
+            follows: self.follows,
+            blocks: self.blocks(),
+            mutes: self.mutes(),
+        }
     }
 
     fn follow(&self, follower: UserNumber, followee: UserNumber, at: Timestamp) -> Follow {

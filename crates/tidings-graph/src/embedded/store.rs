@@ -9,14 +9,14 @@ use std::{
 use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
-    follow::{Block, Follow, FollowCounts, Hidden, Mute},
+    follow::{self, Block, Follow, FollowCounts, GraphStats, Hidden, Mute},
     ids::{GraphId, UserId},
     ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
 
 use super::{
     config::EmbeddedGraphConfig,
-    cursor::{self, ListKind},
+    cursor::{self, ListKind, Owner, Place},
     disk::Disk,
     error::{GraphOpenError, HalfChanged, unavailable},
     group::Command,
@@ -30,8 +30,10 @@ use super::{
 const PAGE_ITEMS: usize = 10_000;
 /// Entries that are looked at under one lock: the writer, and the readers behind it, wait for that.
 const SLICE_WORK: usize = 1_024;
-/// Entries that are looked at for one page of mutual follows: about a millisecond.
-const MUTUAL_WORK: usize = 1 << 20;
+/// Entries that are looked at for one page of a list that has to be searched for: about a millisecond.
+const PAGE_WORK: usize = 1 << 20;
+/// Edges that are erased by one commit.
+const ERASED_EDGES: usize = 1_000;
 
 /// The embedded follow graph: an index in memory over a durable store on disk.
 ///
@@ -123,9 +125,10 @@ impl EmbeddedGraphStore {
         limit: usize,
         walk: impl Fn(&Index, UserNumber, Reach, &mut Vec<T>) -> Reached,
     ) -> Result<Page<T>, GraphError> {
-        let List { op, kind, user } = list;
+        let List { op, kind, owner } = list;
+        let (Owner::One(user) | Owner::Pair(user, _)) = owner;
         let mut before = match cursor {
-            Some(cursor) => cursor::decode(kind, user, cursor)?,
+            Some(cursor) => cursor::decode(kind, owner, cursor)?,
             None => u64::MAX,
         };
         let most = limit.min(PAGE_ITEMS);
@@ -138,11 +141,11 @@ impl EmbeddedGraphStore {
             let reached = walk(&index, number, reach, &mut items);
             before = reached.before;
             work += reached.work;
-            if reached.end || items.len() >= most || work >= MUTUAL_WORK {
+            if reached.end || items.len() >= most || work >= PAGE_WORK {
                 break reached.end;
             }
         };
-        let next = if end { None } else { Some(cursor::encode(kind, user, before)) };
+        let next = if end { None } else { Some(cursor::encode(kind, owner, before)) };
         Ok(Page { items, next })
     }
 }
@@ -152,7 +155,7 @@ impl EmbeddedGraphStore {
 struct List<'a> {
     op: &'static str,
     kind: ListKind,
-    user: &'a UserId,
+    owner: Owner<'a>,
 }
 
 #[async_trait]
@@ -173,14 +176,48 @@ impl SocialGraphStore for EmbeddedGraphStore {
         self.add(EdgeKind::Follow, follower, followee, at).await
     }
 
-    async fn import_follows(&self, follows: Vec<Follow>) -> Result<u64, GraphError> {
-        let mut follows = follows.into_iter();
+    async fn import_edges(&self, edges: Vec<follow::Edge>) -> Result<u64, GraphError> {
+        let mut edges = edges.into_iter();
         let mut new = 0;
-        while follows.len() > 0 {
-            let piece = follows.by_ref().take(self.import_edges).collect();
+        while edges.len() > 0 {
+            let piece = edges.by_ref().take(self.import_edges).collect();
             new += self.writer.run(Command::Import(piece)).await?;
         }
         Ok(new)
+    }
+
+    async fn export_edges(
+        &self,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<follow::Edge>, GraphError> {
+        let place = cursor.map_or(Ok(Place::START), Place::decode)?;
+        let index = self.read("export_edges")?;
+        let edges =
+            index.edges_from((place.kind, place.source, place.number), limit.min(PAGE_ITEMS));
+        let next = match edges.last() {
+            Some(last) if edges.len() == limit.min(PAGE_ITEMS) => Some(
+                Place { kind: last.kind, source: last.source, number: last.number + 1 }.encode(),
+            ),
+            _ => None,
+        };
+        Ok(Page { items: edges.iter().map(|edge| index.named(edge)).collect(), next })
+    }
+
+    async fn erase_user(&self, user: &UserId) -> Result<u64, GraphError> {
+        let mut gone = 0;
+        loop {
+            let command = Command::Erase { user: user.clone(), most: ERASED_EDGES };
+            let piece = self.writer.run(command).await?;
+            if piece == 0 {
+                return Ok(gone);
+            }
+            gone += piece;
+        }
+    }
+
+    async fn stats(&self) -> Result<GraphStats, GraphError> {
+        Ok(self.read("stats")?.stats())
     }
 
     async fn remove_follow(
@@ -197,7 +234,7 @@ impl SocialGraphStore for EmbeddedGraphStore {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<Follow>, GraphError> {
-        let list = List { op: "get_followers", kind: ListKind::Followers, user };
+        let list = List { op: "get_followers", kind: ListKind::Followers, owner: Owner::One(user) };
         self.page(list, cursor, limit, Index::walk_followers)
     }
 
@@ -207,20 +244,51 @@ impl SocialGraphStore for EmbeddedGraphStore {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<Follow>, GraphError> {
-        let list = List { op: "get_following", kind: ListKind::Following, user };
+        let list = List { op: "get_following", kind: ListKind::Following, owner: Owner::One(user) };
         self.page(list, cursor, limit, Index::walk_following)
     }
 
-    /// A page may hold fewer than `limit` users, even none, with more to come: a search through
-    /// long lists is cut off, and goes on with the next page.
     async fn get_mutual_follows(
         &self,
         user: &UserId,
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<UserId>, GraphError> {
-        let list = List { op: "get_mutual_follows", kind: ListKind::Mutual, user };
-        self.page(list, cursor, limit, Index::walk_mutual)
+        let list =
+            List { op: "get_mutual_follows", kind: ListKind::Mutual, owner: Owner::One(user) };
+        self.page(list, cursor, limit, |index, number, reach, found| {
+            index.walk_followed_followers(number, number, reach, found)
+        })
+    }
+
+    async fn get_common_follows(
+        &self,
+        user: &UserId,
+        other: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<UserId>, GraphError> {
+        let owner = Owner::Pair(user, other);
+        let list = List { op: "get_common_follows", kind: ListKind::Common, owner };
+        self.page(list, cursor, limit, |index, number, reach, found| match index.user(other) {
+            Some(other) => index.walk_common(number, other, reach, found),
+            None => Reached { before: 0, end: true, work: 0 },
+        })
+    }
+
+    async fn get_followers_you_know(
+        &self,
+        user: &UserId,
+        other: &UserId,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<UserId>, GraphError> {
+        let owner = Owner::Pair(user, other);
+        let list = List { op: "get_followers_you_know", kind: ListKind::Known, owner };
+        self.page(list, cursor, limit, |index, number, reach, found| match index.user(other) {
+            Some(other) => index.walk_followed_followers(number, other, reach, found),
+            None => Reached { before: 0, end: true, work: 0 },
+        })
     }
 
     async fn is_following(&self, follower: &UserId, followee: &UserId) -> Result<bool, GraphError> {
@@ -229,6 +297,23 @@ impl SocialGraphStore for EmbeddedGraphStore {
             return Ok(false);
         };
         Ok(index.find(EdgeKind::Follow, follower, followee).is_some())
+    }
+
+    async fn are_following(
+        &self,
+        follower: &UserId,
+        followees: &[UserId],
+    ) -> Result<Vec<bool>, GraphError> {
+        let mut answers = Vec::with_capacity(followees.len());
+        for followees in followees.chunks(SLICE_WORK) {
+            let index = self.read("are_following")?;
+            let follower = index.user(follower);
+            answers.extend(followees.iter().map(|it| {
+                let ends = follower.zip(index.user(it));
+                ends.is_some_and(|(a, b)| index.find(EdgeKind::Follow, a, b).is_some())
+            }));
+        }
+        Ok(answers)
     }
 
     async fn counts(&self, user: &UserId) -> Result<FollowCounts, GraphError> {
@@ -274,7 +359,7 @@ impl SocialGraphStore for EmbeddedGraphStore {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<Block>, GraphError> {
-        let list = List { op: "list_blocks", kind: ListKind::Blocks, user };
+        let list = List { op: "list_blocks", kind: ListKind::Blocks, owner: Owner::One(user) };
         self.page(list, cursor, limit, Index::walk_blocks)
     }
 
@@ -284,7 +369,7 @@ impl SocialGraphStore for EmbeddedGraphStore {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<Mute>, GraphError> {
-        let list = List { op: "list_mutes", kind: ListKind::Mutes, user };
+        let list = List { op: "list_mutes", kind: ListKind::Mutes, owner: Owner::One(user) };
         self.page(list, cursor, limit, Index::walk_mutes)
     }
 

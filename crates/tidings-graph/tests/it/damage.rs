@@ -11,7 +11,7 @@ use std::{
 };
 
 use tidings_core::{
-    follow::{Block, Follow, Mute},
+    follow::{Block, Edge, Follow, Mute},
     ports::SocialGraphStore,
 };
 use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
@@ -44,7 +44,10 @@ impl Saved {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedGraphStore::open(config(directory.path())).unwrap();
         for from in (0..EDGES).step_by(500) {
-            store.import_follows((from..from + 500).map(edge).collect()).await.unwrap();
+            store
+                .import_edges((from..from + 500).map(edge).map(Edge::from).collect())
+                .await
+                .unwrap();
             for n in from + 10..from + 20 {
                 assert!(mute(&store, n).await && block(&store, n + 10).await);
             }

@@ -1,6 +1,9 @@
 //! Closing, opening again, and opening twice.
 
-use tidings_core::ports::{GraphError, SocialGraphStore};
+use tidings_core::{
+    follow::Edge,
+    ports::{GraphError, SocialGraphStore},
+};
 use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
 
 use crate::harness::{aversions, block, config, edge, everything, mute, open, user};
@@ -10,7 +13,7 @@ async fn a_graph_that_is_opened_again_has_everything_in_its_order() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let edges = 20_000;
-    store.import_follows((0..edges).map(edge).collect()).await.unwrap();
+    store.import_edges((0..edges).map(edge).map(Edge::from).collect()).await.unwrap();
     for n in (0..edges).step_by(500) {
         assert!(store.remove_follow(&edge(n).follower, &edge(n).followee).await.unwrap());
     }
@@ -40,7 +43,7 @@ async fn blocks_and_mutes_are_there_again_with_what_they_do() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let edges = 2_000;
-    store.import_follows((0..edges).map(edge).collect()).await.unwrap();
+    store.import_edges((0..edges).map(edge).map(Edge::from).collect()).await.unwrap();
     for n in 0..edges {
         match n % 10 {
             0 => assert!(mute(&store, n).await),
@@ -107,7 +110,7 @@ async fn a_full_graph_says_so_and_keeps_what_it_has() {
     let store = EmbeddedGraphStore::open(config.clone()).unwrap();
     let [first, second, third] = [0, 1, 2].map(edge);
     store.add_follow(&first.follower, &first.followee, first.at).await.unwrap();
-    let full = store.import_follows(vec![second.clone(), third]).await.unwrap_err();
+    let full = store.import_edges(vec![second.clone().into(), third.into()]).await.unwrap_err();
     assert!(matches!(full, GraphError::Full { limit: 3 }), "{full:?}");
     drop(store);
     let store = EmbeddedGraphStore::open(config).unwrap();

@@ -12,7 +12,7 @@ use tidings_core::{
     clock::Timestamp,
     dead_letter::NewDeadLetter,
     fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutsLeft},
-    follow::{Block, Follow, FollowCounts, Hidden, Mute},
+    follow::{Block, Edge, Follow, FollowCounts, GraphStats, Hidden, Mute},
     ids::{GraphId, InboxNumber, NotificationId, Seq, UserId},
     inbox::{Acknowledgement, InboxState, Mark, Selection},
     notification::Notification,
@@ -449,7 +449,43 @@ impl SocialGraphStore for Recorder {
         no_graph()
     }
 
-    async fn import_follows(&self, _: Vec<Follow>) -> Result<u64, GraphError> {
+    async fn import_edges(&self, _: Vec<Edge>) -> Result<u64, GraphError> {
+        no_graph()
+    }
+
+    async fn export_edges(&self, _: Option<&Cursor>, _: usize) -> Result<Page<Edge>, GraphError> {
+        no_graph()
+    }
+
+    async fn erase_user(&self, _: &UserId) -> Result<u64, GraphError> {
+        no_graph()
+    }
+
+    async fn stats(&self) -> Result<GraphStats, GraphError> {
+        no_graph()
+    }
+
+    async fn get_common_follows(
+        &self,
+        _: &UserId,
+        _: &UserId,
+        _: Option<&Cursor>,
+        _: usize,
+    ) -> Result<Page<UserId>, GraphError> {
+        no_graph()
+    }
+
+    async fn get_followers_you_know(
+        &self,
+        _: &UserId,
+        _: &UserId,
+        _: Option<&Cursor>,
+        _: usize,
+    ) -> Result<Page<UserId>, GraphError> {
+        no_graph()
+    }
+
+    async fn are_following(&self, _: &UserId, _: &[UserId]) -> Result<Vec<bool>, GraphError> {
         no_graph()
     }
 

@@ -5,7 +5,7 @@ use tidings_core::{
     ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
 
-use super::{List, Listed, MOST_PAGES, add, at, follow, names, user};
+use super::{List, Listed, MOST_PAGES, add, at, follow, import, names, user};
 
 /// A kind of edge by which a user turns away from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +195,7 @@ pub async fn a_user_cannot_block_or_mute_themself(store: &dyn SocialGraphStore) 
 pub async fn an_import_leaves_blocked_follows_out(store: &dyn SocialGraphStore) {
     assert!(Aversion::Block.add(store, "ann", "ben", 1).await.unwrap());
     let follows = vec![follow("ben", "ann", 2), follow("ben", "cem", 3), follow("ann", "ben", 4)];
-    assert_eq!(store.import_follows(follows).await.unwrap(), 1);
+    assert_eq!(import(store, follows).await.unwrap(), 1);
     assert_eq!(names(store, List::Following, "ben").await, ["cem"]);
     assert_eq!(names(store, List::Following, "ann").await, [""; 0]);
 }

@@ -17,9 +17,9 @@ mod pages;
 
 use tidings_core::{
     clock::Timestamp,
-    follow::Follow,
+    follow::{Edge, Follow},
     ids::UserId,
-    ports::{Cursor, Page, SocialGraphStore},
+    ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
 
 pub use aversions::{
@@ -70,6 +70,11 @@ fn follow(follower: &str, followee: &str, millis: i64) -> Follow {
 async fn add(store: &dyn SocialGraphStore, follower: &str, followee: &str, millis: i64) {
     let added = store.add_follow(&user(follower), &user(followee), at(millis)).await;
     assert!(added.expect("the edge is added"), "{follower} -> {followee} is new");
+}
+
+/// Imports follows; gives how many are new.
+async fn import(store: &dyn SocialGraphStore, follows: Vec<Follow>) -> Result<u64, GraphError> {
+    store.import_edges(follows.into_iter().map(Edge::from).collect()).await
 }
 
 /// Removes an edge that has to exist.

@@ -17,7 +17,7 @@ use super::{
     aversions::{AVERSIONS, Aversion},
     follow,
     hidden::hidden,
-    user, whole,
+    import, user, whole,
 };
 
 const CASES: usize = 64;
@@ -227,7 +227,7 @@ async fn step(
         }
         Operation::Import(edges) => {
             let edges: Vec<_> = edges.iter().map(edge).collect();
-            let new = store.import_follows(edges.clone()).await;
+            let new = import(store, edges.clone()).await;
             let new = new.map_err(|error| error.to_string())?;
             let mut added = 0;
             for edge in edges {

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use axum::{Json, body::Body, extract::State};
 use serde::{Deserialize, Serialize};
-use tidings_core::{clock::Timestamp, follow::Follow, ids::UserId};
+use tidings_core::{
+    clock::Timestamp,
+    follow::{Edge, EdgeKind},
+    ids::UserId,
+};
 use tidings_ingest::lines::{Line, LineSplitter};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -98,7 +102,7 @@ async fn import(
 
 struct Import<'a> {
     app: &'a App,
-    waiting: Vec<Follow>,
+    waiting: Vec<Edge>,
     done: Imported,
 }
 
@@ -111,7 +115,8 @@ impl Import<'_> {
         let follow: FollowLine = serde_json::from_slice(&json)
             .map_err(|error| Problem::bad_input(&field, error.to_string()))?;
         let at = follow.at.unwrap_or_else(|| self.app.clock.now());
-        self.waiting.push(Follow { follower: follow.follower, followee: follow.followee, at });
+        let FollowLine { follower: source, followee: target, .. } = follow;
+        self.waiting.push(Edge { kind: EdgeKind::Follow, source, target, at });
         if self.waiting.len() >= CHUNK_EDGES {
             self.flush().await?;
         }
@@ -119,9 +124,9 @@ impl Import<'_> {
     }
 
     async fn flush(&mut self) -> Result<(), Problem> {
-        let follows = std::mem::take(&mut self.waiting);
-        let lines = u64::try_from(follows.len()).unwrap_or(u64::MAX);
-        self.done.added += self.app.graph.import_follows(follows).await?;
+        let edges = std::mem::take(&mut self.waiting);
+        let lines = u64::try_from(edges.len()).unwrap_or(u64::MAX);
+        self.done.added += self.app.graph.import_edges(edges).await?;
         self.done.lines += lines;
         Ok(())
     }
@@ -175,9 +180,6 @@ async fn check(
     if question.followees.len() > 1000 {
         return Err(Problem::bad_input("followees", "names more than 1000 users"));
     }
-    let mut following = Vec::with_capacity(question.followees.len());
-    for followee in &question.followees {
-        following.push(app.graph.is_following(&question.follower, followee).await?);
-    }
+    let following = app.graph.are_following(&question.follower, &question.followees).await?;
     Ok(Json(Checked { following }))
 }
