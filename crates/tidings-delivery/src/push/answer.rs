@@ -29,6 +29,9 @@ pub(super) fn unanswered(error: &Http2Error) -> PushAnswer {
     let verdict = if error.is_for_want_of_a_stream() {
         // The service is there, and has no room for as much at a time.
         Verdict::SlowDown { after: None }
+    } else if error.is_accident() {
+        // All that was under way on one connection comes at once: it must not look like an outage.
+        Verdict::Retry { after: None }
     } else {
         Verdict::Unavailable { after: None }
     };

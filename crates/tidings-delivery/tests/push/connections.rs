@@ -103,9 +103,10 @@ async fn a_connection_that_dies_with_pushes_under_way_gives_them_back_in_time() 
             world.wire.freeze();
         });
     let lost = Some("connection_lost".to_owned());
-    let down = Verdict::Unavailable { after: None };
+    // The service has been answering: that says nothing of it, and opens no breaker.
+    let again = Verdict::Retry { after: None };
     for answer in [answers.0, answers.1] {
-        assert_eq!((answer.verdict, answer.reason), (down, lost.clone()));
+        assert_eq!((answer.verdict, answer.reason), (again, lost.clone()));
     }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     deliver(&client, 1..3).await;
@@ -121,7 +122,7 @@ async fn a_connection_that_died_while_idle_costs_little_time_and_no_push() {
     tokio::time::sleep(150 * MILLISECOND).await;
     let began = Instant::now();
     let answer = client.send(&push(Platform::Apns, 1)).await;
-    assert_eq!(answer.verdict, Verdict::Unavailable { after: None });
+    assert_eq!(answer.verdict, Verdict::Retry { after: None });
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     deliver(&client, 1..2).await;
 }

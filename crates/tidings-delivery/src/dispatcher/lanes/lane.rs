@@ -33,8 +33,9 @@ const LONGEST_SPREAD: Duration = Duration::from_secs(60);
 /// So many may wait for a place while it is not known how fast the service is.
 const LEAST_WAITING: usize = 256;
 
-/// What a service is trusted to take per second while nothing is known of it.
-const LEAST_PER_S: f64 = 200.0;
+/// What is put back comes again so much faster than the lane gets done now: what it gets done may be
+/// all that came again, and what is too much is put back once more.
+const RISE: f64 = 2.0;
 
 /// Limits of a [`Lane`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -327,8 +328,9 @@ impl Lane {
     fn put_back(&self, wait: Duration) -> Duration {
         let now = Instant::now();
         let mut state = self.state();
-        let done_per_s = state.done.per_s(now).unwrap_or(LEAST_PER_S).max(LEAST_PER_S);
-        let apart = state.pacer.interval().max(Duration::from_secs_f64(1.0 / done_per_s));
+        let done_per_s = state.done.per_s(now).unwrap_or_default();
+        let per_s = (done_per_s * RISE).max(self.trusted_per_s());
+        let apart = state.pacer.interval().max(Duration::from_secs_f64(1.0 / per_s));
         let earliest = now + wait.max(LONGEST_WAIT / 4);
         let latest = earliest + LONGEST_SPREAD;
         let mut at = state.put_back_until.max(earliest) + apart;
@@ -341,6 +343,12 @@ impl Lane {
         drop(state);
         self.gauges.put_back.increment(1);
         at.saturating_duration_since(now)
+    }
+
+    /// What the service is trusted to take per second while nothing is known of it: it answers within a
+    /// second.
+    fn trusted_per_s(&self) -> f64 {
+        f64::from(u32::try_from(self.concurrency()).unwrap_or(u32::MAX))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -363,7 +371,7 @@ impl Place {
         let state = &mut *guard;
         state.done.count(now);
         if let Verdict::SlowDown { after } = answer.verdict {
-            let done_per_s = state.done.per_s(now).unwrap_or(LEAST_PER_S);
+            let done_per_s = state.done.per_s(now).unwrap_or(self.lane.trusted_per_s());
             state.pacer.slow_down(now, after, done_per_s);
             self.lane.gauges.show_limit(&state.pacer);
         }

@@ -121,7 +121,11 @@ impl Connection {
             Ok(Answer { status: head.status, headers: head.headers, body, connection })
         };
         // Dropping the stream at the deadline resets it.
-        timeout_at(deadline, read).await.unwrap_or(Err(Http2Error::NotAnsweredInTime))
+        let answer = timeout_at(deadline, read).await;
+        let answer = answer.unwrap_or(Err(Http2Error::NotAnsweredInTime));
+        answer.map_err(|error| {
+            if self.vitals.has_answered() { error.of_working_connection() } else { error }
+        })
     }
 }
 

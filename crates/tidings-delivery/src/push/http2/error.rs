@@ -42,6 +42,10 @@ pub(crate) enum Http2Error {
     /// The connection or the stream broke when the request was sent: nobody knows.
     #[error("the connection broke before the answer came")]
     Lost(#[source] h2::Error),
+    /// The same of a connection that had been answering: nobody knows of this request, and it says
+    /// little of the next.
+    #[error("a connection that worked broke before the answer came")]
+    Cut(#[source] h2::Error),
 }
 
 impl Http2Error {
@@ -58,9 +62,27 @@ impl Http2Error {
         }
     }
 
+    /// The same error of a connection that has been answering.
+    pub(super) fn of_working_connection(self) -> Self {
+        match self {
+            Self::Lost(source) if !source.is_reset() => Self::Cut(source),
+            error => error,
+        }
+    }
+
     /// Whether the server has provably not processed the request.
     pub(crate) fn is_unprocessed(&self) -> bool {
-        !matches!(self, Self::NotAnsweredInTime | Self::Lost(_))
+        !matches!(self, Self::NotAnsweredInTime | Self::Lost(_) | Self::Cut(_))
+    }
+
+    /// Whether it is an accident of one connection, and others may fare well.
+    pub(crate) fn is_accident(&self) -> bool {
+        match self {
+            Self::Cut(_) => true,
+            // A GOAWAY: a connection ends when its time has come.
+            Self::NotTaken(source) => !source.is_reset(),
+            _ => false,
+        }
     }
 
     /// Whether the server is there, and takes no more than it has.
@@ -76,7 +98,7 @@ impl Http2Error {
     pub(super) fn ends_connection(&self) -> bool {
         match self {
             Self::NotTaken(source) | Self::Lost(source) => !source.is_reset(),
-            Self::Closed => true,
+            Self::Cut(_) | Self::Closed => true,
             Self::Connect(_)
             | Self::TooManyWaiting
             | Self::NotSentInTime
@@ -92,7 +114,7 @@ impl Http2Error {
             Self::NotSentInTime => "not_sent_in_time",
             Self::NotTaken(_) | Self::Closed => "not_taken",
             Self::NotAnsweredInTime => "not_answered_in_time",
-            Self::Lost(_) => "connection_lost",
+            Self::Lost(_) | Self::Cut(_) => "connection_lost",
         }
     }
 }

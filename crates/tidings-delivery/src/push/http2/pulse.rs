@@ -71,6 +71,11 @@ impl Vitals {
         is_trusted && self.answers.load(Ordering::Relaxed) >= PROVING_ANSWERS
     }
 
+    /// Whether any answer has come.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answers.load(Ordering::Relaxed) > 0
+    }
+
     /// When the last sign of life came.
     pub(super) fn heard_at(&self) -> Instant {
         self.opened + Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
