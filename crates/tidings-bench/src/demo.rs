@@ -34,6 +34,13 @@ struct Delivered {
     websocket: u64,
     apns: u64,
     fcm: u64,
+    webpush: u64,
+}
+
+impl Delivered {
+    fn total(&self) -> u64 {
+        self.websocket + self.apns + self.fcm + self.webpush
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -121,7 +128,7 @@ impl Summary {
     }
 
     fn delivered_f64(&self) -> f64 {
-        (self.delivered.websocket + self.delivered.apns + self.delivered.fcm) as f64
+        self.delivered.total() as f64
     }
 }
 

@@ -182,6 +182,24 @@ impl Api {
         Ok(())
     }
 
+    /// Registers a browser by its `PushSubscription`, as a page serializes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`].
+    pub async fn put_browser(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        subscription: &Value,
+        app: &str,
+    ) -> Result<(), ApiError> {
+        let path = ["v1", "users", user.as_str(), "devices", device.as_str()];
+        let body = json!({"platform": "webpush", "subscription": subscription, "app": app});
+        let _registered: Value = self.send(Method::PUT, &path, body.to_string()).await?;
+        Ok(())
+    }
+
     /// The counters of an inbox.
     ///
     /// # Errors

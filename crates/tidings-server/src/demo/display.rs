@@ -97,12 +97,13 @@ impl Display {
         }
         let delivered = summary.delivered;
         format!(
-            "{rate:.0} events/s | {} stored | screens: {} websocket, {} apns, {} fcm | event to \
-             screen p50 {:.1} p95 {:.1} p99 {:.1} ms | node {}",
+            "{rate:.0} events/s | {} stored | screens: {} websocket, {} apns, {} fcm, {} webpush | \
+             event to screen p50 {:.1} p95 {:.1} p99 {:.1} ms | node {}",
             HumanCount(summary.stored),
             HumanCount(delivered.websocket),
             HumanCount(delivered.apns),
             HumanCount(delivered.fcm),
+            HumanCount(delivered.webpush),
             summary.latency_ms.p50,
             summary.latency_ms.p95,
             summary.latency_ms.p99,
@@ -129,11 +130,12 @@ impl Display {
         println!("  events accepted        {}", HumanCount(summary.events));
         println!("  notifications stored   {}", HumanCount(summary.stored));
         println!(
-            "  arrived on screens     {} ({} websocket, {} apns, {} fcm)",
+            "  arrived on screens     {} ({} websocket, {} apns, {} fcm, {} webpush)",
             HumanCount(delivered.total()),
             HumanCount(delivered.websocket),
             HumanCount(delivered.apns),
             HumanCount(delivered.fcm),
+            HumanCount(delivered.webpush),
         );
         println!("  holes, duplicates      {}, {}", summary.holes, summary.duplicates);
         println!(

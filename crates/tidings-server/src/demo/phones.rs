@@ -1,4 +1,5 @@
-//! The phones of the demo: the APNs and FCM simulators, and a device for everyone who is not online.
+//! The phones and browsers of the demo: simulators of the push services, and a device for everyone who
+//! is not online.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,10 +9,14 @@ use std::{
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
 use tidings_client::Api;
-use tidings_core::{device::Platform, ids::DeviceId};
+use tidings_core::{
+    device::Platform,
+    ids::{DeviceId, UserId},
+};
 use tidings_simulators::{
     AcceptedPush, ApnsCredentials, ApnsSimulator, ApnsSimulatorConfig, FcmCredentials,
-    FcmSimulator, FcmSimulatorConfig,
+    FcmSimulator, FcmSimulatorConfig, VapidCredentials, WebPushSimulator, WebPushSimulatorConfig,
+    webpush::SubscribeOptions,
 };
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -36,6 +41,9 @@ const REGISTERING: usize = 128;
 pub(super) struct Phones {
     apns: ApnsSimulator,
     fcm: FcmSimulator,
+    webpush: WebPushSimulator,
+    /// The key that browsers let in.
+    application_server_key: String,
     files: Files,
     watchers: JoinSet<()>,
 }
@@ -46,6 +54,8 @@ struct Files {
     apns_ca: PathBuf,
     fcm_account: PathBuf,
     fcm_ca: PathBuf,
+    vapid_key: PathBuf,
+    webpush_ca: PathBuf,
 }
 
 impl Phones {
@@ -59,6 +69,10 @@ impl Phones {
         let fcm = FcmSimulator::start(FcmSimulatorConfig::new(&fcm_credentials))
             .await
             .context("the FCM simulator cannot start")?;
+        let vapid = VapidCredentials::generate()?;
+        let webpush = WebPushSimulator::start(WebPushSimulatorConfig::new())
+            .await
+            .context("the Web Push simulator cannot start")?;
         let file = |name: &str, text: &str| {
             let path = dir.join(name);
             std::fs::write(&path, text).with_context(|| format!("{name} cannot be written"))?;
@@ -70,27 +84,33 @@ impl Phones {
             apns_ca: file("apns-ca.pem", apns.ca_pem())?,
             fcm_account: file("fcm.json", &account)?,
             fcm_ca: file("fcm-ca.pem", fcm.ca_pem())?,
+            vapid_key: file("vapid.pem", &vapid.private_key_pem)?,
+            webpush_ca: file("webpush-ca.pem", webpush.ca_pem())?,
         };
         let mut watchers = JoinSet::new();
         watchers.spawn(watch(Screen::Apns, apns.ledger().subscribe(), Arc::clone(&tally)));
-        watchers.spawn(watch(Screen::Fcm, fcm.ledger().subscribe(), tally));
-        Ok(Self { apns, fcm, files, watchers })
+        watchers.spawn(watch(Screen::Fcm, fcm.ledger().subscribe(), Arc::clone(&tally)));
+        watchers.spawn(watch(Screen::WebPush, webpush.ledger().subscribe(), tally));
+        let application_server_key = vapid.public_key;
+        Ok(Self { apns, fcm, webpush, application_server_key, files, watchers })
     }
 
     /// The node's configuration for push.
     pub(super) fn config(&self) -> String {
-        let Files { apns_key, apns_ca, fcm_account, fcm_ca } = &self.files;
+        let Files { apns_key, apns_ca, fcm_account, fcm_ca, vapid_key, webpush_ca } = &self.files;
         format!(
             "[push.apns]\nkey_file = {apns_key:?}\nkey_id = \"{KEY}\"\nteam_id = \"{TEAM}\"\n\
              endpoint = \"{}\"\nca_file = {apns_ca:?}\n\n\
              [push.fcm]\nservice_account_file = {fcm_account:?}\nendpoint = \"{}\"\n\
-             ca_file = {fcm_ca:?}\n",
+             ca_file = {fcm_ca:?}\n\n\
+             [push.webpush]\nkey_file = {vapid_key:?}\nsubject = \"mailto:demo@example.com\"\n\
+             allow_loopback = true\nca_file = {webpush_ca:?}\n",
             self.apns.url(),
             self.fcm.url(),
         )
     }
 
-    /// Registers a phone for everyone who is not online: every other one an iPhone.
+    /// Registers a device for everyone who is not online.
     pub(super) async fn register(
         &self,
         api: &Api,
@@ -99,15 +119,13 @@ impl Phones {
         display: &Display,
     ) -> anyhow::Result<()> {
         let away: Vec<_> = (0u32..).zip(online).filter(|(_, on)| !**on).map(|(n, _)| n).collect();
-        let bar = display.bar("registering phones", away.len() as u64);
-        let device = DeviceId::new("phone").context("a device id")?;
+        let bar = display.bar("registering devices", away.len() as u64);
         let results: Vec<_> = stream::iter(&away)
             .map(|user| async {
-                let (platform, token) = phone(*user);
                 let id = graph.user(*user);
-                api.put_device(id, &device, platform, &token, APP)
+                self.register_device(api, *user, id)
                     .await
-                    .with_context(|| format!("the phone of {id} cannot be registered"))?;
+                    .with_context(|| format!("the device of {id} cannot be registered"))?;
                 bar.inc(1);
                 anyhow::Ok(())
             })
@@ -118,34 +136,66 @@ impl Phones {
         results.into_iter().collect()
     }
 
+    async fn register_device(&self, api: &Api, user: u32, id: &UserId) -> anyhow::Result<()> {
+        match device_of(user) {
+            DemoDevice::Phone(platform, token) => {
+                let device = DeviceId::new("phone")?;
+                api.put_device(id, &device, platform, &token, APP).await?;
+            }
+            DemoDevice::Browser(name) => {
+                let options = SubscribeOptions {
+                    application_server_key: Some(self.application_server_key.clone()),
+                    name: Some(name),
+                };
+                let subscription = self.webpush.control().subscribe(&options)?.to_json();
+                let device = DeviceId::new("browser")?;
+                api.put_browser(id, &device, &subscription, APP).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Stops the simulators.
     pub(super) async fn stop(mut self) {
         self.apns.stop().await;
         self.fcm.stop().await;
+        self.webpush.stop().await;
         self.watchers.shutdown().await;
     }
 }
 
-/// The phone of a user. Its token holds the user's number, so that a push tells where it arrived.
-fn phone(user: u32) -> (Platform, String) {
-    if user.is_multiple_of(2) {
-        (Platform::Apns, format!("{user:064x}"))
+/// What a user carries.
+enum DemoDevice {
+    Phone(Platform, String),
+    /// The name of its subscription.
+    Browser(String),
+}
+
+/// One of ten has a browser, the others an iPhone and an Android phone in turn. Tokens and endpoints hold
+/// the user's number, so that a push tells where it arrived.
+fn device_of(user: u32) -> DemoDevice {
+    if user % 10 == 9 {
+        DemoDevice::Browser(format!("demo-browser-{user}"))
+    } else if user.is_multiple_of(2) {
+        DemoDevice::Phone(Platform::Apns, format!("{user:064x}"))
     } else {
-        (Platform::Fcm, format!("demo-phone-{user}"))
+        DemoDevice::Phone(Platform::Fcm, format!("demo-phone-{user}"))
     }
 }
 
-fn phone_owner(token: &str) -> Option<u32> {
-    match token.strip_prefix("demo-phone-") {
+/// The owner of the device with this token or endpoint.
+fn owner(token: &str) -> Option<u32> {
+    let name = token.rsplit_once('/').map_or(token, |(_, name)| name);
+    match name.strip_prefix("demo-phone-").or_else(|| name.strip_prefix("demo-browser-")) {
         Some(number) => number.parse().ok(),
-        None => u32::from_str_radix(token, 16).ok(),
+        None => u32::from_str_radix(name, 16).ok(),
     }
 }
 
 async fn watch(screen: Screen, mut pushes: Receiver<Arc<AcceptedPush>>, tally: Arc<Tally>) {
     loop {
         match pushes.recv().await {
-            Ok(push) => match (event_of(&push), phone_owner(&push.token)) {
+            Ok(push) => match (event_of(&push), owner(&push.token)) {
                 (Some(event), Some(user)) => tally.arrived(screen, event, user, push.received_at),
                 _ => tally.unreadable(),
             },
@@ -161,7 +211,9 @@ async fn watch(screen: Screen, mut pushes: Receiver<Arc<AcceptedPush>>, tally: A
 /// The number in the story of the event that a push tells of.
 fn event_of(push: &AcceptedPush) -> Option<u64> {
     let payload: serde_json::Value = serde_json::from_slice(&push.payload).ok()?;
-    let ours = payload.get("tidings").or_else(|| payload.pointer("/message/data"))?;
+    let ours = payload.get("tidings").or_else(|| payload.pointer("/message/data"));
+    // A browser is told everything at the top.
+    let ours = ours.unwrap_or(&payload);
     event_number(ours.get("event_id")?.as_str()?)
 }
 
@@ -170,9 +222,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_phone_knows_its_owner() {
-        for user in [0, 1, 7_114, 75_878] {
-            assert_eq!(phone_owner(&phone(user).1), Some(user));
+    fn a_device_knows_its_owner() {
+        for user in [0, 1, 9, 7_114, 75_878, 75_879] {
+            let token = match device_of(user) {
+                DemoDevice::Phone(_, token) => token,
+                DemoDevice::Browser(name) => format!("https://127.0.0.1:1/push/{name}"),
+            };
+            assert_eq!(owner(&token), Some(user));
         }
     }
 }

@@ -18,6 +18,7 @@ pub(super) enum Screen {
     WebSocket,
     Apns,
     Fcm,
+    WebPush,
 }
 
 /// Counts by channel.
@@ -29,13 +30,15 @@ pub struct Delivered {
     pub apns: u64,
     /// Accepted by the FCM simulator.
     pub fcm: u64,
+    /// Decrypted by the browsers of the Web Push simulator.
+    pub webpush: u64,
 }
 
 impl Delivered {
     /// All channels together.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.websocket + self.apns + self.fcm
+        self.websocket + self.apns + self.fcm + self.webpush
     }
 }
 
@@ -145,6 +148,7 @@ impl Tally {
             Screen::WebSocket => state.delivered.websocket += 1,
             Screen::Apns => state.delivered.apns += 1,
             Screen::Fcm => state.delivered.fcm += 1,
+            Screen::WebPush => state.delivered.webpush += 1,
         }
         let Some(expectation) = state.open.get_mut(&event) else {
             state.unexpected += 1;
