@@ -179,9 +179,14 @@ fn put(service: Service, runs: &[(Contender, Run)], report: &mut Report) {
         }
     }
     for who in Contender::of(service).into_iter().filter(|who| who.is_peer()) {
+        let name = format!("{service_name}_{}", who.prefix().trim_end_matches('_'));
         if let Some(theirs) = of(who, |it| it.pushes_per_s) {
-            let name = format!("{service_name}_{}", who.prefix().trim_end_matches('_'));
-            report.ratios.vs_peer.insert(name, ours / theirs);
+            report.ratios.vs_peer.insert(name.clone(), ours / theirs);
+        }
+        // The service takes its share of the same cores: what the client itself costs is told apart.
+        let cpu = (of(who, |it| it.client_us), of(Contender::Tidings, |it| it.client_us));
+        if let (Some(theirs), Some(ours)) = cpu {
+            report.ratios.vs_peer.insert(format!("{name}_client_cpu"), theirs / ours);
         }
     }
 }
