@@ -21,6 +21,8 @@ pub(crate) enum Bench {
     Realtime,
     /// Pushes to APNs and FCM.
     Push,
+    /// The social graph.
+    Graph,
 }
 
 impl Bench {
@@ -30,13 +32,14 @@ impl Bench {
             Self::Ingest => "ingest",
             Self::Realtime => "realtime",
             Self::Push => "push",
+            Self::Graph => "graph",
         }
     }
 
     /// The servers that it runs against.
     fn services(self) -> &'static [Service] {
         match self {
-            Self::Demo | Self::Realtime | Self::Push => &[],
+            Self::Demo | Self::Realtime | Self::Push | Self::Graph => &[],
             Self::Ingest => &[Service::Postgres, Service::Kafka],
         }
     }

@@ -33,11 +33,20 @@ pub(crate) enum Peer {
     Aioapns,
     /// Push clients in Go.
     GoPush,
+    /// A graph database, as a module of Redis.
+    Falkordb,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Connect, Self::Notifyd, Self::Centrifugo, Self::Apns2, Self::Aioapns, Self::GoPush];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Connect,
+        Self::Notifyd,
+        Self::Centrifugo,
+        Self::Apns2,
+        Self::Aioapns,
+        Self::GoPush,
+        Self::Falkordb,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -47,6 +56,7 @@ impl Peer {
             Self::Apns2 => "apns2",
             Self::Aioapns => "aioapns",
             Self::GoPush => "go-push",
+            Self::Falkordb => "falkordb",
         }
     }
 
@@ -69,7 +79,7 @@ pub(crate) fn install_peers(wanted: &[Peer]) -> Result<()> {
             Peer::Notifyd => build_notifyd(&dir)?,
             Peer::Centrifugo => build_centrifugo(&dir)?,
             Peer::Apns2 => push_peers::fetch_apns2(&dir)?,
-            Peer::Aioapns => push_peers::fetch_aioapns(&dir)?,
+            Peer::Aioapns | Peer::Falkordb => push_peers::fetch_python(peer.name(), &dir)?,
             Peer::GoPush => push_peers::build_go_push(&dir)?,
         };
         say(format!("{}: {}", peer.name(), place.display()));

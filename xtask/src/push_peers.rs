@@ -31,9 +31,9 @@ pub(crate) fn fetch_apns2(dir: &Path) -> Result<PathBuf> {
     Ok(modules)
 }
 
-/// Sees to it that the environment in `dir` holds what the requirements ask for.
-pub(crate) fn fetch_aioapns(dir: &Path) -> Result<PathBuf> {
-    let requirements = repo_root().join("deploy/peers/aioapns/requirements.txt");
+/// Sees to it that the environment in `dir` holds what the requirements of a peer ask for.
+pub(crate) fn fetch_python(peer: &str, dir: &Path) -> Result<PathBuf> {
+    let requirements = repo_root().join(format!("deploy/peers/{peer}/requirements.txt"));
     let python = dir.join("bin/python");
     let lock = Stamp::read(&requirements, &dir.join("installed.txt"))?;
     if lock.is_there() {

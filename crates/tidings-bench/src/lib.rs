@@ -5,6 +5,7 @@
 //! is the ratio; absolute rates are written down for orientation. Nothing is asserted on a timing.
 
 pub mod demo;
+pub mod graph;
 pub mod ingest;
 pub mod limit;
 pub mod process;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use tidings_bench::{
-    demo,
+    demo, graph,
     ingest::{self, Length},
     push, realtime,
     report::Report,
@@ -28,7 +28,7 @@ struct Cli {
     /// Write the result to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measure these parts only; for `ingest`, `realtime` and `push`.
+    /// Measure these parts only; for `ingest`, `realtime`, `push` and `graph`.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
     /// How often contenders of `realtime` and `push` take turns, instead of three times.
@@ -46,6 +46,11 @@ enum Bench {
     Realtime,
     /// Pushes to APNs and FCM, beside a bare HTTP/2 client and peers, and while the services fail.
     Push,
+    /// The social graph, embedded and over HTTP.
+    Graph,
+    /// The embedded engine of `graph`, which starts it.
+    #[value(hide = true)]
+    GraphEngine,
     /// The load generator of `realtime`, which starts it.
     #[value(hide = true)]
     RealtimeLoad,
@@ -68,6 +73,8 @@ fn main() -> anyhow::Result<()> {
         Bench::Ingest => ingest::run(length, &parts(&cli.only)?)?,
         Bench::Realtime => realtime::run(length, cli.rounds, &parts(&cli.only)?)?,
         Bench::Push => push::run(length, cli.rounds, &parts(&cli.only)?)?,
+        Bench::Graph => graph::run(length, &parts(&cli.only)?)?,
+        Bench::GraphEngine => return graph::engine(),
         Bench::PushSimulator => return push::simulator(),
         Bench::PushLoad => return push::load(),
         Bench::RealtimeLoad => return realtime::load(),

@@ -42,6 +42,14 @@ impl HttpConnection {
         timeout(TIMEOUT, self.exchange()).await.context("the answer takes too long")?
     }
 
+    /// Asks for `path` and returns the status of the answer, which has a `content-length` or is chunked.
+    pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<u16> {
+        self.request.clear();
+        let head = format!("GET {path} HTTP/1.1\r\n{}\r\n", self.headers);
+        self.request.extend_from_slice(head.as_bytes());
+        timeout(TIMEOUT, self.exchange()).await.context("the answer takes too long")?
+    }
+
     /// The body of the last answer.
     pub(crate) fn body(&self) -> String {
         String::from_utf8_lossy(&self.answer).into_owned()

@@ -26,10 +26,16 @@ const ALLOWED: [(&str, &[&str]); 11] = [
             "tidings-store",
         ],
     ),
-    // The push clients are measured by themselves, and against simulators.
+    // The push clients and the graph are measured by themselves, and the clients against simulators.
     (
         "tidings-bench",
-        &["tidings-client", "tidings-core", "tidings-delivery", "tidings-simulators"],
+        &[
+            "tidings-client",
+            "tidings-core",
+            "tidings-delivery",
+            "tidings-graph",
+            "tidings-simulators",
+        ],
     ),
     ("xtask", &[]),
 ];

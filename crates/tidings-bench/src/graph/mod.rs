@@ -1,0 +1,70 @@
+//! The social graph: what it costs in memory and time, embedded and behind the API, beside servers of
+//! others with the same graph.
+//!
+//! Each part is a file and stands for itself. The graph is made from numbers (`shape`), the same for
+//! everyone. `bench/README.md` says what each part does and does not do.
+
+mod embedded;
+mod engine;
+mod falkordb;
+mod http;
+mod queries;
+mod shape;
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tokio::runtime::Runtime;
+
+pub use self::engine::main as engine;
+use crate::{
+    ingest::{Bench, Length, interrupted},
+    report::Report,
+};
+
+/// How long threads that block may take to notice that the run is over.
+const THREADS_END: Duration = Duration::from_secs(5);
+
+/// A part of the bench.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The embedded engine by itself: import, memory, start, answers, durable writes.
+    Embedded,
+    /// The same graph behind the API of a node.
+    Http,
+}
+
+/// Runs the given parts; all for none.
+///
+/// # Errors
+///
+/// `tidings` is not built beside this binary, or a run loses something.
+pub fn run(length: Length, parts: &[Part]) -> anyhow::Result<Report> {
+    let runtime = Runtime::new()?;
+    let outcome = runtime.block_on(async {
+        let bench = Bench::new("graph", length)?;
+        let outcome = tokio::select! {
+            outcome = run_parts(&bench, parts) => outcome,
+            () = interrupted() => Err(anyhow::anyhow!("interrupted")),
+        };
+        bench.clean_up().await;
+        outcome
+    });
+    runtime.shutdown_timeout(THREADS_END);
+    outcome
+}
+
+async fn run_parts(bench: &Bench, parts: &[Part]) -> anyhow::Result<Report> {
+    let mut report = Report::new("graph");
+    let parts = if parts.is_empty() { Part::value_variants() } else { parts };
+    // Both read the same graph, which takes minutes to make.
+    let data = embedded::build(bench, &mut report).await?;
+    for part in parts {
+        bench.say(format_args!("{part:?}"));
+        match part {
+            Part::Embedded => embedded::run(bench, &data, &mut report).await?,
+            Part::Http => http::run(bench, &data, &mut report).await?,
+        }
+    }
+    Ok(report)
+}
