@@ -99,12 +99,12 @@ async fn ask(
     Ok(took)
 }
 
-enum Request {
+pub(super) enum Request {
     Get(String),
     Post(&'static str, String),
 }
 
-fn request(asked: &Asked) -> Request {
+pub(super) fn request(asked: &Asked) -> Request {
     let Asked { query, user, other } = asked;
     let list = |name: &str| Request::Get(format!("/v1/users/u{user}/{name}?limit={PAGE}"));
     match query {

@@ -44,8 +44,13 @@ impl HttpConnection {
 
     /// Asks for `path` and returns the status of the answer, which has a `content-length` or is chunked.
     pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<u16> {
+        self.send("GET", path).await
+    }
+
+    /// The same with another method and no body. An answer of status 204 has none either.
+    pub(crate) async fn send(&mut self, method: &str, path: &str) -> anyhow::Result<u16> {
         self.request.clear();
-        let head = format!("GET {path} HTTP/1.1\r\n{}\r\n", self.headers);
+        let head = format!("{method} {path} HTTP/1.1\r\n{}\r\n", self.headers);
         self.request.extend_from_slice(head.as_bytes());
         timeout(TIMEOUT, self.exchange()).await.context("the answer takes too long")?
     }
@@ -94,8 +99,12 @@ fn head(answer: &[u8]) -> anyhow::Result<Option<(u16, usize, Option<usize>)>> {
             chunked = value.trim().eq_ignore_ascii_case("chunked");
         }
     }
+    let status = status.parse()?;
+    if status == 204 {
+        length = Some(0);
+    }
     ensure!(length.is_some() || chunked, "an answer of unknown length");
-    Ok(Some((status.parse()?, end + 4, length)))
+    Ok(Some((status, end + 4, length)))
 }
 
 /// What the chunks hold, once the last is there. Trailers are not expected.
