@@ -149,6 +149,9 @@ pub enum Verdict {
         /// The least wait that the service asked for.
         after: Option<Duration>,
     },
+    /// Nobody answered, by an accident of one connection that worked before: it says nothing of this
+    /// push, and nothing of how others will fare.
+    Interrupted,
     /// The service could not be reached, failed, or did not answer: others will hardly fare better.
     Unavailable {
         /// The least wait that the service asked for.

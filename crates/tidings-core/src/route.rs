@@ -233,8 +233,8 @@ pub fn route_notification<'a>(
     Route::Push { devices, style }
 }
 
-/// The devices that [`PushTo::First`] tries once `tried` has failed. None if that one is unknown by
-/// now: it was forgotten, and nobody can say which had been tried before it.
+/// The devices that [`PushTo::First`] tries once `tried` has failed. All of them if that one is unknown
+/// by now: nobody can say which had been tried before it, and once more is better than never.
 #[must_use]
 pub fn next_devices<'a>(
     devices: &'a [Device],
@@ -244,7 +244,7 @@ pub fn next_devices<'a>(
     let mut left = in_order(devices, routing);
     match left.iter().position(|device| device.id == *tried) {
         Some(place) => left.split_off(place + 1),
-        None => Vec::new(),
+        None => left,
     }
 }
 
@@ -438,6 +438,6 @@ mod tests {
         let after = |id| next_devices(&devices, &DeviceId::new(id).unwrap(), &routing);
         assert_eq!(ids(&after("browser")), ["new", "old"]);
         assert_eq!(ids(&after("old")), [""; 0]);
-        assert_eq!(ids(&after("gone")), [""; 0]);
+        assert_eq!(ids(&after("gone")), ["browser", "new", "old"]);
     }
 }

@@ -89,6 +89,7 @@ pub(super) async fn run(
         own.count(&status);
     }
     own.put("breaker_", report);
+    own.check("breaker")?;
     totals.merge(own);
     let phases = [
         ("before", 0, plan.before),

@@ -68,6 +68,7 @@ pub(super) async fn run(
         report.put(&format!("faults_{name}_max_ms"), millis(status.latency.max));
     }
     own.put("faults_", report);
+    own.check("faults")?;
     report.put("faults_delivered_share", own.delivered_share());
     totals.merge(own);
     let devices = store.number("SELECT count(*) FROM device")?;

@@ -30,6 +30,15 @@ impl Totals {
         number(self.delivered) / number(self.sent.max(1))
     }
 
+    /// Nothing is lost, and nothing came under two identities: else it is no result.
+    pub(super) fn check(&self, part: &str) -> anyhow::Result<()> {
+        let (sent, delivered) = (self.sent, self.delivered);
+        anyhow::ensure!(delivered == sent, "{part}: {delivered} of {sent} pushes arrived");
+        let doubled = self.duplicated_identities;
+        anyhow::ensure!(doubled == 0, "{part}: {doubled} pushes came under another identity again");
+        Ok(())
+    }
+
     /// Writes them down; with a prefix, those of one part.
     pub(super) fn put(&self, prefix: &str, report: &mut Report) {
         for (name, count) in [

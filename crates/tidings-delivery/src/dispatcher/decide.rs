@@ -35,7 +35,11 @@ pub(super) fn decide(
     match verdict {
         Verdict::Delivered => Decision::done(Outcome::Delivered),
         Verdict::Reject => Decision::done(Outcome::Failed),
-        Verdict::Retry { after } | Verdict::Unavailable { after } => {
+        Verdict::Retry { .. } | Verdict::Interrupted | Verdict::Unavailable { .. } => {
+            let after = match verdict {
+                Verdict::Retry { after } | Verdict::Unavailable { after } => after,
+                _ => None,
+            };
             match config.retry.after_failure(attempt, after, random) {
                 RetryDecision::After(wait) => {
                     try_again(push, attempt.saturating_add(1), now.after(wait))

@@ -27,6 +27,9 @@ const NO_PROVIDER: &str = "no_provider";
 /// The word for a notification that none of a user's devices took, one after the other.
 const DEVICES_FAILED: &str = "devices_failed";
 
+/// The word for a push that has waited for its service for longer than is of use.
+const WAITED_TOO_LONG: &str = "waited_too_long";
+
 /// When a device is tried again because the others cannot be read from the store.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -57,6 +60,9 @@ pub(super) async fn run(sending: Arc<Sending>, due: DuePush, leased_at: Instant)
         prunes: Vec::new(),
     };
     match route {
+        Route::InboxOnly(InboxOnly::NoDevice) if job.lost_its_device(routing) => {
+            job.send_to_others(routing, &mut settlement).await;
+        }
         Route::InboxOnly(why) => settlement.deliveries = job.skipped(why),
         Route::Push { devices, .. } => match routing.to {
             PushTo::All => job.send_to_all(&devices, &mut settlement).await,
@@ -137,12 +143,42 @@ impl Job<'_> {
                 }
             }
         }
+        self.end_without_success(put_back, settlement);
+    }
+
+    /// None of the devices has it; one may have it later.
+    fn end_without_success(&self, put_back: Option<DueRetry>, settlement: &mut PushSettlement) {
         if put_back.is_none() {
             let why = DEVICES_FAILED;
             let row = self.row(Channel::WebSocket, "", 1, Outcome::Skipped, why);
             settlement.deliveries.push(row);
         }
         settlement.retries.extend(put_back);
+    }
+
+    /// Whether the push came back for a device that is gone by now, and another may have it.
+    fn lost_its_device(&self, routing: &Routing) -> bool {
+        routing.to == PushTo::First && self.due.job.device.is_some() && self.due.devices.is_empty()
+    }
+
+    /// Sends to the first that takes it of all devices that there are.
+    async fn send_to_others(&self, routing: &Routing, settlement: &mut PushSettlement) {
+        let Some(gone) = &self.due.job.device else { return };
+        let others = match self.others_after(gone, routing).await {
+            Ok(others) => others,
+            Err(retry) => return settlement.retries.push(retry),
+        };
+        if others.is_empty() {
+            settlement.deliveries = self.skipped(InboxOnly::NoDevice);
+            return;
+        }
+        let mut put_back = None;
+        for device in &others {
+            if self.try_one(device, 1, settlement, &mut put_back).await {
+                return;
+            }
+        }
+        self.end_without_success(put_back, settlement);
     }
 
     /// Whether nothing else is to be tried now.
@@ -192,9 +228,7 @@ impl Job<'_> {
         };
         let place = match lane.admit(self.until).await {
             Admission::Go(place) => place,
-            Admission::Later(wait) => {
-                return Sent::PutBack(self.again(&device.id, attempt, wait));
-            }
+            Admission::Later(wait) => return self.wait_longer(device, attempt, wait),
         };
         let push = Push {
             identity: self.due.notification.id.push_identity(&device.id),
@@ -213,6 +247,17 @@ impl Job<'_> {
         // Our identity, when the service does not give one: under it the push went out.
         delivery.provider_id = answer.provider_id.or_else(|| Some(push.identity.to_string()));
         Sent::Tried { delivery, retry: decision.retry, prune: decision.prune }
+    }
+
+    /// Puts a push back whose service does not take it now, unless it has waited for too long.
+    fn wait_longer(&self, device: &Device, attempt: u32, wait: Duration) -> Sent {
+        let waited = self.sending.clock.now().since(self.due.notification.created_at);
+        if waited < self.sending.config.longest_wait {
+            return Sent::PutBack(self.again(&device.id, attempt, wait));
+        }
+        let (channel, target) = (device.platform.channel(), device.id.as_str());
+        let delivery = self.row(channel, target, attempt, Outcome::Failed, WAITED_TOO_LONG);
+        Sent::Tried { delivery, retry: None, prune: None }
     }
 
     /// The provider's answer, or our own when there is no time for one. With how long it took.
@@ -236,7 +281,7 @@ impl Job<'_> {
     fn note(&self, lane: &Lane, change: Option<BreakerState>, answer: &PushAnswer) {
         let reason = answer.reason.as_deref().unwrap_or_default();
         let provider = lane.name();
-        if answer.verdict == Verdict::CallAPerson {
+        if answer.verdict == Verdict::CallAPerson && !lane.is_for_any_host() {
             self.sending.alarm.raise(provider, reason);
             return;
         }

@@ -31,7 +31,7 @@ pub(super) fn unanswered(error: &Http2Error) -> PushAnswer {
         Verdict::SlowDown { after: None }
     } else if error.is_accident() {
         // All that was under way on one connection comes at once: it must not look like an outage.
-        Verdict::Retry { after: None }
+        Verdict::Interrupted
     } else {
         Verdict::Unavailable { after: None }
     };

@@ -42,7 +42,7 @@ async fn send_all(client: &ApnsClient, pushes: &[Push], at_a_time: usize) -> u64
         match answer.verdict {
             Verdict::Delivered => {}
             // Only ever with the same identity.
-            RETRY | DOWN => waiting.push_back(push),
+            RETRY | DOWN | Verdict::Interrupted => waiting.push_back(push),
             other => panic!("{other:?} {:?}", answer.reason),
         }
     }

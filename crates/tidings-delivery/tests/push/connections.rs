@@ -104,7 +104,7 @@ async fn a_connection_that_dies_with_pushes_under_way_gives_them_back_in_time() 
         });
     let lost = Some("connection_lost".to_owned());
     // The service has been answering: that says nothing of it, and opens no breaker.
-    let again = Verdict::Retry { after: None };
+    let again = Verdict::Interrupted;
     for answer in [answers.0, answers.1] {
         assert_eq!((answer.verdict, answer.reason), (again, lost.clone()));
     }
@@ -122,7 +122,7 @@ async fn a_connection_that_died_while_idle_costs_little_time_and_no_push() {
     tokio::time::sleep(150 * MILLISECOND).await;
     let began = Instant::now();
     let answer = client.send(&push(Platform::Apns, 1)).await;
-    assert_eq!(answer.verdict, Verdict::Retry { after: None });
+    assert_eq!(answer.verdict, Verdict::Interrupted);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     deliver(&client, 1..2).await;
 }
@@ -265,4 +265,22 @@ async fn provider_tokens_that_apns_calls_expired_are_replaced_on_new_connections
     assert!(world.wire.made() > made, "a connection keeps to one token for 20 minutes");
     let rejected = world.apns.simulator.ledger().counts().rejected;
     assert_eq!(rejected.keys().collect::<Vec<_>>(), [&"ExpiredProviderToken"]);
+}
+
+#[tokio::test]
+async fn a_service_that_takes_connections_and_answers_nothing_is_down_and_not_busy() {
+    let mut world = World::start(100).await;
+    world.apns.config.connection.request_timeout_ms = 1_500;
+    let faults = world.apns.simulator.control().connections();
+    faults.set_fault_shares(&[(1.0, RequestFault::Stall)]).unwrap();
+    let client = world.client();
+    // One is sent, as a connection takes one until it has answered; the others wait for that.
+    let pushes: Vec<_> = (0..20).map(|number| push(Platform::Apns, number)).collect();
+    let answers = join_all(pushes.iter().map(|push| client.send(push))).await;
+    let down = Verdict::Unavailable { after: None };
+    for answer in &answers {
+        assert_eq!(answer.verdict, down, "{:?}", answer.reason);
+    }
+    let unanswered = Some("not_answered_in_time");
+    assert!(answers.iter().any(|it| it.reason.as_deref() == unanswered), "{answers:?}");
 }

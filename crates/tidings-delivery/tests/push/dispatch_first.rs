@@ -7,7 +7,7 @@ use tidings_core::{
     clock::Clock,
     delivery::{Channel, Outcome, PushStyle, Verdict},
     device::Platform,
-    ports::PushProvider,
+    ports::{DeviceStore, PushProvider},
     route::{PushTo, Routing, RoutingPolicy},
 };
 use tidings_delivery::dispatcher::{DispatcherConfig, LaneLimits, PushLanes};
@@ -159,4 +159,36 @@ async fn a_silent_routing_sends_silent_pushes() {
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(apns.taken().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_device_has_it_when_the_one_that_it_waits_for_is_gone() {
+    let world = World::start();
+    world.apns.set(|_| Verdict::Unavailable { after: Some(Duration::from_secs(900)) });
+    let now = world.clock.now();
+    world.store.plan(notification(1, now, json!({})), unread(), now);
+    world.running.handle.wake();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((world.apns.sends(), world.fcm.sends(), world.store.open()), (1, 0, 1));
+    let phones = world.store.devices();
+    let phone = phones.iter().find(|it| it.platform == Platform::Apns).expect("a phone");
+    world.store.remove_device(&phone.user, &phone.id).await.unwrap();
+    while world.store.open() > 0 {
+        sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!((world.apns.sends(), world.fcm.taken().len()), (1, 1));
+    // Without any device it is the inbox's.
+    world.fcm.set(|_| Verdict::Unavailable { after: Some(Duration::from_secs(900)) });
+    let now = world.clock.now();
+    world.store.plan(notification(1, now, json!({})), unread(), now);
+    world.running.handle.wake();
+    sleep(Duration::from_secs(1)).await;
+    for device in world.store.devices() {
+        world.store.remove_device(&device.user, &device.id).await.unwrap();
+    }
+    while world.store.open() > 0 {
+        sleep(Duration::from_secs(10)).await;
+    }
+    let last = world.store.log().pop().expect("a row");
+    assert_eq!((last.outcome, last.reason.as_deref()), (Outcome::Skipped, Some("no_device")));
 }

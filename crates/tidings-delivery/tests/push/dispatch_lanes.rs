@@ -264,3 +264,82 @@ async fn the_push_services_of_browsers_have_lanes_of_their_own() {
     let open = health.iter().filter(|it| it.state == BreakerState::Open);
     assert_eq!(open.map(|it| it.name.as_str()).collect::<Vec<_>>(), ["mozilla"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_break_one_after_the_other_open_no_breaker_and_lose_nothing() {
+    let world = World::start(&small());
+    // Every third push is on a connection that breaks, and many of them at once.
+    let count = std::sync::atomic::AtomicU64::new(0);
+    world.apns.set(move |_| {
+        let n = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if n / 30 % 3 == 0 { Verdict::Interrupted } else { Verdict::Delivered }
+    });
+    world.push(Platform::Apns, 0..300);
+    within(60 * SECOND, "all are delivered", || {
+        assert_eq!(world.state(Platform::Apns), BreakerState::Closed);
+        world.store.open() == 0
+    })
+    .await;
+    assert_eq!((world.rows(Outcome::Failed).len(), world.apns.taken().len()), (0, 300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_refused_credential_is_given_up_after_a_day() {
+    let world = World::start(&small());
+    world.apns.set(|_| Verdict::CallAPerson);
+    world.push(Platform::Apns, 0..200);
+    let day = DispatcherConfig::default().longest_wait;
+    sleep(day.mul_f64(0.98)).await;
+    assert_eq!((world.rows(Outcome::Failed).len(), world.store.open()), (0, 200));
+    within(2_000 * SECOND, "all are given up", || world.store.open() == 0).await;
+    let failed = world.rows(Outcome::Failed);
+    assert_eq!(failed.len(), 200);
+    let waited = failed.iter().filter(|row| row.reason.as_deref() == Some("waited_too_long"));
+    assert!(waited.count() > 150, "most were never sent: {failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_long_pause_that_is_asked_for_stops_the_others_for_a_minute_only() {
+    let world = World::start(&small());
+    let day = DispatcherConfig::default().longest_wait;
+    world.fcm.set(move |push| {
+        let is_first = push.device.id.as_str().ends_with('0');
+        if is_first { Verdict::SlowDown { after: Some(day / 2) } } else { Verdict::Delivered }
+    });
+    world.push(Platform::Fcm, 0..1);
+    sleep(SECOND).await;
+    world.push(Platform::Fcm, 1..10);
+    within(180 * SECOND, "the others have theirs", || world.fcm.taken().len() == 9).await;
+    assert_eq!(world.store.open(), 1, "the one that asked waits as long as it was told to");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_a_user_has_named_stops_no_other() {
+    let (store, clock) = (Arc::<MemoryDeliveryStore>::default(), RuntimeClock::shared());
+    let provider = ScriptedProvider::new(Platform::WebPush, |push| {
+        match push.device.token.expose().split('/').nth(2) {
+            Some("refuses.example") => Verdict::CallAPerson,
+            Some("fails.example") => Verdict::Unavailable { after: None },
+            Some("pauses.example") => {
+                Verdict::SlowDown { after: Some(Duration::from_secs(86_400)) }
+            }
+            _ => Verdict::Delivered,
+        }
+    });
+    let shared: Arc<dyn PushProvider> = Arc::<ScriptedProvider>::clone(&provider);
+    let lane = Arc::new(Lane::new("webpush", LaneScope::all(Platform::WebPush), shared, small()));
+    let lanes = Arc::new(PushLanes::new(vec![lane]));
+    let (config, routing) = (DispatcherConfig::default(), RoutingPolicy::default());
+    let running = Running::on_lanes(config, &store, &lanes, routing, Arc::clone(&clock));
+    let hosts = ["refuses.example", "fails.example", "pauses.example", "works.example"];
+    for number in 0..200 {
+        let mut device = device(Platform::WebPush, number);
+        let host = hosts[usize::try_from(number).unwrap() % hosts.len()];
+        device.token = PushToken::new(format!("https://{host}/{number}")).unwrap();
+        store.register(device);
+        store.plan(notification(number, clock.now(), json!({})), unread(), clock.now());
+    }
+    running.handle.wake();
+    within(5 * SECOND, "the host that works has its own", || provider.taken().len() == 50).await;
+    assert_eq!(lanes.health()[0].state, BreakerState::Closed);
+}

@@ -27,8 +27,11 @@ use super::{
 /// A push that would have to wait longer than this for its turn waits in the store instead.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// What is put back comes again within this time after the service is expected to take it.
-const LONGEST_SPREAD: Duration = Duration::from_secs(60);
+/// What is put back comes again within this time after the service is expected to take it, if there is
+/// not more of it than can be claimed and put back meanwhile …
+const SPREAD: Duration = Duration::from_secs(60);
+/// … and else within this time.
+const LONGEST_SPREAD: Duration = Duration::from_secs(900);
 
 /// So many may wait for a place while it is not known how fast the service is.
 const LEAST_WAITING: usize = 256;
@@ -113,6 +116,7 @@ struct State {
     moved: Instant,
     /// The last place in time that was given to a push that was put back.
     put_back_until: Instant,
+    backlog: Backlog,
     why: Option<String>,
 }
 
@@ -153,6 +157,34 @@ pub(in crate::dispatcher) enum Admission {
     Later(Duration),
 }
 
+/// How much is put back: what waits comes by once in each spread.
+struct Backlog {
+    began: Instant,
+    spread: Duration,
+    last: u32,
+    so_far: u32,
+}
+
+impl Backlog {
+    fn new(now: Instant) -> Self {
+        Self { began: now, spread: SPREAD, last: 0, so_far: 0 }
+    }
+
+    /// Counts one, and says within what time it has to come again so that about `per_s` do per second.
+    fn count(&mut self, now: Instant, per_s: f64) -> Duration {
+        let pushes = f64::from(self.last.max(self.so_far));
+        let spread = Duration::try_from_secs_f64(pushes / per_s).unwrap_or(LONGEST_SPREAD);
+        if now.saturating_duration_since(self.began) >= self.spread {
+            self.last = self.so_far;
+            self.so_far = 0;
+            self.began = now;
+            self.spread = spread.clamp(SPREAD, LONGEST_SPREAD);
+        }
+        self.so_far = self.so_far.saturating_add(1);
+        spread.clamp(SPREAD, LONGEST_SPREAD)
+    }
+}
+
 /// The right to one send. Dropped without a report, it was not made or was cut off.
 pub(in crate::dispatcher) struct Place {
     lane: Arc<Lane>,
@@ -184,6 +216,7 @@ impl Lane {
                 under_way: 0,
                 moved: now,
                 put_back_until: now,
+                backlog: Backlog::new(now),
                 why: None,
             }),
             gauges: Gauges {
@@ -224,6 +257,11 @@ impl Lane {
 
     pub(in crate::dispatcher) fn provider(&self) -> &dyn PushProvider {
         self.provider.as_ref()
+    }
+
+    /// Whether it goes to whatever hosts users have named: one of them then says nothing of the others.
+    pub(in crate::dispatcher) fn is_for_any_host(&self) -> bool {
+        self.scope.platform == Platform::WebPush && self.scope.vendor.is_none()
     }
 
     pub(in crate::dispatcher) fn concurrency(&self) -> usize {
@@ -332,11 +370,12 @@ impl Lane {
         let per_s = (done_per_s * RISE).max(self.trusted_per_s());
         let apart = state.pacer.interval().max(Duration::from_secs_f64(1.0 / per_s));
         let earliest = now + wait.max(LONGEST_WAIT / 4);
-        let latest = earliest + LONGEST_SPREAD;
+        let spread = state.backlog.count(now, per_s);
+        let latest = earliest + spread;
         let mut at = state.put_back_until.max(earliest) + apart;
         if at > latest {
             // More than the lane can do in that time: they begin from the front again.
-            at = earliest + LONGEST_SPREAD.mul_f64(rand::random());
+            at = earliest + spread.mul_f64(rand::random());
         } else {
             state.put_back_until = at;
         }
@@ -362,14 +401,20 @@ impl Place {
         self.is_reported = true;
         let now = Instant::now();
         let report = match answer.verdict {
-            Verdict::Unavailable { after } => Report::Failed(after),
-            Verdict::CallAPerson => Report::Refused,
+            _ if self.lane.is_for_any_host() => None,
+            Verdict::Unavailable { after } => Some(Report::Failed(after)),
+            Verdict::CallAPerson => Some(Report::Refused),
+            Verdict::Interrupted => None,
             // It is there, whatever it thinks of this push.
-            _ => Report::Well,
+            _ => Some(Report::Well),
         };
         let mut guard = self.lane.state();
         let state = &mut *guard;
         state.done.count(now);
+        let Some(report) = report else {
+            state.breaker.abandon(self.permit);
+            return None;
+        };
         if let Verdict::SlowDown { after } = answer.verdict {
             let done_per_s = state.done.per_s(now).unwrap_or(self.lane.trusted_per_s());
             state.pacer.slow_down(now, after, done_per_s);

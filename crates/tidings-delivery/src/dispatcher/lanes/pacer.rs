@@ -17,13 +17,17 @@ const SLACK: Duration = Duration::from_millis(100);
 /// what was under way come all at once.
 const DEAF: Duration = Duration::from_secs(1);
 
+/// A longer pause that a service asks for is one for the push that asked, not for all others: what is
+/// sent after this long finds out.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// Spreads sends over time: a leaky bucket (ITU-T I.371, virtual scheduling) whose rate rises by itself
 /// and falls when the service says so.
 ///
 /// Where there is a quota, the rate begins at a tenth of it and needs [`ramp`](Self::new) to rise to the
 /// whole ("ramp up … over at least 60 seconds", Firebase, "Best practices when sending FCM messages at
 /// scale"), again after a time without sends. When the service says that it is asked too much, nothing is
-/// sent for as long as it wishes, and half as much from then on.
+/// sent for as long as it wishes, up to a minute, and half as much from then on.
 #[derive(Debug)]
 pub(super) struct Pacer {
     quota_per_s: Option<f64>,
@@ -68,7 +72,7 @@ impl Pacer {
 
     /// The service is asked too much. `done_per_s` is what it has been taking lately.
     pub(super) fn slow_down(&mut self, now: Instant, after: Option<Duration>, done_per_s: f64) {
-        self.next = self.next.max(now + after.unwrap_or_default());
+        self.next = self.next.max(now + after.unwrap_or_default().min(LONGEST_PAUSE));
         if now < self.deaf_until {
             return;
         }

@@ -114,6 +114,7 @@ impl Http2Client {
     }
 
     async fn place(&self, deadline: Instant) -> Result<Place, Http2Error> {
+        let began = Instant::now();
         let (place, opens) = match self.host.pool.enter()? {
             Entered::At(place) => return Ok(place),
             Entered::Waits { place, opens } => (place, opens),
@@ -127,6 +128,7 @@ impl Http2Client {
             Err(_) if self.host.pool.is_empty() => {
                 Err(Http2Error::Connect(Arc::new(ConnectError::TimedOut)))
             }
+            Err(_) if self.host.pool.is_silent_since(began) => Err(Http2Error::Silent),
             Err(_) => Err(Http2Error::NotSentInTime),
         }
     }

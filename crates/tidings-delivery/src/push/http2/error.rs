@@ -30,9 +30,18 @@ pub(crate) enum Http2Error {
     /// The time was up before the request was sent.
     #[error("the request could not be sent in time")]
     NotSentInTime,
-    /// The server refused to process it: the connection is ending, or has too many streams.
+    /// The server refused to process it, on a connection that has answered nothing so far.
     #[error("the server did not take the request")]
     NotTaken(#[source] h2::Error),
+    /// The server refused to process it: it has too many streams.
+    #[error("the server has no room for the request")]
+    Refused(#[source] h2::Error),
+    /// A connection that had been answering was ending when the request came.
+    #[error("the connection was ending, and did not take the request")]
+    Ended(#[source] h2::Error),
+    /// There are connections, and no answer has come on any of them for as long as the request waited.
+    #[error("the server answers nothing")]
+    Silent,
     /// The connection ended before the request was sent.
     #[error("the connection ended before the request was sent")]
     Closed,
@@ -66,6 +75,8 @@ impl Http2Error {
     pub(super) fn of_working_connection(self) -> Self {
         match self {
             Self::Lost(source) if !source.is_reset() => Self::Cut(source),
+            Self::NotTaken(source) if source.is_reset() => Self::Refused(source),
+            Self::NotTaken(source) => Self::Ended(source),
             error => error,
         }
     }
@@ -77,29 +88,22 @@ impl Http2Error {
 
     /// Whether it is an accident of one connection, and others may fare well.
     pub(crate) fn is_accident(&self) -> bool {
-        match self {
-            Self::Cut(_) => true,
-            // A GOAWAY: a connection ends when its time has come.
-            Self::NotTaken(source) => !source.is_reset(),
-            _ => false,
-        }
+        matches!(self, Self::Cut(_) | Self::Ended(_))
     }
 
     /// Whether the server is there, and takes no more than it has.
     pub(crate) fn is_for_want_of_a_stream(&self) -> bool {
-        match self {
-            Self::NotSentInTime | Self::TooManyWaiting => true,
-            Self::NotTaken(source) => source.is_reset(),
-            _ => false,
-        }
+        matches!(self, Self::NotSentInTime | Self::TooManyWaiting | Self::Refused(_))
     }
 
     /// Whether it is the connection that is at fault, and not one stream or one slow answer.
     pub(super) fn ends_connection(&self) -> bool {
         match self {
             Self::NotTaken(source) | Self::Lost(source) => !source.is_reset(),
-            Self::Cut(_) | Self::Closed => true,
+            Self::Cut(_) | Self::Ended(_) | Self::Closed => true,
             Self::Connect(_)
+            | Self::Refused(_)
+            | Self::Silent
             | Self::TooManyWaiting
             | Self::NotSentInTime
             | Self::NotAnsweredInTime => false,
@@ -112,7 +116,8 @@ impl Http2Error {
             Self::Connect(_) => "no_connection",
             Self::TooManyWaiting => "too_many_waiting",
             Self::NotSentInTime => "not_sent_in_time",
-            Self::NotTaken(_) | Self::Closed => "not_taken",
+            Self::NotTaken(_) | Self::Refused(_) | Self::Ended(_) | Self::Closed => "not_taken",
+            Self::Silent => "nothing_answered",
             Self::NotAnsweredInTime => "not_answered_in_time",
             Self::Lost(_) | Self::Cut(_) => "connection_lost",
         }

@@ -91,6 +91,13 @@ impl Pool {
         self.lock().connections.is_empty()
     }
 
+    /// Whether no connection has answered anything since then.
+    pub(super) fn is_silent_since(&self, began: Instant) -> bool {
+        let has_answered =
+            |it: &Arc<Connection>| it.vitals.answered_at().is_some_and(|at| at >= began);
+        !self.lock().connections.iter().any(has_answered)
+    }
+
     /// The number of the next connection.
     pub(super) fn next_id(&self) -> u64 {
         let mut state = self.lock();

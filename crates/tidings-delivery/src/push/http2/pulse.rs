@@ -28,6 +28,8 @@ pub(super) struct Vitals {
     trusted: AtomicUsize,
     /// Answers that have come.
     answers: AtomicUsize,
+    /// When the last of them came, in milliseconds since `opened`.
+    answered_ms: AtomicU64,
     /// Requests that have a place. Changed by the pool only, under its lock.
     pub(super) under_way: AtomicUsize,
     /// Requests that the server takes at a time. Changed by the pool only, under its lock.
@@ -44,6 +46,7 @@ impl Vitals {
             heard_ms: AtomicU64::new(0),
             trusted: AtomicUsize::new(FIRST_REQUESTS),
             answers: AtomicUsize::new(0),
+            answered_ms: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
             limit: AtomicUsize::new(1),
             is_retired: AtomicBool::new(false),
@@ -53,6 +56,7 @@ impl Vitals {
     /// An answer has come.
     pub(super) fn hear_answer(&self) {
         self.hear();
+        self.answered_ms.store(self.heard_ms.load(Ordering::Relaxed), Ordering::Relaxed);
         self.answers.fetch_add(1, Ordering::Relaxed);
         if self.trusted.load(Ordering::Relaxed) < self.limit.load(Ordering::Relaxed) {
             self.trusted.fetch_add(1, Ordering::Relaxed);
@@ -74,6 +78,12 @@ impl Vitals {
     /// Whether any answer has come.
     pub(super) fn has_answered(&self) -> bool {
         self.answers.load(Ordering::Relaxed) > 0
+    }
+
+    /// When the last answer came.
+    pub(super) fn answered_at(&self) -> Option<Instant> {
+        let at = Duration::from_millis(self.answered_ms.load(Ordering::Relaxed));
+        self.has_answered().then(|| self.opened + at)
     }
 
     /// When the last sign of life came.

@@ -95,7 +95,14 @@ impl WebPushClient {
         let mut headers = headers(push, now);
         headers.insert(AUTHORIZATION, authorization.value.clone());
         let answer = self.transport.post(endpoint.uri, headers, body, deadline).await;
-        Ok((answer.map_err(|error| unanswered(&error))?, authorization))
+        match answer {
+            Ok(answer) => Ok((answer, authorization)),
+            // It has worked: one connection broke.
+            Err(error @ TransportError::Lost(_)) if authorization.is_proven() => {
+                Err(PushAnswer { verdict: Verdict::Interrupted, ..unanswered(&error) })
+            }
+            Err(error) => Err(unanswered(&error)),
+        }
     }
 }
 
