@@ -82,7 +82,8 @@ impl Service {
     fn fetch(self, home: &Home) -> Result<()> {
         match self {
             Self::Kafka => java::fetch_jars(home, "kafka"),
-            Self::Postgres | Self::Redis | Self::Neo4j => Ok(()),
+            Self::Neo4j => java::fetch_jars(home, "neo4j"),
+            Self::Postgres | Self::Redis => Ok(()),
         }
     }
 

@@ -5,6 +5,10 @@
 //! reads everything back and gets another sum has read something else than what was committed,
 //! whichever way that came about. It guards against accidents, not against forgery.
 
+use crate::hash::mix;
+
+pub(super) use crate::hash::hash_bytes;
+
 use super::index::{Edge, EdgeKind};
 
 /// The sum of the hashes of all users and edges.
@@ -25,17 +29,6 @@ impl Digest {
     }
 }
 
-/// Hashes `bytes` under `seed`. Part of the format on disk and of cursors: it must never change.
-pub(super) fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
-    let mut hash = mix(seed ^ 0x7469_6469_6e67_7321);
-    for part in bytes.chunks(8) {
-        let mut word = [0; 8];
-        word[..part.len()].copy_from_slice(part);
-        hash = mix(hash ^ u64::from_le_bytes(word));
-    }
-    mix(hash ^ bytes.len() as u64)
-}
-
 fn hash_edge(edge: &Edge) -> u64 {
     // Zero for a follow: the kinds came later, and what was summed up before still has its sum.
     let kind = match edge.kind {
@@ -46,15 +39,6 @@ fn hash_edge(edge: &Edge) -> u64 {
     let pair = u64::from(edge.source) << 32 | u64::from(edge.target);
     let hash = mix(mix(edge.number ^ 0x6564_6765 ^ kind) ^ pair);
     mix(hash ^ edge.at.as_millis().cast_unsigned())
-}
-
-/// The finaliser of splitmix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number
-/// Generators", 2014).
-fn mix(seed: u64) -> u64 {
-    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What the types cannot say about options: ranges, and what goes together.
 
-use std::{collections::HashSet, fmt, ops::RangeInclusive};
+use std::{collections::HashSet, fmt, ops::RangeInclusive, path::Path};
 
 use super::{
-    model::{AuthSection, Config, KafkaSection, PostgresSection, RealtimeSection},
+    model::{AuthSection, Config, KafkaSection, Neo4jSection, PostgresSection, RealtimeSection},
     push, routing,
 };
 use crate::{auth::Scope, http::AllowedOrigins};
@@ -49,6 +49,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     let mut problems = Problems(Vec::new());
     check_ranges(config, &mut problems);
     check_postgres(&config.store.postgres, &mut problems);
+    check_neo4j(&config.graph.neo4j, &mut problems);
     check_lanes(config, &mut problems);
     check_kafka(&config.kafka, &mut problems);
     check_retention(config, &mut problems);
@@ -127,6 +128,48 @@ fn check_postgres(postgres: &PostgresSection, problems: &mut Problems) {
     let known = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
     if !postgres.url.is_empty() && !known {
         problems.add("store.postgres.url", "has to begin with postgres://");
+    }
+}
+
+fn check_neo4j(neo4j: &Neo4jSection, problems: &mut Problems) {
+    problems.range("graph.neo4j.connections", neo4j.connections, 1..=1_000);
+    let connect = neo4j.connect_timeout_ms;
+    problems.range("graph.neo4j.connect_timeout_ms", connect, 100..=60_000);
+    problems.range("graph.neo4j.query_timeout_ms", neo4j.query_timeout_ms, 100..=600_000);
+    problems.range("graph.neo4j.batch_edges", neo4j.batch_edges, 1..=100_000);
+    let prefix = neo4j.prefix.as_bytes();
+    let is_name = prefix.first().is_some_and(u8::is_ascii_alphabetic)
+        && prefix.iter().all(u8::is_ascii_alphanumeric);
+    if !is_name || prefix.len() > 32 {
+        problems.add(
+            "graph.neo4j.prefix",
+            "has to be an ASCII letter and up to 31 ASCII letters and digits",
+        );
+    }
+    if neo4j.url.is_empty() {
+        return;
+    }
+    let (scheme, address) = neo4j.url.split_once("://").unwrap_or_default();
+    if !["bolt", "bolt+s", "neo4j", "neo4j+s"].contains(&scheme) {
+        let problem = "has to begin with bolt://, neo4j://, bolt+s:// or neo4j+s://";
+        problems.add("graph.neo4j.url", problem);
+    }
+    if address.contains('@') {
+        let problem = "holds a user: set graph.neo4j.user and graph.neo4j.password instead";
+        problems.add("graph.neo4j.url", problem);
+    }
+    if neo4j.ca_file != Path::new("") && !scheme.ends_with("+s") {
+        let problem = "is set, and graph.neo4j.url asks for no TLS";
+        problems.add("graph.neo4j.ca_file", problem);
+    }
+    for (option, is_empty) in [
+        ("graph.neo4j.user", neo4j.user.is_empty()),
+        ("graph.neo4j.password", neo4j.password.is_empty()),
+        ("graph.neo4j.database", neo4j.database.is_empty()),
+    ] {
+        if is_empty {
+            problems.add(option, "is empty, and graph.neo4j.url is set");
+        }
     }
 }
 

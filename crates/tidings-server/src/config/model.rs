@@ -12,6 +12,7 @@ use super::{push::PushSection, routing::RoutingSection, secret::Secret};
 pub struct Config {
     pub server: ServerSection,
     pub store: StoreSection,
+    pub graph: GraphSection,
     pub intake: IntakeSection,
     pub kafka: KafkaSection,
     pub fan_out: FanOutSection,
@@ -54,6 +55,27 @@ pub struct PostgresSection {
     pub connect_timeout_ms: u64,
     pub statement_timeout_ms: u64,
     pub migrate_at_start: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphSection {
+    pub neo4j: Neo4jSection,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neo4jSection {
+    pub url: String,
+    pub user: String,
+    pub password: Secret,
+    pub database: String,
+    pub prefix: String,
+    pub ca_file: PathBuf,
+    pub connections: usize,
+    pub connect_timeout_ms: u64,
+    pub query_timeout_ms: u64,
+    pub batch_edges: usize,
 }
 
 impl PostgresSection {

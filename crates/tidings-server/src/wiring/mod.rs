@@ -61,7 +61,7 @@ impl Node {
         let (auth, jwks) = Authenticator::new(&config.auth)?;
         let auth = Arc::new(auth);
         let (listener, address) = listen(config.server.listen).await?;
-        let stores = Stores::open(&config.store).await?;
+        let stores = Stores::open(&config).await?;
         let store = stores.store();
 
         let (pool, bus) = pool_on_bus(&config.realtime)?;

@@ -4,15 +4,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tidings_core::ports::{SocialGraphStore, Store};
-use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore};
+use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, Neo4jGraphConfig, Neo4jGraphStore};
 use tidings_store::{Migrate, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore};
 
-use crate::config::{PostgresSection, StoreSection};
+use crate::config::{Config, Neo4jSection, PostgresSection, StoreSection};
 
 /// The stores, as the configuration chose them.
 pub(super) struct Stores {
     notifications: Notifications,
-    graph: Arc<EmbeddedGraphStore>,
+    graph: Graph,
 }
 
 /// The store of notifications and what goes with them.
@@ -21,19 +21,32 @@ enum Notifications {
     Postgres(Arc<PostgresStore>),
 }
 
+/// The store of who follows whom.
+enum Graph {
+    Embedded(Arc<EmbeddedGraphStore>),
+    Neo4j(Arc<Neo4jGraphStore>),
+}
+
 impl Stores {
-    pub(super) async fn open(section: &StoreSection) -> anyhow::Result<Self> {
-        let mut graph = EmbeddedGraphConfig::new(section.data_dir.join("graph"));
-        graph.writer_queue = section.writer_queue;
+    pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let section = &config.store;
         let notifications = if section.postgres.url.is_empty() {
             open_sqlite(section).await?
         } else {
             open_postgres(section).await?
         };
-        // Opening reads files, and may upgrade or rebuild them.
-        let graph = tokio::task::spawn_blocking(move || EmbeddedGraphStore::open(graph)).await;
-        let graph = graph.context("the graph cannot be opened")?;
-        let graph = Arc::new(graph.context("the graph cannot be opened")?);
+        let graph = if config.graph.neo4j.url.is_empty() {
+            open_embedded_graph(section).await?
+        } else {
+            open_neo4j(&config.graph.neo4j, section).await?
+        };
+        if let (Notifications::Postgres(_), Graph::Embedded(_)) = (&notifications, &graph) {
+            tracing::warn!(
+                "the follow graph is this node's own, and the database may be shared: an event for \
+                 followers_of reaches those who follow in the graph of the node that plans it. \
+                 graph.neo4j gives all nodes one graph"
+            );
+        }
         Ok(Self { notifications, graph })
     }
 
@@ -45,7 +58,10 @@ impl Stores {
     }
 
     pub(super) fn graph(&self) -> Arc<dyn SocialGraphStore> {
-        Arc::clone(&self.graph) as _
+        match &self.graph {
+            Graph::Embedded(store) => Arc::clone(store) as _,
+            Graph::Neo4j(store) => Arc::clone(store) as _,
+        }
     }
 
     /// Transactions of the intake that the store gains from running at once.
@@ -62,8 +78,37 @@ impl Stores {
             Notifications::Sqlite(store) => store.close().await,
             Notifications::Postgres(store) => store.close(),
         }
-        self.graph.close().await;
+        match self.graph {
+            Graph::Embedded(store) => store.close().await,
+            Graph::Neo4j(store) => store.close().await,
+        }
     }
+}
+
+async fn open_embedded_graph(section: &StoreSection) -> anyhow::Result<Graph> {
+    let mut config = EmbeddedGraphConfig::new(section.data_dir.join("graph"));
+    config.writer_queue = section.writer_queue;
+    // Opening reads files, and may upgrade or rebuild them.
+    let opened = tokio::task::spawn_blocking(move || EmbeddedGraphStore::open(config)).await;
+    let opened = opened.context("the graph cannot be opened")?;
+    let store = opened.context("the graph cannot be opened")?;
+    Ok(Graph::Embedded(Arc::new(store)))
+}
+
+async fn open_neo4j(section: &Neo4jSection, store: &StoreSection) -> anyhow::Result<Graph> {
+    let (user, password) = (section.user.as_str(), section.password.expose());
+    let mut config = Neo4jGraphConfig::new(section.url.as_str(), user, password);
+    config.database.clone_from(&section.database);
+    config.prefix.clone_from(&section.prefix);
+    config.ca = Some(&section.ca_file).filter(|file| *file != Path::new("")).cloned();
+    config.connections = section.connections;
+    config.connect_timeout = Duration::from_millis(section.connect_timeout_ms);
+    config.query_timeout = Duration::from_millis(section.query_timeout_ms);
+    config.batch_edges = section.batch_edges;
+    config.writer_queue = store.writer_queue;
+    let opened = Neo4jGraphStore::open(config).await;
+    let store = opened.context("the graph cannot be opened (graph.neo4j)")?;
+    Ok(Graph::Neo4j(Arc::new(store)))
 }
 
 async fn open_sqlite(section: &StoreSection) -> anyhow::Result<Notifications> {
@@ -83,10 +128,6 @@ async fn open_postgres(section: &StoreSection) -> anyhow::Result<Notifications> 
     let migrate = if section.postgres.migrate_at_start { Migrate::AtStart } else { Migrate::Never };
     let store = PostgresStore::open(config, migrate).await;
     let store = store.context("the notification store cannot be opened (store.postgres)")?;
-    tracing::warn!(
-        "the follow graph is this node's own, and the database may be shared: an event for \
-         followers_of reaches those who follow in the graph of the node that plans it"
-    );
     Ok(Notifications::Postgres(Arc::new(store)))
 }
 

@@ -22,6 +22,7 @@ mod harness;
 mod hostile;
 mod key_sets;
 mod live;
+mod neo4j;
 mod offsets;
 mod origins;
 mod push;

@@ -1,32 +1,43 @@
-use neo4rs::{Graph, query};
+use std::sync::Arc;
+
+use ::neo4j::{
+    ValueReceive,
+    driver::{ConnectionConfig, Driver, DriverConfig, auth::AuthToken},
+    session::SessionConfig,
+    value_map,
+};
 use tidings_testkit::services::{neo4j_password, neo4j_uri, neo4j_user, unique_name};
 
 use crate::within;
 
+/// Runs a query and gives the values of its rows.
+fn query(driver: &Driver, cypher: &str, run: &str) -> Vec<Vec<ValueReceive>> {
+    let database = SessionConfig::new().with_database(Arc::new("neo4j".to_owned()));
+    let parameters = value_map!({"run": run, "since": 1_795_410_000_i64});
+    let mut session = driver.session(database);
+    let done = session.auto_commit(cypher).with_parameters(&parameters).run().unwrap();
+    done.records.into_iter().map(|record| record.into_values().collect()).collect()
+}
+
 #[tokio::test]
 async fn a_follow_written_to_neo4j_is_found_by_cypher_over_bolt() {
-    let graph = within(Graph::new(neo4j_uri(), neo4j_user(), neo4j_password())).await.unwrap();
+    let to: ConnectionConfig = neo4j_uri().parse().unwrap();
+    let auth = Arc::new(AuthToken::new_basic_auth(neo4j_user(), neo4j_password()));
+    let driver = Driver::new(to, DriverConfig::new().with_auth(auth));
     // The test's own users, among those of other tests and runs.
     let run = unique_name("smoke");
-
-    let create = query(
-        "CREATE (:User {run: $run, id: 'ann'})-[:FOLLOWS {since: $since}]->(:User {run: $run, id: 'bob'})",
-    )
-    .param("run", run.as_str())
-    .param("since", 1_795_410_000_i64);
-    within(graph.run(create)).await.unwrap();
-
-    let find = query(
-        "MATCH (follower:User)-[follow:FOLLOWS]->(:User {run: $run, id: 'bob'})
-         RETURN follower.id AS id, follow.since AS since",
-    )
-    .param("run", run.as_str());
-    let mut rows = within(graph.execute(find)).await.unwrap();
-    let row = within(rows.next()).await.unwrap().unwrap();
-    let follower = (row.get::<String>("id").unwrap(), row.get::<i64>("since").unwrap());
-    assert!(within(rows.next()).await.unwrap().is_none());
-
-    let remove = query("MATCH (user:User {run: $run}) DETACH DELETE user").param("run", run);
-    within(graph.run(remove)).await.unwrap();
-    assert_eq!(follower, ("ann".to_owned(), 1_795_410_000));
+    // The driver blocks.
+    let asked = tokio::task::spawn_blocking(move || {
+        let create = "CREATE (:User {run: $run, id: 'ann'})\
+                      -[:FOLLOWS {since: $since}]->(:User {run: $run, id: 'bob'})";
+        query(&driver, create, &run);
+        let find = "MATCH (follower:User)-[follow:FOLLOWS]->(:User {run: $run, id: 'bob'})
+                    RETURN follower.id, follow.since";
+        let found = query(&driver, find, &run);
+        query(&driver, "MATCH (user:User {run: $run}) DETACH DELETE user", &run);
+        found
+    });
+    let found = within(asked).await.unwrap();
+    let expected = [ValueReceive::String("ann".to_owned()), ValueReceive::Integer(1_795_410_000)];
+    assert_eq!(found, [expected]);
 }

@@ -114,7 +114,12 @@ async fn readyz(State(app): State<Arc<App>>, caller: Result<Caller, Problem>) ->
     let mut parts = vec![
         Part::new("node", "the node is stopping and takes no new work", stopping),
         Part::new("store", "events are answered 503, inboxes cannot be read, pushes wait", store),
-        Part::new("graph", "events for someone's followers are answered 503", graph),
+        Part::new(
+            "graph",
+            "events for someone's followers are answered 503, follows, blocks and mutes cannot be \
+             read or changed",
+            graph,
+        ),
     ];
     if let Some(bus) = &app.bus {
         let health = bus.snapshot();

@@ -1,0 +1,111 @@
+//! A node whose graph is on Neo4j.
+
+use std::net::SocketAddr;
+
+use serde_json::json;
+use tidings_testkit::services::{neo4j_password, neo4j_uri, neo4j_user, unique_name};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use crate::harness::{Answer, Node, PATIENCE, Site};
+
+/// One prefix for all runs: users of a test have names of their own.
+fn toml(url: &str, password: &str) -> String {
+    format!(
+        "[graph.neo4j]\nurl = \"{url}\"\nuser = \"{}\"\npassword = \"{password}\"\n\
+         prefix = \"TidingsNode\"\nconnections = 4\nconnect_timeout_ms = 1000\n\
+         query_timeout_ms = 20000\n",
+        neo4j_user()
+    )
+}
+
+/// Passes bytes on to Neo4j while it is kept.
+async fn way_to_neo4j() -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = neo4j_uri().strip_prefix("bolt://").unwrap().to_owned();
+    let mut way = JoinSet::new();
+    way.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut node, _)) = listener.accept().await {
+            let server = server.clone();
+            connections.spawn(async move {
+                let mut server = TcpStream::connect(server).await.unwrap();
+                // Either end may close at any time.
+                drop(copy_bidirectional(&mut node, &mut server).await);
+            });
+        }
+    });
+    (address, way)
+}
+
+fn start(site: &Site) -> Node {
+    tokio::task::block_in_place(|| site.start())
+}
+
+async fn graph_part(node: &Node) -> serde_json::Value {
+    let ready = node.get("/readyz").await.expect(200);
+    let parts = ready["parts"].as_array().unwrap();
+    parts.iter().find(|part| part["name"] == "graph").unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_on_one_node_is_told_by_another() {
+    let toml = toml(&neo4j_uri(), neo4j_password());
+    let (one, other) = (Site::new(&toml), Site::new(&toml));
+    let (one, other) = (start(&one), start(&other));
+    let [ann, ben, cem] = ["ann", "ben", "cem"].map(unique_name);
+    for fan in [&ben, &cem] {
+        one.put(&format!("/v1/users/{fan}/following/{ann}"), &json!({})).await.expect(200);
+    }
+    other.put(&format!("/v1/users/{cem}/mutes/{ann}"), &json!({})).await.expect(200);
+    let event = json!({
+        "id": unique_name("event"), "source": "test", "type": "post", "title": "Hello",
+        "actor": ann, "audience": {"followers_of": ann},
+    });
+    other.post("/v1/events", event.to_string()).await.expect(200);
+    for (user, told) in [(&ben, 1), (&cem, 0)] {
+        let path = format!("/v1/users/{user}/notifications");
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            let inbox = other.get(&path).await.expect(200);
+            let items = inbox["items"].as_array().unwrap();
+            if items.len() == told {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{user}: {inbox}");
+        }
+    }
+    let counts = one.get(&format!("/v1/users/{ann}/counts")).await.expect(200);
+    assert_eq!(counts["followers"], 2);
+    one.stop();
+    other.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_what_it_costs_that_neo4j_is_away() {
+    let (address, way) = way_to_neo4j().await;
+    let site = Site::new(&toml(&format!("bolt://{address}"), neo4j_password()));
+    let node = start(&site);
+    assert_eq!(graph_part(&node).await["up"], true);
+    drop(way);
+    let part = graph_part(&node).await;
+    assert_eq!(part["up"], false, "{part}");
+    assert!(part["costs"].as_str().unwrap().contains("follows"), "{part}");
+    // What names its users goes on.
+    let event = crate::harness::event("e1", &["ann"]).to_string();
+    let Answer { status, .. } = node.post("/v1/events", event).await;
+    assert_eq!(status, 200);
+    assert!(!site.log().contains(neo4j_password()), "the password is in the log");
+    node.stop();
+}
+
+#[test]
+fn a_node_refuses_to_start_with_a_wrong_password_and_does_not_show_it() {
+    let said = Site::new(&toml(&neo4j_uri(), "not-the-password")).refused();
+    assert!(said.contains("graph.neo4j"), "{said}");
+    assert!(!said.contains("not-the-password"), "{said}");
+}
