@@ -9,10 +9,14 @@
     reason = "panicking is how a rule says that it is broken"
 )]
 
+mod agree;
 mod aversions;
+mod bulk;
 mod edges;
 mod hidden;
+mod intersections;
 mod model;
+mod naive;
 mod pages;
 
 use tidings_core::{
@@ -22,12 +26,20 @@ use tidings_core::{
     ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
 
+pub use agree::agree;
 pub use aversions::{
     a_block_refuses_follows_both_ways_while_it_stands, a_block_removes_the_follows_between_the_two,
     a_cursor_of_other_blocks_or_mutes_is_refused, a_mute_leaves_follows_alone,
     a_pair_may_have_a_block_and_a_mute, a_user_cannot_block_or_mute_themself,
     an_import_leaves_blocked_follows_out, blocking_and_muting_are_idempotent,
     blocks_and_mutes_come_in_exact_pages, blocks_in_both_directions_stand_apart,
+};
+pub use bulk::{
+    a_user_with_many_edges_is_erased_whole, an_erased_user_is_gone_from_every_list,
+    an_erased_user_is_not_counted, an_erased_user_starts_anew, an_export_can_be_imported_again,
+    an_export_has_every_edge_once, an_export_is_exact_while_edges_come_and_go,
+    an_export_refuses_what_is_not_its_cursor, an_import_takes_blocks_and_mutes,
+    stats_follow_every_change,
 };
 pub use edges::{
     a_user_cannot_follow_themself, an_edge_that_comes_back_is_the_newest,
@@ -41,6 +53,11 @@ pub use hidden::{
     a_block_hides_both_from_each_other, a_long_question_is_answered_in_its_order,
     a_mute_hides_the_muted_from_the_muter_only, nobody_is_hidden_where_nobody_turned_away,
     whoever_has_two_reasons_stays_hidden_when_one_goes,
+};
+pub use intersections::{
+    a_cursor_of_another_intersection_is_refused, common_follows_are_those_whom_both_follow,
+    followers_you_know_are_followed_by_you, intersections_are_exact_while_others_come_and_go,
+    many_questions_are_answered_in_their_order, what_is_rare_among_many_is_found,
 };
 pub use model::random_operations_agree_with_a_naive_model;
 pub use pages::{

@@ -8,16 +8,19 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use tidings_core::{
-    follow::{Follow, FollowCounts},
+    follow::{Edge, EdgeKind},
     ports::{GraphError, SocialGraphStore},
 };
 
 use super::{
-    LISTS, List, Listed,
+    LISTS,
     aversions::{AVERSIONS, Aversion},
+    bulk::{by_source, edge as edge_of_kind, export},
     follow,
     hidden::hidden,
-    import, user, whole,
+    intersections::{SHARED, Shared},
+    naive::Model,
+    user, whole,
 };
 
 const CASES: usize = 64;
@@ -29,116 +32,32 @@ const SHRINK_RUNS: usize = 200;
 enum Operation {
     Add(u8, u8, i64),
     Remove(u8, u8),
-    Import(Vec<(u8, u8, i64)>),
+    Import(Vec<(EdgeKind, u8, u8, i64)>),
+    Erase(u8),
     TurnAway(Aversion, u8, u8, i64),
     TurnBack(Aversion, u8, u8),
     Read(u8, usize),
+    Intersect(Shared, u8, u8, usize),
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
     let edge = || (0..USERS, 0..USERS, 0i64..1_000);
+    let kind = prop::sample::select(
+        &[EdgeKind::Follow, EdgeKind::Follow, EdgeKind::Follow, EdgeKind::Block, EdgeKind::Mute][..],
+    );
+    let imported =
+        (kind, edge()).prop_map(|(kind, (source, target, at))| (kind, source, target, at));
     let aversion = || prop::sample::select(&AVERSIONS[..]);
     prop_oneof![
         6 => edge().prop_map(|(follower, followee, at)| Operation::Add(follower, followee, at)),
         4 => (0..USERS, 0..USERS).prop_map(|(follower, followee)| Operation::Remove(follower, followee)),
-        1 => proptest::collection::vec(edge(), 0..12).prop_map(Operation::Import),
+        1 => proptest::collection::vec(imported, 0..12).prop_map(Operation::Import),
+        1 => (0..USERS).prop_map(Operation::Erase),
         3 => (aversion(), edge()).prop_map(|(kind, (source, target, at))| Operation::TurnAway(kind, source, target, at)),
         3 => (aversion(), 0..USERS, 0..USERS).prop_map(|(kind, source, target)| Operation::TurnBack(kind, source, target)),
         2 => (0..USERS, 1usize..5).prop_map(|(user, limit)| Operation::Read(user, limit)),
+        2 => (prop::sample::select(&SHARED[..]), 0..USERS, 0..USERS, 1usize..4).prop_map(|(list, one, other, limit)| Operation::Intersect(list, one, other, limit)),
     ]
-}
-
-/// All edges, the oldest first.
-#[derive(Default)]
-struct Model {
-    follows: Vec<Follow>,
-    /// Source, target and time.
-    aversions: Vec<(Aversion, String, String, i64)>,
-}
-
-impl Model {
-    fn has(&self, follower: &str, followee: &str) -> bool {
-        let is_it =
-            |it: &Follow| it.follower.as_str() == follower && it.followee.as_str() == followee;
-        self.follows.iter().any(is_it)
-    }
-
-    fn has_aversion(&self, kind: Aversion, source: &str, target: &str) -> bool {
-        self.aversions.iter().any(|it| (it.0, &*it.1, &*it.2) == (kind, source, target))
-    }
-
-    fn has_block(&self, one: &str, other: &str) -> bool {
-        self.has_aversion(Aversion::Block, one, other)
-            || self.has_aversion(Aversion::Block, other, one)
-    }
-
-    fn is_hidden(&self, actor: &str, user: &str) -> bool {
-        self.has_block(actor, user) || self.has_aversion(Aversion::Mute, user, actor)
-    }
-
-    /// Adds a follow that no block refuses.
-    fn add(&mut self, edge: Follow) -> bool {
-        let is_new = !self.has(edge.follower.as_str(), edge.followee.as_str());
-        if is_new {
-            self.follows.push(edge);
-        }
-        is_new
-    }
-
-    fn remove(&mut self, follower: &str, followee: &str) -> bool {
-        let before = self.follows.len();
-        let is_it =
-            |it: &Follow| it.follower.as_str() == follower && it.followee.as_str() == followee;
-        self.follows.retain(|it| !is_it(it));
-        self.follows.len() < before
-    }
-
-    fn turn_away(&mut self, kind: Aversion, source: &str, target: &str, at: i64) -> bool {
-        if self.has_aversion(kind, source, target) {
-            return false;
-        }
-        if kind == Aversion::Block {
-            self.remove(source, target);
-            self.remove(target, source);
-        }
-        self.aversions.push((kind, source.to_owned(), target.to_owned(), at));
-        true
-    }
-
-    fn turn_back(&mut self, kind: Aversion, source: &str, target: &str) -> bool {
-        let before = self.aversions.len();
-        self.aversions.retain(|it| (it.0, &*it.1, &*it.2) != (kind, source, target));
-        self.aversions.len() < before
-    }
-
-    fn averted(&self, kind: Aversion, of: &str) -> Vec<Listed> {
-        let newest_first = self.aversions.iter().rev();
-        let own = newest_first.filter(|it| it.0 == kind && it.1 == of);
-        own.map(|it| (it.2.clone(), Some(it.3))).collect()
-    }
-
-    fn list(&self, list: List, of: &str) -> Vec<Listed> {
-        let newest_first = self.follows.iter().rev();
-        let following = newest_first.clone().filter(|it| it.follower.as_str() == of);
-        match list {
-            List::Followers => newest_first
-                .filter(|it| it.followee.as_str() == of)
-                .map(|it| (it.follower.to_string(), Some(it.at.as_millis())))
-                .collect(),
-            List::Following => {
-                following.map(|it| (it.followee.to_string(), Some(it.at.as_millis()))).collect()
-            }
-            List::Friends => following
-                .filter(|it| self.has(it.followee.as_str(), of))
-                .map(|it| (it.followee.to_string(), None))
-                .collect(),
-        }
-    }
-
-    fn counts(&self, of: &str) -> FollowCounts {
-        let count = |list| u64::try_from(self.list(list, of).len()).expect("a count fits");
-        FollowCounts { followers: count(List::Followers), following: count(List::Following) }
-    }
 }
 
 fn differ<T: PartialEq + std::fmt::Debug>(what: &str, store: &T, model: &T) -> Result<(), String> {
@@ -187,9 +106,45 @@ async fn run(
             let is_following = store.is_following(&user(one), &user(other)).await;
             let is_following = is_following.map_err(|error| error.to_string())?;
             differ("is_following", &is_following, &model.has(one, other))?;
+            for list in SHARED {
+                let listed = list.whole(store, [one, other], 2).await;
+                let what = format!("{list:?} of {one} and {other}");
+                differ(&what, &listed, &model.shared(list, one, other))?;
+            }
         }
+        compare_answers(store, &model, one, &names).await?;
     }
-    Ok(())
+    compare_export(store, &model, case).await
+}
+
+/// Asks whom of all `one` follows.
+async fn compare_answers(
+    store: &dyn SocialGraphStore,
+    model: &Model,
+    one: &str,
+    names: &[&str],
+) -> Result<(), String> {
+    let followees: Vec<_> = names.iter().map(|other| user(other)).collect();
+    let answers = store.are_following(&user(one), &followees).await;
+    let answers = answers.map_err(|error| error.to_string())?;
+    let expected: Vec<_> = names.iter().map(|other| model.has(one, other)).collect();
+    differ(&format!("are_following of {one}"), &answers, &expected)
+}
+
+/// Compares what the whole export has of this case.
+async fn compare_export(
+    store: &dyn SocialGraphStore,
+    model: &Model,
+    case: &str,
+) -> Result<(), String> {
+    let prefix = format!("{case}-");
+    let mut exported = export(store, 37).await;
+    exported.retain(|edge| edge.source.as_str().starts_with(&prefix));
+    let mut edges = model.edges();
+    edges.sort_by(|a, b| a.source.cmp(&b.source));
+    edges.sort_by_key(|edge| edge.kind != EdgeKind::Follow);
+    edges.sort_by_key(|edge| edge.kind == EdgeKind::Mute);
+    differ("export", &by_source(exported), &by_source(edges))
 }
 
 fn name(case: &str, number: u8) -> String {
@@ -226,16 +181,23 @@ async fn step(
             differ("remove", &removed, &model.remove(&follower, &followee))
         }
         Operation::Import(edges) => {
-            let edges: Vec<_> = edges.iter().map(edge).collect();
-            let new = import(store, edges.clone()).await;
+            let named = |(kind, source, target, at): &(EdgeKind, u8, u8, i64)| {
+                edge_of_kind(*kind, &name(source), &name(target), *at)
+            };
+            let edges: Vec<_> = edges.iter().map(named).collect();
+            let new = store.import_edges(edges.clone()).await;
             let new = new.map_err(|error| error.to_string())?;
             let mut added = 0;
-            for edge in edges {
-                let (follower, followee) = (edge.follower.as_str(), edge.followee.as_str());
-                let is_taken = follower != followee && !model.has_block(follower, followee);
-                added += u64::from(is_taken && model.add(edge));
+            for Edge { kind, source, target, at } in edges {
+                let is_new = model.import(kind, source.as_str(), target.as_str(), at.as_millis());
+                added += u64::from(is_new);
             }
             differ("import", &new, &added)
+        }
+        Operation::Erase(number) => {
+            let gone = store.erase_user(&user(&name(number))).await;
+            let gone = gone.map_err(|error| error.to_string())?;
+            differ("erase", &gone, &model.erase(&name(number)))
         }
         Operation::TurnAway(kind, source, target, at) => {
             let (from, to) = (name(source), name(target));
@@ -254,6 +216,12 @@ async fn step(
             differ("turn back", &removed, &model.turn_back(*kind, &source, &target))
         }
         Operation::Read(number, limit) => compare_user(store, model, &name(number), *limit).await,
+        Operation::Intersect(list, one, other, limit) => {
+            let (one, other) = (name(one), name(other));
+            let listed = list.whole(store, [&one, &other], *limit).await;
+            let what = format!("{list:?} of {one} and {other} by {limit}");
+            differ(&what, &listed, &model.shared(*list, &one, &other))
+        }
     }
 }
 
