@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod demo;
+mod edge_lines;
 pub mod http;
 pub mod retention;
 pub mod revocations;

@@ -17,6 +17,8 @@ mod deliveries;
 mod demo;
 mod devices;
 mod generated;
+mod graph;
+mod graph_cli;
 mod harness;
 mod hostile;
 mod key_sets;
