@@ -13,9 +13,9 @@ pub use check::ConfigProblem;
 pub use docs::reference_markdown;
 pub use load::{ConfigError, Sources, load};
 pub use model::{
-    ApiKeySection, AuthSection, BusSection, Config, FanOutSection, IntakeSection, KafkaFormat,
-    KafkaSection, KafkaStart, KafkaTopicSection, LogFormat, LogSection, PostgresSection,
-    RealtimeSection, RetentionSection, ServerSection, StoreSection, TokensSection,
+    ApiKeySection, AuthSection, BusSection, Config, FanOutSection, FollowEventsSection,
+    IntakeSection, KafkaFormat, KafkaSection, KafkaStart, KafkaTopicSection, LogFormat, LogSection,
+    PostgresSection, RealtimeSection, RetentionSection, ServerSection, StoreSection, TokensSection,
 };
 pub use push::{
     ApnsSection, BreakerSection, FcmSection, PushAppsSection, PushSection, WebPushSection,

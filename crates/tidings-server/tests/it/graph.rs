@@ -192,7 +192,7 @@ async fn an_export_goes_on_at_any_place_and_makes_the_same_graph_elsewhere() {
 
 #[tokio::test]
 async fn an_erased_user_is_gone_and_comes_back_as_a_stranger() {
-    let site = Site::new("");
+    let site = Site::new("[follow_events]\nnotify = false");
     let node = site.start();
     let lines = follow("ann", "ben", 1)
         + &follow("cat", "ann", 2)

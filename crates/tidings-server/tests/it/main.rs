@@ -16,6 +16,7 @@ mod dead_letters;
 mod deliveries;
 mod demo;
 mod devices;
+mod follow_events;
 mod generated;
 mod graph;
 mod graph_cli;
