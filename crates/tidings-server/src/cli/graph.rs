@@ -26,8 +26,9 @@ pub enum GraphCommand {
         u_1,u_2,2026-11-01T12:00:00Z\n  \
         list     # a comment\n           \
         u_1 u_2\n\n\
-Edges without a time get that of the import. Gzip and zstd are recognised by their content. Importing\n\
-again is harmless, and nobody is notified. When it stops, it says at which line to go on.")]
+Edges without a time get that of the import. Gzip and zstd are recognised by their content.\n\
+Importing again is harmless, and nobody is notified. When it stops, it says at which line to\n\
+go on.")]
     Import(ImportArgs),
     /// Export every follow, block and mute as NDJSON, which an import takes.
     #[command(
