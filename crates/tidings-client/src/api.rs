@@ -87,9 +87,9 @@ pub struct Counters {
 /// What an import did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Imported {
-    /// Lines with a follow.
+    /// Lines with an edge.
     pub lines: u64,
-    /// Follows that are new.
+    /// Edges that are new.
     pub added: u64,
 }
 
@@ -152,15 +152,6 @@ impl Api {
     /// [`ApiError`].
     pub async fn post_lines(&self, lines: String) -> Result<EventsAnswer, ApiError> {
         self.send(Method::POST, &["v1", "events", "batch"], lines).await
-    }
-
-    /// Imports follows, NDJSON lines of `{"follower", "followee", "at"?}`.
-    ///
-    /// # Errors
-    ///
-    /// [`ApiError`].
-    pub async fn import_follows(&self, lines: String) -> Result<Imported, ApiError> {
-        self.send(Method::POST, &["v1", "graph", "import"], lines).await
     }
 
     /// Registers a device.
@@ -267,6 +258,27 @@ impl Api {
         url: Url,
         body: String,
     ) -> Result<T, ApiError> {
+        let bytes = self.exchange(method, url, body).await?;
+        // Nothing to say is `null` to the types.
+        let json: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+        serde_json::from_slice(json).map_err(|source| self.unreadable(source))
+    }
+
+    /// Reads an answer that is text.
+    pub(crate) async fn fetch(&self, url: Url) -> Result<String, ApiError> {
+        let bytes = self.exchange(Method::GET, url, String::new()).await?;
+        String::from_utf8(bytes).map_err(|error| {
+            use serde::de::Error as _;
+            self.unreadable(serde_json::Error::custom(error))
+        })
+    }
+
+    pub(crate) fn unreadable(&self, source: serde_json::Error) -> ApiError {
+        ApiError::Unreadable { url: self.base.to_string(), source }
+    }
+
+    /// Sends a request and reads the body of an answer that is no refusal.
+    async fn exchange(&self, method: Method, url: Url, body: String) -> Result<Vec<u8>, ApiError> {
         let unreachable = |source: reqwest::Error| ApiError::Unreachable {
             url: self.base.to_string(),
             source: source.without_url(),
@@ -280,10 +292,7 @@ impl Api {
             .map(Duration::from_secs);
         let bytes = answer.bytes().await.map_err(unreachable)?;
         if status.is_success() {
-            // Nothing to say is `null` to the types.
-            let json: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-            return serde_json::from_slice(json)
-                .map_err(|source| ApiError::Unreadable { url: self.base.to_string(), source });
+            return Ok(bytes.into());
         }
         Err(refusal(status, &bytes, retry_after))
     }

@@ -6,6 +6,7 @@
 mod api;
 mod error;
 mod frames;
+mod graph;
 mod operate;
 mod subscription;
 mod tls;
@@ -13,6 +14,7 @@ mod token;
 
 pub use api::{Api, Counters, EventResult, EventsAnswer, Imported, InboxPage};
 pub use error::ApiError;
+pub use graph::{ExportPart, GraphSize};
 pub use operate::{DeadLetter, DeadLetterPage, DeliveryLogPage, DeliveryLogQuery, Offset};
 pub use subscription::{
     Arrival, Subscription, SubscriptionConfig, SubscriptionError, SubscriptionEvent,

@@ -11,6 +11,7 @@
 //! was not may come again: its identity makes that harmless.
 
 mod fan_out;
+mod follow_events;
 mod intake;
 pub mod kafka;
 pub mod lines;
@@ -19,6 +20,7 @@ pub mod pipeline;
 mod planner;
 
 pub use fan_out::{FanOutConfig, FanOutWorker};
+pub use follow_events::{FollowEvents, GRAPH_SOURCE};
 pub use intake::Intake;
 pub use outcome::{Accepted, IntakeError};
 pub use planner::{Planner, PlannerConfig};

@@ -14,7 +14,10 @@ use tidings_core::{
     route::RoutingPolicy,
 };
 
-use crate::outcome::IntakeError;
+use crate::{
+    follow_events::{EdgeChange, EdgeChanger, FollowEvents},
+    outcome::IntakeError,
+};
 
 /// How events are planned.
 #[derive(Debug, Clone)]
@@ -32,6 +35,7 @@ pub struct Planner {
     graph: Arc<dyn SocialGraphStore>,
     presence: Arc<dyn Presence>,
     clock: Arc<dyn Clock>,
+    follow_events: Arc<EdgeChanger>,
 }
 
 impl Planner {
@@ -42,7 +46,14 @@ impl Planner {
         presence: Arc<dyn Presence>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { config, graph, presence, clock }
+        let follow_events = Arc::new(EdgeChanger::new(FollowEvents::default()));
+        Self { config, graph, presence, clock, follow_events }
+    }
+
+    /// The same, with events that make and end follows before they are planned.
+    #[must_use]
+    pub fn with_follow_events(self, events: FollowEvents) -> Self {
+        Self { follow_events: Arc::new(EdgeChanger::new(events)), ..self }
     }
 
     /// The graph that is asked.
@@ -54,7 +65,8 @@ impl Planner {
     /// Plans an event for the users that it names, or for the first page of the followers; if there
     /// are more, with a fan-out that tells the rest.
     ///
-    /// Users who block the actor, are blocked by the actor, or mute the actor now are left out.
+    /// Users who block the actor, are blocked by the actor, or mute the actor now are left out. An event
+    /// that makes or ends a follow does so first; one that ends a follow tells nobody.
     ///
     /// # Errors
     ///
@@ -62,6 +74,11 @@ impl Planner {
     pub async fn plan(&self, incoming: &IncomingEvent) -> Result<PlannedEvent, IntakeError> {
         match &incoming.audience {
             Audience::Users(users) => {
+                let changed = self.follow_events.change(&*self.graph, incoming).await;
+                let changed = changed.map_err(|error| IntakeError::Graph(Arc::new(error)))?;
+                if changed == Some(EdgeChange::Unfollow) {
+                    return self.plan_users(&incoming.event, None, &[]).await;
+                }
                 let actor = incoming.event.actor.as_ref();
                 self.plan_users(&incoming.event, actor, users).await
             }

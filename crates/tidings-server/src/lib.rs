@@ -8,6 +8,8 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod demo;
+mod edge_lines;
+pub mod follow_notices;
 pub mod http;
 pub mod retention;
 pub mod revocations;

@@ -147,7 +147,7 @@ async fn import(api: &Api, followers: u64) -> anyhow::Result<()> {
     while first < followers {
         let end = followers.min(first + IMPORT_LINES);
         let line = |n| format!("{{\"follower\":\"f_{n:07}\",\"followee\":\"star\"}}\n");
-        let imported = api.import_follows((first..end).map(line).collect()).await?;
+        let imported = api.import_edges((first..end).map(line).collect()).await?;
         ensure!(imported.added == end - first, "{imported:?} of {} follows", end - first);
         first = end;
     }

@@ -92,8 +92,9 @@ pub trait SocialGraphStore: Send + Sync + 'static {
 
     /// Up to `limit` edges of the whole graph, of all kinds, in an order of the store's own that puts
     /// the edges of one kind and source together, oldest first. An edge that exists from the first
-    /// page to the last is listed exactly once; imported in this order, every list comes out as it was,
-    /// but for followers whose edges have the same time.
+    /// page to the last is listed exactly once; imported in this order, every list comes out as it was
+    /// but those of followers, which stand in the order of the export. Sorted by time first, these come
+    /// out as they were too, where edges arrived in the order of their times.
     ///
     /// # Errors
     ///

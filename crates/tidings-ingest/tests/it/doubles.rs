@@ -63,6 +63,8 @@ struct State {
     claims: usize,
     /// How often followers were read.
     pages_read: usize,
+    edge_calls: u64,
+    edge_changes: Vec<String>,
     /// The events of fan-outs, in the order in which these ended.
     ended: Vec<String>,
 }
@@ -412,6 +414,33 @@ fn no_graph<T>() -> Result<T, GraphError> {
     Err(GraphError::Unavailable { op: "read", backend: "double", source: "told to fail".into() })
 }
 
+impl Recorder {
+    /// Takes the longer, the earlier it is called: whoever does not wait for another overtakes it.
+    async fn change_edge(&self, change: &str) -> Result<bool, GraphError> {
+        let called = {
+            let mut state = self.state();
+            state.edge_calls += 1;
+            state.edge_calls
+        };
+        tokio::time::sleep(Duration::from_millis(60_u64.saturating_sub(called))).await;
+        let mut state = self.state();
+        match state.fault {
+            Fault::Graph => return no_graph(),
+            Fault::CorruptGraph => {
+                let source = "told to be corrupt".into();
+                return Err(GraphError::Corrupt { backend: "double", what: "follow", source });
+            }
+            _ => state.edge_changes.push(change.to_owned()),
+        }
+        Ok(true)
+    }
+
+    /// What was done to edges, in its order.
+    pub(crate) fn edge_changes(&self) -> Vec<String> {
+        self.state().edge_changes.clone()
+    }
+}
+
 #[async_trait]
 impl SocialGraphStore for Recorder {
     fn id(&self) -> GraphId {
@@ -445,8 +474,13 @@ impl SocialGraphStore for Recorder {
         Ok(Page { items: items.collect(), next })
     }
 
-    async fn add_follow(&self, _: &UserId, _: &UserId, _: Timestamp) -> Result<bool, GraphError> {
-        no_graph()
+    async fn add_follow(
+        &self,
+        follower: &UserId,
+        followee: &UserId,
+        at: Timestamp,
+    ) -> Result<bool, GraphError> {
+        self.change_edge(&format!("{follower} follows {followee} at {}", at.as_millis())).await
     }
 
     async fn import_edges(&self, _: Vec<Edge>) -> Result<u64, GraphError> {
@@ -489,8 +523,12 @@ impl SocialGraphStore for Recorder {
         no_graph()
     }
 
-    async fn remove_follow(&self, _: &UserId, _: &UserId) -> Result<bool, GraphError> {
-        no_graph()
+    async fn remove_follow(
+        &self,
+        follower: &UserId,
+        followee: &UserId,
+    ) -> Result<bool, GraphError> {
+        self.change_edge(&format!("{follower} leaves {followee}")).await
     }
 
     async fn get_following(

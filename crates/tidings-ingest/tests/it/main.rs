@@ -3,6 +3,7 @@
 
 mod doubles;
 mod fan_outs;
+mod follow_events;
 mod kafka;
 mod lanes;
 

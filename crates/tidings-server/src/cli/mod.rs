@@ -1,8 +1,12 @@
 //! The command line.
 
+mod graph;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::graph::{GraphCommand, ImportArgs, TextFormat};
 
 /// Tidings tells people what happened.
 ///
@@ -21,6 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
         tidings tail --user u_7          watch a user's notifications arrive\n  \
         tidings dlq list                 what could not become notifications, and why\n  \
         tidings deliveries export        what came of every attempt to deliver\n  \
+        tidings graph import FILE        bring in who follows whom\n  \
         tidings config print             every option and its value"
 )]
 pub struct Cli {
@@ -47,6 +52,9 @@ pub enum Command {
     /// List, replay and drop what could not become notifications.
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Import, export and size who follows whom, and erase a user from it.
+    #[command(subcommand)]
+    Graph(GraphCommand),
     /// See and move how far Kafka was read.
     #[command(subcommand)]
     Offsets(OffsetsCommand),

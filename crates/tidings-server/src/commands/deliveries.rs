@@ -1,32 +1,29 @@
 //! `tidings deliveries`.
 #![expect(clippy::print_stderr, reason = "a command says what it did")]
 
-use std::{
-    fs::File,
-    io::{self, BufWriter, Read, Seek, SeekFrom, Write},
-    path::Path,
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use tidings_client::{Api, ApiError, DeliveryLogPage, DeliveryLogQuery};
 
-use super::dlq::connect;
+use super::{
+    dlq::connect,
+    output::{Begin, Output},
+};
 use crate::cli::{DeliveriesCommand, DeliveryFilterArgs};
 
 /// Attempts that are read at a time.
 const PAGE: usize = 1000;
 /// How often a page is asked for while the node is busy or away.
 const ATTEMPTS: u32 = 10;
-/// What is looked at of a file's end to find where its last whole line ends: more than a line has.
-const TAIL_BYTES: u64 = 64 * 1024;
 
 pub(super) async fn run(command: DeliveriesCommand) -> anyhow::Result<()> {
     match command {
         DeliveriesCommand::Export { node, filter, after, out } => {
             let api = connect(&node)?;
-            let output = Output::open(out.as_deref(), after)?;
+            let begin = if after.is_some() { Begin::GoOn } else { Begin::Anew };
+            let output = Output::open(out.as_deref(), begin)?;
             export(&api, query(filter), after, output).await
         }
     }
@@ -35,61 +32,6 @@ pub(super) async fn run(command: DeliveriesCommand) -> anyhow::Result<()> {
 fn query(filter: DeliveryFilterArgs) -> DeliveryLogQuery {
     let DeliveryFilterArgs { since, until, channel, outcome, user } = filter;
     DeliveryLogQuery { since, until, channel, outcome, user }
-}
-
-/// Where the lines go.
-enum Output {
-    Stdout,
-    File(BufWriter<File>),
-}
-
-impl Output {
-    /// A new file; or, for an export that goes on, the end of the one that is there.
-    fn open(path: Option<&Path>, after: Option<u64>) -> anyhow::Result<Self> {
-        let Some(path) = path else { return Ok(Self::Stdout) };
-        let mut options = File::options();
-        match after {
-            // An export that took hours is not overwritten by a slip.
-            None => options.write(true).create_new(true),
-            Some(_) => options.read(true).write(true).create(true),
-        };
-        let unusable = || format!("{} cannot be written to", path.display());
-        let mut file = options.open(path).with_context(unusable)?;
-        if after.is_some() {
-            cut_torn_line(&mut file).with_context(unusable)?;
-        }
-        Ok(Self::File(BufWriter::new(file)))
-    }
-
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(lines)?;
-                stdout.flush()
-            }
-            // Page by page: what the node was asked for is in the file when it is asked for more.
-            Self::File(file) => {
-                file.write_all(lines)?;
-                file.flush()
-            }
-        }
-    }
-}
-
-/// Goes to the end of the last whole line; what an export that was cut off has begun there goes.
-fn cut_torn_line(file: &mut File) -> io::Result<()> {
-    let len = file.seek(SeekFrom::End(0))?;
-    let from = len.saturating_sub(TAIL_BYTES);
-    file.seek(SeekFrom::Start(from))?;
-    let mut tail = Vec::new();
-    file.read_to_end(&mut tail)?;
-    let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
-    // Without the end of a line in so many bytes it is no export of ours: nothing is cut then.
-    let end = if whole == 0 && from > 0 { len } else { from + whole as u64 };
-    file.set_len(end)?;
-    file.seek(SeekFrom::Start(end))?;
-    Ok(())
 }
 
 async fn export(

@@ -3,9 +3,11 @@
 mod config;
 mod deliveries;
 mod dlq;
+mod graph;
 mod keys;
 mod migrate;
 mod offsets;
+mod output;
 mod serve;
 mod simulate;
 mod tail;
@@ -33,6 +35,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(command) => config::run(&command)?,
         Command::Deliveries(command) => block_on(deliveries::run(command))?,
         Command::Dlq(command) => block_on(dlq::run(command))?,
+        Command::Graph(command) => block_on(graph::run(command))?,
         Command::Offsets(command) => block_on(offsets::run(command))?,
         Command::Migrate(args) => block_on(migrate::run(args))?,
         Command::Keys(command) => keys::run(&command)?,

@@ -2,11 +2,16 @@
 
 use std::{collections::HashSet, fmt, ops::RangeInclusive, path::Path};
 
+use tidings_core::{event::MAX_TITLE_BYTES, ids::MAX_ID_BYTES};
+
 use super::{
-    model::{AuthSection, Config, KafkaSection, Neo4jSection, PostgresSection, RealtimeSection},
+    model::{
+        AuthSection, Config, FollowEventsSection, KafkaSection, Neo4jSection, PostgresSection,
+        RealtimeSection,
+    },
     push, routing,
 };
-use crate::{auth::Scope, http::AllowedOrigins};
+use crate::{auth::Scope, follow_notices::FOLLOWER, http::AllowedOrigins};
 
 /// An option with a value that it cannot have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +58,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     check_lanes(config, &mut problems);
     check_kafka(&config.kafka, &mut problems);
     check_retention(config, &mut problems);
+    check_follow_events(&config.follow_events, &mut problems);
     check_bus(config, &mut problems);
     routing::check(&config.routing, &mut problems);
     push::check(&config.push, &mut problems);
@@ -115,6 +121,31 @@ fn check_ranges(config: &Config, problems: &mut Problems) {
     problems.range("realtime.drain_retry_ms", realtime.drain_retry_ms, 0..=600_000);
     if config.store.data_dir.as_os_str().is_empty() {
         problems.add("store.data_dir", "is empty");
+    }
+}
+
+/// What the node writes into an event has to fit into one.
+fn check_follow_events(section: &FollowEventsSection, problems: &mut Problems) {
+    let longest = "x".repeat(MAX_ID_BYTES);
+    let title = section.title.replace(FOLLOWER, &longest);
+    if title.is_empty() || title.len() > MAX_TITLE_BYTES {
+        let problem = format!(
+            "has {} bytes with the longest id for {FOLLOWER}, from 1 to {MAX_TITLE_BYTES} are allowed",
+            title.len()
+        );
+        problems.add("follow_events.title", problem);
+    }
+    let kind = section.notification_type.len();
+    problems.range("follow_events.notification_type", kind, 1..=MAX_ID_BYTES);
+    for (option, value) in [
+        ("follow_events.group", &section.group),
+        ("follow_events.follow_type", &section.follow_type),
+        ("follow_events.unfollow_type", &section.unfollow_type),
+    ] {
+        problems.range(option, value.len(), 0..=MAX_ID_BYTES);
+    }
+    if !section.follow_type.is_empty() && section.follow_type == section.unfollow_type {
+        problems.add("follow_events.unfollow_type", "is the same as follow_events.follow_type");
     }
 }
 

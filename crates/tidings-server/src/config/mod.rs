@@ -13,9 +13,10 @@ pub use check::ConfigProblem;
 pub use docs::reference_markdown;
 pub use load::{ConfigError, Sources, load};
 pub use model::{
-    ApiKeySection, AuthSection, BusSection, Config, FanOutSection, GraphSection, IntakeSection,
-    KafkaFormat, KafkaSection, KafkaStart, KafkaTopicSection, LogFormat, LogSection, Neo4jSection,
-    PostgresSection, RealtimeSection, RetentionSection, ServerSection, StoreSection, TokensSection,
+    ApiKeySection, AuthSection, BusSection, Config, FanOutSection, FollowEventsSection,
+    GraphSection, IntakeSection, KafkaFormat, KafkaSection, KafkaStart, KafkaTopicSection,
+    LogFormat, LogSection, Neo4jSection, PostgresSection, RealtimeSection, RetentionSection,
+    ServerSection, StoreSection, TokensSection,
 };
 pub use push::{
     ApnsSection, BreakerSection, FcmSection, PushAppsSection, PushSection, WebPushSection,

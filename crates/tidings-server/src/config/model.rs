@@ -16,6 +16,7 @@ pub struct Config {
     pub intake: IntakeSection,
     pub kafka: KafkaSection,
     pub fan_out: FanOutSection,
+    pub follow_events: FollowEventsSection,
     pub retention: RetentionSection,
     pub routing: RoutingSection,
     pub realtime: RealtimeSection,
@@ -154,6 +155,17 @@ pub struct FanOutSection {
     pub page: usize,
     pub concurrent: usize,
     pub lease_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowEventsSection {
+    pub notify: bool,
+    pub notification_type: String,
+    pub title: String,
+    pub group: String,
+    pub follow_type: String,
+    pub unfollow_type: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -286,7 +286,7 @@ async fn import(api: &Api, graph: &DemoGraph, display: &Display) -> anyhow::Resu
     const CHUNK: usize = 20_000;
     let bar = display.bar("importing follows", graph.follows.len() as u64);
     for chunk in graph.follows.chunks(CHUNK) {
-        api.import_follows(graph.import_lines(chunk)).await.context("the import failed")?;
+        api.import_edges(graph.import_lines(chunk)).await.context("the import failed")?;
         bar.inc(chunk.len() as u64);
     }
     bar.finish();

@@ -13,6 +13,7 @@ pub mod schema;
 mod serve;
 mod sse;
 mod state;
+mod unpack;
 
 pub use error::Problem;
 pub use idempotency::RequestsUnderWay;

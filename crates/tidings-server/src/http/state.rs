@@ -23,7 +23,7 @@ use tidings_ingest::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{idempotency::RequestsUnderWay, measure::EventCounts, origins::AllowedOrigins};
-use crate::{auth::Authenticator, revocations::Revocations};
+use crate::{auth::Authenticator, follow_notices::FollowNotices, revocations::Revocations};
 
 /// Whether the node takes work.
 #[derive(Debug, Default)]
@@ -88,6 +88,8 @@ pub struct App {
     pub kafka_topics: Vec<String>,
     /// Counts events by what became of them.
     pub event_counts: EventCounts,
+    /// Tells users who follows them, if it is to.
+    pub follow_notices: Option<FollowNotices>,
     /// Who follows whom.
     pub graph: Arc<dyn SocialGraphStore>,
     /// Live sessions of this node.

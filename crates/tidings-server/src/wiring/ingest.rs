@@ -13,7 +13,7 @@ use tidings_core::{
 };
 use tidings_delivery::realtime::ConnectionPool;
 use tidings_ingest::{
-    FanOutConfig, FanOutWorker, Intake, Planner, PlannerConfig,
+    FanOutConfig, FanOutWorker, FollowEvents, Intake, Planner, PlannerConfig,
     kafka::{
         BreakerConfig, KafkaConfig, KafkaNotificationConsumer, KafkaStart as Start, KafkaTopic,
         RecordFormat, decode_letter,
@@ -23,7 +23,10 @@ use tidings_ingest::{
 
 use super::{push::Push, stores::Stores};
 use crate::{
-    config::{Config, FanOutSection, IntakeSection, KafkaFormat, KafkaSection, KafkaStart},
+    config::{
+        Config, FanOutSection, FollowEventsSection, IntakeSection, KafkaFormat, KafkaSection,
+        KafkaStart,
+    },
     http::LetterDecoder,
 };
 
@@ -63,7 +66,8 @@ impl Ingest {
             routing: RoutingPolicy::clone(&push.routing),
             page: config.fan_out.page,
         };
-        let planner = Planner::new(planning, stores.graph(), presence, Arc::clone(clock));
+        let planner = Planner::new(planning, stores.graph(), presence, Arc::clone(clock))
+            .with_follow_events(follow_events(&config.follow_events));
         let fan_outs = FanOutWorker::new(
             fan_out_config(&config.fan_out),
             stores.store(),
@@ -104,6 +108,14 @@ pub(super) fn letter_decoder(section: &KafkaSection, clock: &Arc<dyn Clock>) -> 
         };
         decode_letter(letter, format, clock.now())
     })
+}
+
+fn follow_events(section: &FollowEventsSection) -> FollowEvents {
+    let set = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    FollowEvents {
+        follow_type: set(&section.follow_type),
+        unfollow_type: set(&section.unfollow_type),
+    }
 }
 
 fn pipeline_config(section: &IntakeSection, lanes: usize) -> PipelineConfig {

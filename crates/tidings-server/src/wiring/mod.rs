@@ -31,6 +31,7 @@ use self::{
 use crate::{
     auth::Authenticator,
     config::{Config, PushSection},
+    follow_notices::FollowNotices,
     http::{self, AllowedOrigins, App, EventCounts, Readiness, RequestsUnderWay},
     retention::Retention,
     revocations::Revocations,
@@ -76,8 +77,7 @@ impl Node {
 
         let revocations = revocations(&config, &stores, &auth, &pool, &clock).await?;
         let readiness = Arc::new(Readiness::default());
-        let session_tasks = TaskTracker::new();
-        let drain = Arc::clone(&realtime.drain);
+        let (session_tasks, drain) = (TaskTracker::new(), Arc::clone(&realtime.drain));
         let app = Arc::new(App {
             intake: ingest.intake,
             kafka,
@@ -95,6 +95,7 @@ impl Node {
             kafka_group: config.kafka.group.as_str().into(),
             kafka_topics: config.kafka.topics.iter().map(|topic| topic.name.clone()).collect(),
             event_counts: EventCounts::new(),
+            follow_notices: FollowNotices::new(&config.follow_events)?,
             graph: stores.graph(),
             pool: Arc::clone(&pool),
             sessions: realtime.handler,

@@ -14,6 +14,7 @@ mod deadly;
 mod differential;
 mod disk;
 mod fan_out;
+mod follow_events;
 #[path = "../it/harness.rs"]
 #[expect(dead_code, reason = "the other test binary uses the rest")]
 mod harness;

@@ -74,6 +74,9 @@ pub(super) struct Changed {
 }
 
 /// Follow someone. Following twice is following once. Refused while either has blocked the other.
+///
+/// The followed user is notified, once for each follower, unless `follow_events.notify` is off. After
+/// 429 or 503 the follow may stand and the notification be missing: send it again.
 #[utoipa::path(
     put, path = "/v1/users/{user}/following/{other}", tag = "graph",
     params(
@@ -84,7 +87,7 @@ pub(super) struct Changed {
         (status = 200, body = Changed), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem, description = "Either has blocked the other"),
-        (status = 503, body = Problem),
+        (status = 429, body = Problem), (status = 503, body = Problem),
     ),
 )]
 async fn follow(
@@ -93,8 +96,30 @@ async fn follow(
     Path((user, other)): Path<(String, String)>,
 ) -> Result<Json<Changed>, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
-    let changed = app.graph.add_follow(&user, &other, app.clock.now()).await?;
+    let now = app.clock.now();
+    let changed = app.graph.add_follow(&user, &other, now).await?;
+    // Also when the follow stood before: whoever asks again may do so because the event was not
+    // stored the first time. Its identity is the pair, so it is told once.
+    tell(&app, &user, &other, now).await?;
     Ok(Json(Changed { changed }))
+}
+
+/// Tells the followed user.
+async fn tell(
+    app: &App,
+    follower: &UserId,
+    followee: &UserId,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let Some(notices) = &app.follow_notices else { return Ok(()) };
+    let event = notices.event(follower, followee, now).map_err(|error| {
+        tracing::error!(%error, "a follow made no event");
+        Problem::internal()
+    })?;
+    for outcome in app.intake.accept(std::slice::from_ref(&event)).await {
+        outcome?;
+    }
+    Ok(())
 }
 
 /// Stop following someone; fine if it was not so.

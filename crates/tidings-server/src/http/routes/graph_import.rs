@@ -1,29 +1,30 @@
-//! Many follows at once.
+//! Many edges at once.
 
 use std::sync::Arc;
 
-use axum::{Json, body::Body, extract::State};
-use serde::{Deserialize, Serialize};
-use tidings_core::{
-    clock::Timestamp,
-    follow::{Edge, EdgeKind},
-    ids::UserId,
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
 };
+use serde::{Deserialize, Serialize};
+use tidings_core::{clock::Timestamp, follow::Edge, ids::UserId};
 use tidings_ingest::lines::{Line, LineSplitter};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::{Caller, Scope},
+    edge_lines::{EdgeLine, EdgeLines, LineFormat, MAX_LINE_BYTES},
     http::{
         body::{self, Pieces},
         error::Problem,
         state::App,
+        unpack::Unpack,
     },
 };
 
-/// The longest line: two ids of 128 bytes, each byte escaped, a time, and names.
-const MAX_LINE_BYTES: usize = 2048;
 /// Edges that are made durable together.
 const CHUNK_EDGES: usize = 10_000;
 
@@ -31,92 +32,161 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(import)).routes(routes!(check))
 }
 
-/// A follow, as a line of an import.
+/// A follow, block or mute, as a line of an import or export. `at` is when it was made: now, unless
+/// told.
 #[derive(Debug, Deserialize, ToSchema)]
-struct FollowLine {
-    /// Who follows.
-    #[schema(value_type = String)]
-    follower: UserId,
-    /// Who is followed.
-    #[schema(value_type = String)]
-    followee: UserId,
-    /// When the follow was made; now unless told.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = "date-time")]
-    at: Option<Timestamp>,
+#[schema(as = GraphEdge)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "documents what `edge_lines` reads and writes")]
+pub(super) enum EdgeSchema {
+    Follow {
+        /// Who follows.
+        #[schema(value_type = String)]
+        follower: UserId,
+        /// Who is followed.
+        #[schema(value_type = String)]
+        followee: UserId,
+        #[schema(value_type = Option<String>, format = "date-time")]
+        at: Option<Timestamp>,
+    },
+    Block {
+        /// Who blocks.
+        #[schema(value_type = String)]
+        blocker: UserId,
+        /// Who is blocked.
+        #[schema(value_type = String)]
+        blocked: UserId,
+        #[schema(value_type = Option<String>, format = "date-time")]
+        at: Option<Timestamp>,
+    },
+    Mute {
+        /// Who mutes.
+        #[schema(value_type = String)]
+        muter: UserId,
+        /// Who is muted.
+        #[schema(value_type = String)]
+        muted: UserId,
+        #[schema(value_type = Option<String>, format = "date-time")]
+        at: Option<Timestamp>,
+    },
 }
 
 /// What an import did.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct Imported {
-    /// Lines with a follow.
+    /// Lines with an edge.
     lines: u64,
-    /// Follows that are new.
+    /// Edges that are new.
     added: u64,
 }
 
-/// Import follows as NDJSON, one per line.
+/// Import follows, blocks and mutes as NDJSON, or follows as CSV.
 ///
-/// Stored as they arrive; importing again is harmless. The first line that is not a follow ends the
-/// import: the problem names it, and everything before it is stored.
+/// One edge per line, stored as they arrive; importing again is harmless. CSV begins with a line that
+/// names its columns: `follower`, `followee`, and `at` if it has times. The first line that is not an
+/// edge ends the import: the problem names it, and everything before it is stored. Edges from a user to
+/// themself, and follows that a block refuses, are left out. Nobody is notified.
 #[utoipa::path(
     post, path = "/v1/graph/import", tag = "graph",
-    request_body(content = FollowLine, content_type = "application/x-ndjson"),
+    params(("Content-Encoding" = Option<String>, Header, description = "`gzip` or `zstd`")),
+    request_body(content((EdgeSchema = "application/x-ndjson"), (String = "text/csv"))),
     responses(
         (status = 200, body = Imported), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 413, body = Problem), (status = 503, body = Problem),
+        (status = 413, body = Problem, description = "Too many bytes, packed or unpacked"),
+        (status = 415, body = Problem), (status = 503, body = Problem),
     ),
 )]
 async fn import(
     State(app): State<Arc<App>>,
     caller: Caller,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Imported>, Problem> {
     caller.server(Scope::GraphWrite)?;
+    let mut unpack = Unpack::new(&headers, app.body_limit_bytes)?;
+    let mut import = Import {
+        app: &app,
+        reader: EdgeLines::new(format(&headers)?),
+        waiting: Vec::new(),
+        done: Imported::default(),
+    };
     let mut pieces = Pieces::new(body, app.body_limit_bytes);
     let mut splitter = LineSplitter::new(MAX_LINE_BYTES);
-    let mut import = Import { app: &app, waiting: Vec::new(), done: Imported::default() };
     let mut lines = Vec::new();
     loop {
-        match pieces.next().await {
-            Ok(Some(piece)) => splitter.push(&piece, &mut lines),
+        let unpacked = match pieces.next().await {
+            Ok(Some(piece)) => unpack.push(&piece, |part| splitter.push(part, &mut lines)),
             Ok(None) => break,
-            Err(problem) => return Err(import.end_with(problem).await),
-        }
-        for line in lines.drain(..) {
-            if let Err(problem) = import.add(line).await {
-                return Err(import.end_with(problem).await);
-            }
-        }
-    }
-    splitter.finish(&mut lines);
-    for line in lines {
-        if let Err(problem) = import.add(line).await {
+            Err(problem) => Err(problem),
+        };
+        import.add_all(&mut lines).await?;
+        if let Err(problem) = unpacked {
             return Err(import.end_with(problem).await);
         }
     }
+    let unpacked = unpack.finish(|part| splitter.push(part, &mut lines));
+    splitter.finish(&mut lines);
+    if let Err(problem) = unpacked {
+        // A line that was cut is not the one to name.
+        return Err(import.end_with(problem).await);
+    }
+    import.add_all(&mut lines).await?;
     import.flush().await?;
     Ok(Json(import.done))
 }
 
+/// How the lines are written. What is called nothing special is NDJSON, as it always was.
+fn format(headers: &HeaderMap) -> Result<LineFormat, Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(LineFormat::Json) };
+    let value = value.to_str().unwrap_or_default();
+    let mime = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match mime.as_str() {
+        "text/csv" => Ok(LineFormat::Csv),
+        "application/x-ndjson"
+        | "application/ndjson"
+        | "application/jsonl"
+        | "application/json"
+        | "application/octet-stream"
+        | "application/x-www-form-urlencoded"
+        | "text/plain"
+        | "" => Ok(LineFormat::Json),
+        _ => {
+            let detail = format!("{mime} is neither application/x-ndjson nor text/csv");
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            Err(Problem::new(status, "unknown-format", "Unknown format", detail))
+        }
+    }
+}
+
 struct Import<'a> {
     app: &'a App,
+    reader: EdgeLines,
     waiting: Vec<Edge>,
     done: Imported,
 }
 
 impl Import<'_> {
+    /// Takes lines up to the first that is not an edge.
+    async fn add_all(&mut self, lines: &mut Vec<Line>) -> Result<(), Problem> {
+        for line in lines.drain(..) {
+            if let Err(problem) = self.add(line).await {
+                return Err(self.end_with(problem).await);
+            }
+        }
+        Ok(())
+    }
+
     async fn add(&mut self, line: Line) -> Result<(), Problem> {
         let field = format!("line {}", line.number);
-        let json = line
+        let bytes = line
             .bytes
             .map_err(|limit| Problem::bad_input(&field, format!("has more than {limit} bytes")))?;
-        let follow: FollowLine = serde_json::from_slice(&json)
-            .map_err(|error| Problem::bad_input(&field, error.to_string()))?;
-        let at = follow.at.unwrap_or_else(|| self.app.clock.now());
-        let FollowLine { follower: source, followee: target, .. } = follow;
-        self.waiting.push(Edge { kind: EdgeKind::Follow, source, target, at });
+        let read = self.reader.read(&bytes);
+        let read = read.map_err(|error| Problem::bad_input(&field, error.to_string()))?;
+        let Some(EdgeLine { kind, source, target, at }) = read else { return Ok(()) };
+        let at = at.unwrap_or_else(|| self.app.clock.now());
+        self.waiting.push(Edge { kind, source, target, at });
         if self.waiting.len() >= CHUNK_EDGES {
             self.flush().await?;
         }
@@ -132,7 +202,7 @@ impl Import<'_> {
     }
 
     /// Stores what came before the fault, and says so.
-    async fn end_with(mut self, problem: Problem) -> Problem {
+    async fn end_with(&mut self, problem: Problem) -> Problem {
         match self.flush().await {
             Ok(()) => {
                 problem.with("lines", self.done.lines.into()).with("added", self.done.added.into())

@@ -5,7 +5,9 @@ mod deliveries;
 mod devices;
 mod events;
 mod graph;
+mod graph_export;
 mod graph_import;
+mod graph_intersections;
 mod inbox;
 mod node;
 mod offsets;
@@ -27,7 +29,9 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(inbox::router())
         .merge(devices::router())
         .merge(graph::router())
+        .merge(graph_intersections::router())
         .merge(graph_import::router())
+        .merge(graph_export::router())
         .merge(relations::router())
         .merge(deliveries::router())
         .merge(dead_letters::router())
