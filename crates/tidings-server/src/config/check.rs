@@ -3,6 +3,7 @@
 use std::{collections::HashSet, fmt, ops::RangeInclusive};
 
 use super::{
+    graph_cache,
     model::{AuthSection, Config, KafkaSection, PostgresSection, RealtimeSection},
     push, routing,
 };
@@ -53,6 +54,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     check_kafka(&config.kafka, &mut problems);
     check_retention(config, &mut problems);
     check_bus(config, &mut problems);
+    graph_cache::check(config, &mut problems);
     routing::check(&config.routing, &mut problems);
     push::check(&config.push, &mut problems);
     check_auth(&config.auth, &mut problems);

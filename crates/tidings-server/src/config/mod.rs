@@ -3,6 +3,7 @@
 
 mod check;
 mod docs;
+mod graph_cache;
 mod load;
 mod model;
 mod push;
@@ -11,11 +12,12 @@ mod secret;
 
 pub use check::ConfigProblem;
 pub use docs::reference_markdown;
+pub use graph_cache::{GraphCacheRedisSection, GraphCacheSection};
 pub use load::{ConfigError, Sources, load};
 pub use model::{
-    ApiKeySection, AuthSection, BusSection, Config, FanOutSection, IntakeSection, KafkaFormat,
-    KafkaSection, KafkaStart, KafkaTopicSection, LogFormat, LogSection, PostgresSection,
-    RealtimeSection, RetentionSection, ServerSection, StoreSection, TokensSection,
+    ApiKeySection, AuthSection, BusSection, Config, FanOutSection, GraphSection, IntakeSection,
+    KafkaFormat, KafkaSection, KafkaStart, KafkaTopicSection, LogFormat, LogSection,
+    PostgresSection, RealtimeSection, RetentionSection, ServerSection, StoreSection, TokensSection,
 };
 pub use push::{
     ApnsSection, BreakerSection, FcmSection, PushAppsSection, PushSection, WebPushSection,

@@ -5,13 +5,16 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{push::PushSection, routing::RoutingSection, secret::Secret};
+use super::{
+    graph_cache::GraphCacheSection, push::PushSection, routing::RoutingSection, secret::Secret,
+};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub server: ServerSection,
     pub store: StoreSection,
+    pub graph: GraphSection,
     pub intake: IntakeSection,
     pub kafka: KafkaSection,
     pub fan_out: FanOutSection,
@@ -68,6 +71,12 @@ impl PostgresSection {
     pub fn read_connections(&self) -> usize {
         (self.connections / 2).max(1)
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphSection {
+    pub cache: GraphCacheSection,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,15 +4,18 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tidings_core::ports::{SocialGraphStore, Store};
-use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore};
+use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphCacheWorker};
 use tidings_store::{Migrate, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore};
 
-use crate::config::{PostgresSection, StoreSection};
+use super::graph_cache::cache_before;
+use crate::config::{Config, PostgresSection, StoreSection};
 
 /// The stores, as the configuration chose them.
 pub(super) struct Stores {
     notifications: Notifications,
     graph: Arc<EmbeddedGraphStore>,
+    /// The graph, behind a cache if there is one.
+    cached_graph: Arc<dyn SocialGraphStore>,
 }
 
 /// The store of notifications and what goes with them.
@@ -34,7 +37,21 @@ impl Stores {
         let graph = tokio::task::spawn_blocking(move || EmbeddedGraphStore::open(graph)).await;
         let graph = graph.context("the graph cannot be opened")?;
         let graph = Arc::new(graph.context("the graph cannot be opened")?);
-        Ok(Self { notifications, graph })
+        let cached_graph = Arc::clone(&graph) as _;
+        Ok(Self { notifications, graph, cached_graph })
+    }
+
+    /// Puts a cache before the graph, for all who ask for the graph after this, if one is wanted.
+    pub(super) fn cache_graph(
+        &mut self,
+        config: &Config,
+    ) -> anyhow::Result<Option<GraphCacheWorker>> {
+        if !config.graph.cache.enabled {
+            return Ok(None);
+        }
+        let (cached, worker) = cache_before(Arc::clone(&self.graph) as _, config)?;
+        self.cached_graph = cached;
+        Ok(Some(worker))
     }
 
     pub(super) fn store(&self) -> Arc<dyn Store> {
@@ -45,7 +62,7 @@ impl Stores {
     }
 
     pub(super) fn graph(&self) -> Arc<dyn SocialGraphStore> {
-        Arc::clone(&self.graph) as _
+        Arc::clone(&self.cached_graph)
     }
 
     /// Transactions of the intake that the store gains from running at once.
@@ -123,7 +140,7 @@ fn hosts(url: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, DEFAULT_TOML};
+    use crate::config::DEFAULT_TOML;
 
     #[test]
     fn a_call_outlives_the_waits_that_it_is_made_of() {
