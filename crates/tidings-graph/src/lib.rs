@@ -1,10 +1,12 @@
 //! Who follows whom: the adapters of the social graph port.
 
+pub mod cache;
 mod cursor;
 pub mod edge_list;
 pub mod embedded;
 mod hash;
 pub mod neo4j;
 
+pub use cache::{GraphCache, GraphCacheConfig, GraphCacheWorker, RedisCacheConfig};
 pub use embedded::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
 pub use neo4j::{Neo4jGraphConfig, Neo4jGraphStore, Neo4jOpenError};

@@ -63,6 +63,20 @@ impl Supervisor {
         self.stages.push(Stage { name, stop, tasks });
     }
 
+    /// Adds a stage if there is what it needs.
+    pub fn add_if<T, F>(
+        &mut self,
+        name: &'static str,
+        part: Option<T>,
+        start: impl FnOnce(T, CancellationToken) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some(part) = part {
+            self.add(name, |stop| start(part, stop));
+        }
+    }
+
     /// Waits for a task that ends although it should not.
     pub async fn watch(&mut self) -> SupervisorError {
         loop {

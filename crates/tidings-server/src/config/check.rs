@@ -5,6 +5,7 @@ use std::{collections::HashSet, fmt, ops::RangeInclusive, path::Path};
 use tidings_core::{event::MAX_TITLE_BYTES, ids::MAX_ID_BYTES};
 
 use super::{
+    graph_cache,
     model::{
         AuthSection, Config, FollowEventsSection, KafkaSection, Neo4jSection, PostgresSection,
         RealtimeSection,
@@ -60,6 +61,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     check_retention(config, &mut problems);
     check_follow_events(&config.follow_events, &mut problems);
     check_bus(config, &mut problems);
+    graph_cache::check(config, &mut problems);
     routing::check(&config.routing, &mut problems);
     push::check(&config.push, &mut problems);
     check_auth(&config.auth, &mut problems);

@@ -3,6 +3,7 @@
 
 mod check;
 mod docs;
+mod graph_cache;
 mod load;
 mod model;
 mod push;
@@ -11,6 +12,7 @@ mod secret;
 
 pub use check::ConfigProblem;
 pub use docs::reference_markdown;
+pub use graph_cache::{GraphCacheRedisSection, GraphCacheSection};
 pub use load::{ConfigError, Sources, load};
 pub use model::{
     ApiKeySection, AuthSection, BusSection, Config, FanOutSection, FollowEventsSection,

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{push::PushSection, routing::RoutingSection, secret::Secret};
+use super::{
+    graph_cache::GraphCacheSection, push::PushSection, routing::RoutingSection, secret::Secret,
+};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +64,7 @@ pub struct PostgresSection {
 #[serde(deny_unknown_fields)]
 pub struct GraphSection {
     pub neo4j: Neo4jSection,
+    pub cache: GraphCacheSection,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -16,6 +16,7 @@ use tidings_delivery::{
     dispatcher::PushLanes,
     realtime::{Admission, BusHealthHandle, ConnectionPool, Drain, WebSocketHandler},
 };
+use tidings_graph::cache::GraphCacheHealthHandle;
 use tidings_ingest::{
     Intake,
     kafka::{KafkaHealthHandle, RecordError},
@@ -62,6 +63,8 @@ pub struct App {
     pub kafka: Option<KafkaHealthHandle>,
     /// How the bus between nodes is doing, if there is one.
     pub bus: Option<BusHealthHandle>,
+    /// How the cache before the graph is doing, if there is one.
+    pub graph_cache: Option<GraphCacheHealthHandle>,
     /// The push services, and how they fare.
     pub lanes: Arc<PushLanes>,
     /// Inboxes.

@@ -2,6 +2,7 @@
 
 mod bus;
 mod credentials;
+mod graph_cache;
 mod ingest;
 mod push;
 mod realtime;
@@ -16,6 +17,7 @@ use anyhow::Context;
 use axum::Router;
 use tidings_core::clock::{Clock, SystemClock};
 use tidings_delivery::realtime::{ConnectionPool, Drain};
+use tidings_graph::GraphCacheWorker;
 use tidings_ingest::kafka::KafkaNotificationConsumer;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -62,7 +64,8 @@ impl Node {
         let (auth, jwks) = Authenticator::new(&config.auth)?;
         let auth = Arc::new(auth);
         let (listener, address) = listen(config.server.listen).await?;
-        let stores = Stores::open(&config).await?;
+        let mut stores = Stores::open(&config).await?;
+        let graph_cache = stores.cache_graph(&config)?;
         let store = stores.store();
 
         let (pool, bus) = pool_on_bus(&config.realtime)?;
@@ -82,6 +85,7 @@ impl Node {
             intake: ingest.intake,
             kafka,
             bus: health_of(bus.as_ref()),
+            graph_cache: graph_cache.as_ref().map(GraphCacheWorker::health),
             lanes: credentials.lanes(),
             notifications: Arc::clone(&store) as _,
             devices: Arc::clone(&store) as _,
@@ -121,9 +125,7 @@ impl Node {
         let header_timeout = Duration::from_millis(config.server.header_timeout_ms);
         let router = http::router(app).merge(beside);
         supervisor.add("http", |stop| http::serve(listener, router, header_timeout, stop));
-        if let Some(consumer) = ingest.kafka {
-            supervisor.add("kafka", |stop| consumer.run(stop));
-        }
+        supervisor.add_if("kafka", ingest.kafka, |consumer, stop| consumer.run(stop));
         supervisor.add("fan-outs", |stop| ingest.fan_outs.run(stop));
         supervisor.add("intake", |stop| ingest.pipeline.run(stop));
         supervisor.add("push", |stop| push.run(stop));
@@ -135,10 +137,10 @@ impl Node {
         supervisor.add("acknowledgements", |stop| realtime.acks.run(stop));
         supervisor.add("retention", |stop| retention.run(stop));
         supervisor.add("revocations", |stop| revocations.run(stop));
+        // After everything that writes to the graph: the other nodes do not wait for this one then.
+        supervisor.add_if("graph cache", graph_cache, |cache, stop| cache.run(stop));
         supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));
-        if let Some(jwks) = jwks {
-            supervisor.add("key set", |stop| jwks.run(stop));
-        }
+        supervisor.add_if("key set", jwks, |jwks, stop| jwks.run(stop));
         Ok(Self { address, supervisor, readiness, stores, credentials, config: running })
     }
 

@@ -4,15 +4,20 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tidings_core::ports::{SocialGraphStore, Store};
-use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, Neo4jGraphConfig, Neo4jGraphStore};
+use tidings_graph::{
+    EmbeddedGraphConfig, EmbeddedGraphStore, GraphCacheWorker, Neo4jGraphConfig, Neo4jGraphStore,
+};
 use tidings_store::{Migrate, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore};
 
+use super::graph_cache::cache_before;
 use crate::config::{Config, Neo4jSection, PostgresSection, StoreSection};
 
 /// The stores, as the configuration chose them.
 pub(super) struct Stores {
     notifications: Notifications,
     graph: Graph,
+    /// The graph, behind a cache if there is one.
+    cached_graph: Arc<dyn SocialGraphStore>,
 }
 
 /// The store of notifications and what goes with them.
@@ -25,6 +30,15 @@ enum Notifications {
 enum Graph {
     Embedded(Arc<EmbeddedGraphStore>),
     Neo4j(Arc<Neo4jGraphStore>),
+}
+
+impl Graph {
+    fn as_store(&self) -> Arc<dyn SocialGraphStore> {
+        match self {
+            Self::Embedded(store) => Arc::clone(store) as _,
+            Self::Neo4j(store) => Arc::clone(store) as _,
+        }
+    }
 }
 
 impl Stores {
@@ -47,7 +61,21 @@ impl Stores {
                  graph.neo4j gives all nodes one graph"
             );
         }
-        Ok(Self { notifications, graph })
+        let cached_graph = graph.as_store();
+        Ok(Self { notifications, graph, cached_graph })
+    }
+
+    /// Puts a cache before the graph, for all who ask for the graph after this, if one is wanted.
+    pub(super) fn cache_graph(
+        &mut self,
+        config: &Config,
+    ) -> anyhow::Result<Option<GraphCacheWorker>> {
+        if !config.graph.cache.enabled {
+            return Ok(None);
+        }
+        let (cached, worker) = cache_before(self.graph.as_store(), config)?;
+        self.cached_graph = cached;
+        Ok(Some(worker))
     }
 
     pub(super) fn store(&self) -> Arc<dyn Store> {
@@ -58,10 +86,7 @@ impl Stores {
     }
 
     pub(super) fn graph(&self) -> Arc<dyn SocialGraphStore> {
-        match &self.graph {
-            Graph::Embedded(store) => Arc::clone(store) as _,
-            Graph::Neo4j(store) => Arc::clone(store) as _,
-        }
+        Arc::clone(&self.cached_graph)
     }
 
     /// Transactions of the intake that the store gains from running at once.
@@ -164,7 +189,7 @@ fn hosts(url: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, DEFAULT_TOML};
+    use crate::config::DEFAULT_TOML;
 
     #[test]
     fn a_call_outlives_the_waits_that_it_is_made_of() {

@@ -129,13 +129,21 @@ async fn readyz(State(app): State<Arc<App>>, caller: Result<Caller, Problem>) ->
                      count as absent";
         parts.push(Part::new("bus", costs, down));
     }
+    if let Some(cache) = &app.graph_cache {
+        let health = cache.snapshot();
+        let details = health.last_error.into_iter().collect();
+        let down = (!health.is_open).then_some((Reason::NotConnected, details));
+        let costs = "every question about the graph goes to its store, and changes may wait";
+        parts.push(Part::new("graph-cache", costs, down));
+    }
     let lanes = app.lanes.health();
     if !lanes.is_empty() {
         let costs = "pushes to these services wait in the store; others are sent";
         parts.push(Part::new("push", costs, push_down(&lanes)));
     }
     // Pushes wait for their services. Sessions do without the bus, by polling. Without the graph the node still serves everything that names its users, and Kafka waits.
-    let ready = parts.iter().all(|part| part.up || ["graph", "bus", "push"].contains(&part.name));
+    let spared = ["graph", "graph-cache", "bus", "push"];
+    let ready = parts.iter().all(|part| part.up || spared.contains(&part.name));
     if let Some(kafka) = &app.kafka {
         let costs = "records wait in Kafka; nothing is lost";
         parts.push(Part::new("kafka", costs, kafka_down(&kafka.snapshot())));
