@@ -3,4 +3,4 @@
 pub mod edge_list;
 pub mod embedded;
 
-pub use embedded::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
+pub use embedded::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphMemory, GraphOpenError};

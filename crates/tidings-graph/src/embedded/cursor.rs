@@ -1,4 +1,4 @@
-//! Cursors: "before edge number n of this very list".
+//! Cursors: "before number n of this very list".
 
 use tidings_core::{
     ids::UserId,
@@ -8,7 +8,10 @@ use tidings_core::{
 use super::{
     digest::hash_bytes,
     index::{EdgeKind, UserNumber},
+    pages::Place,
 };
+
+const CURSOR_SEED: u64 = 0x6c69_7374_2d33;
 
 /// Which list of a user a cursor belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub(super) enum Owner<'a> {
 
 impl Owner<'_> {
     fn hash(self, start: u64) -> u64 {
+        // Until format 3, follows had numbers of the whole graph: those cursors are refused.
+        let start = start ^ CURSOR_SEED;
         match self {
             Self::One(user) => hash_bytes(start, user.as_str().as_bytes()),
             Self::Pair(user, other) => {
@@ -55,8 +60,7 @@ impl Owner<'_> {
     }
 }
 
-/// Writes a cursor: the list's letter, the edge number in hexadecimal, and a check over list, user
-/// and number, which tells the cursors of one list from those of another.
+/// Writes a cursor: the list's letter, the number in hexadecimal, and a check over list, user and number, which tells the cursors of one list from those of another.
 #[expect(clippy::expect_used, reason = "the text has at most 34 characters, all plain")]
 pub(super) fn encode(kind: ListKind, owner: Owner<'_>, before: u64) -> Cursor {
     let letter = kind.letter();
@@ -75,17 +79,7 @@ pub(super) fn decode(kind: ListKind, owner: Owner<'_>, cursor: &Cursor) -> Resul
     if encode(kind, owner, before) == *cursor { Ok(before) } else { Err(GraphError::BadCursor) }
 }
 
-/// A place in the whole graph: from this edge on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) kind: EdgeKind,
-    pub(super) source: UserNumber,
-    pub(super) number: u64,
-}
-
 impl Place {
-    pub(super) const START: Self = Self { kind: EdgeKind::Follow, source: 0, number: 0 };
-
     /// Writes a cursor of an export.
     #[expect(clippy::expect_used, reason = "the text has at most 29 characters, all plain")]
     pub(super) fn encode(self) -> Cursor {
@@ -95,13 +89,13 @@ impl Place {
             EdgeKind::Block => 'b',
             EdgeKind::Mute => 'm',
         };
-        Cursor::new(format!("x{letter}{source:x}-{number:x}")).expect("a cursor is a cursor")
+        Cursor::new(format!("y{letter}{source:x}-{number:x}")).expect("a cursor is a cursor")
     }
 
     /// Reads what [`Place::encode`] wrote.
     pub(super) fn decode(cursor: &Cursor) -> Result<Self, GraphError> {
         let place = |text: &str| {
-            let (kind, rest) = text.strip_prefix('x')?.split_at_checked(1)?;
+            let (kind, rest) = text.strip_prefix('y')?.split_at_checked(1)?;
             let kind = match kind {
                 "f" => EdgeKind::Follow,
                 "b" => EdgeKind::Block,
@@ -145,6 +139,15 @@ mod tests {
     fn the_text_of_a_cursor_does_not_change_between_versions() {
         let ann = UserId::new("ann").unwrap();
         let cursor = encode(ListKind::Following, Owner::One(&ann), 0x2a);
-        assert!(cursor.as_str().starts_with("g2a-"), "{cursor}");
+        assert_eq!(cursor.as_str(), "g2a-907716d944ed0541");
+        // What a program of format 2 gave for the same list.
+        let old = Cursor::new(format!(
+            "g2a-{:016x}",
+            hash_bytes(0x2a ^ u64::from(u32::from('g')) << 56, b"ann")
+        ));
+        let refused = decode(ListKind::Following, Owner::One(&ann), &old.unwrap());
+        assert!(matches!(refused, Err(GraphError::BadCursor)));
+        let old = Cursor::new("xf0-0".to_owned()).unwrap();
+        assert!(matches!(Place::decode(&old), Err(GraphError::BadCursor)));
     }
 }
