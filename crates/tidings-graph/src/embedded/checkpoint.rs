@@ -15,6 +15,7 @@ use std::{
 
 use super::{
     aversions::Shard,
+    bits::to_usize,
     commit::State,
     error::HalfChanged,
     index::{EdgeKind, Index},
@@ -35,7 +36,6 @@ pub(super) enum CheckpointError {
 }
 
 /// A graph as of one commit.
-#[derive(Debug)]
 pub(super) struct Frozen {
     layer: Arc<Layer>,
     state: State,
@@ -60,29 +60,33 @@ impl Frozen {
         Self { layer: index.freeze(), state, generation, aversions, directory }
     }
 
-    /// Has the index take the changes in and writes the snapshot; gives its length too.
-    pub(super) fn settle(&self, index: &RwLock<Index>) -> Result<(Snapshot, u64), CheckpointError> {
+    /// Has the index take the changes in and let the frozen layer go, and writes the snapshot; gives its
+    /// length too.
+    pub(super) fn settle(self, index: &RwLock<Index>) -> Result<(Snapshot, u64), CheckpointError> {
         let started = Instant::now();
-        let users = super::bits::to_usize(self.state.users);
-        let State { commits, .. } = self.state;
-        let mut file = SnapshotWriter::create(&self.directory, commits, self.generation);
+        let Self { layer, state, generation, aversions, directory } = self;
+        let users = to_usize(state.users);
+        let mut file = SnapshotWriter::create(&directory, state.commits, generation);
         for place in 0..Index::segments_of(users) {
             let old = index.read().map_err(|_| HalfChanged)?.segment(place);
-            let merged = Arc::new(merge_segment(old.as_deref(), &self.layer, place, users));
+            let merged = Arc::new(merge_segment(old.as_deref(), &layer, place, users));
             // An error ends the file, not the checkpoint: half of the lists have their changes already.
             write(&mut file, |file| file.segment(&merged));
             let replaced = index.write().map_err(|_| HalfChanged)?.put_merged(merged);
             drop((old, replaced));
         }
+        let thawed = index.write().map_err(|_| HalfChanged)?.thaw();
+        // Not under the lock: there may be millions of changes to let go of.
+        drop((thawed, layer));
         for place in 0..Index::segments_of(users) {
             let page_users = users - place * SEGMENT_USERS;
             let page = index.read().map_err(|_| HalfChanged)?.ids().encode_page(place, page_users);
             write(&mut file, |file| file.ids(&page.unwrap_or_default()));
         }
-        for (kind, shard) in self.aversions.iter().filter(|(_, shard)| !shard.is_empty()) {
+        for (kind, shard) in aversions.iter().filter(|(_, shard)| !shard.is_empty()) {
             write(&mut file, |file| file.aversions(*kind, &shard.encode()));
         }
-        let written = file?.finish(&self.state)?;
+        let written = file?.finish(&state)?;
         metrics::histogram!("tidings_graph_checkpoint_duration_seconds").record(started.elapsed());
         Ok(written)
     }

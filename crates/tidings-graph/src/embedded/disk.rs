@@ -35,6 +35,7 @@ const FIRST_GENERATION: u64 = 1;
 pub(super) struct Disk {
     directory: PathBuf,
     log: Log,
+    spare: Option<Log>,
     memtable_bytes: u64,
     head: Head,
     state: State,
@@ -79,11 +80,32 @@ impl Disk {
     }
 
     /// Has the log go on in a new generation, so that the present one can go when a snapshot holds what
-    /// is in it; gives its number.
-    pub(super) fn begin_generation(&mut self) -> Result<u64, LogError> {
-        let generation = self.log.generation() + 1;
-        self.log = Log::create(&self.directory, generation, self.memtable_bytes)?;
-        Ok(generation)
+    /// is in it; gives the present one, to be closed.
+    pub(super) fn begin_generation(&mut self) -> Result<Log, LogError> {
+        let next = match self.spare.take() {
+            Some(spare) => spare,
+            None => self.next_log().create()?,
+        };
+        Ok(std::mem::replace(&mut self.log, next))
+    }
+
+    /// The generation that the log is in.
+    pub(super) fn generation(&self) -> u64 {
+        self.log.generation()
+    }
+
+    /// The generation after the present one, which is yet to be made.
+    pub(super) fn next_log(&self) -> NextLog {
+        NextLog {
+            directory: self.directory.clone(),
+            generation: self.log.generation() + 1,
+            memtable_bytes: self.memtable_bytes,
+        }
+    }
+
+    /// Keeps the generation after the present one until it is begun: it is made while nobody waits for it.
+    pub(super) fn keep_spare(&mut self, spare: Log) {
+        self.spare = Some(spare);
     }
 
     /// Keeps a snapshot that was made, and lets go of what is no longer needed with it.
@@ -117,6 +139,19 @@ impl Disk {
         if let Err(error) = self.head.sync() {
             tracing::warn!(%error, path = %self.head.path().display(), "the head file is not synced");
         }
+    }
+}
+
+/// A generation of the log that is yet to be made.
+pub(super) struct NextLog {
+    directory: PathBuf,
+    generation: u64,
+    memtable_bytes: u64,
+}
+
+impl NextLog {
+    pub(super) fn create(&self) -> Result<Log, LogError> {
+        Log::create(&self.directory, self.generation, self.memtable_bytes)
     }
 }
 
@@ -157,7 +192,8 @@ impl Start<'_> {
             self.set_aside(&snapshot, &error)?;
         }
         let (directory, memtable_bytes) = (self.directory.to_owned(), self.memtable_bytes);
-        let mut disk = Disk { directory, log, memtable_bytes, head, state, snapshots };
+        let spare = None;
+        let mut disk = Disk { directory, log, spare, memtable_bytes, head, state, snapshots };
         if let Err(error) = disk.clean() {
             tracing::warn!(%error, "files of the graph that are not needed stay");
         }
@@ -215,8 +251,7 @@ impl Start<'_> {
             source: error.into(),
         });
         let (snapshot, _) = written?;
-        let mut index = index.into_inner().unwrap_or_else(PoisonError::into_inner);
-        index.thaw();
+        let index = index.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.remove_old_format()?;
         tracing::info!(path = %snapshot.path.display(), "the graph is written in the present format");
         Ok(Base { index, state, generation, snapshots: vec![snapshot], damaged })

@@ -1,6 +1,6 @@
 //! What a group of commands will change, worked out before anything is written.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hint::black_box};
 
 use hashbrown::HashTable;
 use tidings_core::{clock::Timestamp, follow, ids::UserId, ports::GraphError};
@@ -10,6 +10,7 @@ use super::{
     commit::{Commit, Forgotten},
     digest::{hash_user, mix},
     index::{Edge, EdgeKind, Index, UserNumber},
+    segment::Direction,
 };
 
 /// Something that the writer can be asked to do.
@@ -63,6 +64,9 @@ impl Command {
         }
     }
 }
+
+/// Edges of an import whose users are looked up together.
+const EDGES_TOGETHER: usize = 64;
 
 /// A kind and a pair that the group touched.
 type Pair = (EdgeKind, UserNumber, UserNumber);
@@ -125,10 +129,12 @@ impl Group {
     pub(super) fn plan(&mut self, index: &Index, command: &Command) -> Result<u64, GraphError> {
         match command {
             Command::Add { kind, source, target, at } => {
-                self.add(index, *kind, [source, target], *at).map(u64::from)
+                let known = [source, target].map(|id| index.user(id));
+                self.add(index, *kind, [source, target], known, *at).map(u64::from)
             }
             Command::Remove { kind, source, target } => {
-                let ends = self.user(index, source).zip(self.user(index, target));
+                let [source, target] = [source, target].map(|id| self.user(id, index.user(id)));
+                let ends = source.zip(target);
                 let removed =
                     ends.is_some_and(|(source, target)| self.remove(index, *kind, source, target));
                 Ok(u64::from(removed))
@@ -141,14 +147,25 @@ impl Group {
 
     fn import(&mut self, index: &Index, edges: &[follow::Edge]) -> Result<u64, GraphError> {
         let mut new = 0;
-        for follow::Edge { kind, source, target, at } in edges {
-            if source == target {
-                continue;
+        let mut known = Vec::with_capacity(2 * EDGES_TOGETHER);
+        for edges in edges.chunks(EDGES_TOGETHER) {
+            let ids: Vec<_> =
+                edges.iter().flat_map(|it| [it.source.as_str(), it.target.as_str()]).collect();
+            known.clear();
+            index.ids().find_all(&ids, &mut known);
+            let (ends, _) = known.as_chunks::<2>();
+            for [source, target] in ends {
+                // The lists that will be looked through come from memory together.
+                let source = source.map(|it| index.touch(it, Direction::Following));
+                black_box((source, target.map(|it| index.touch(it, Direction::Followers))));
             }
-            match self.add(index, *kind, [source, target], *at) {
-                Ok(added) => new += u64::from(added),
-                Err(GraphError::Blocked) => {}
-                Err(error) => return Err(error),
+            for (edge, known) in edges.iter().zip(ends).filter(|(it, _)| it.source != it.target) {
+                let ids = [&edge.source, &edge.target];
+                match self.add(index, edge.kind, ids, *known, edge.at) {
+                    Ok(added) => new += u64::from(added),
+                    Err(GraphError::Blocked) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(new)
@@ -184,9 +201,11 @@ impl Group {
         index: &Index,
         kind: EdgeKind,
         [source, target]: [&UserId; 2],
+        known: [Option<UserNumber>; 2],
         at: Timestamp,
     ) -> Result<bool, GraphError> {
-        let ends = [source, target].map(|id| self.user(index, id));
+        let [known_source, known_target] = known;
+        let ends = [self.user(source, known_source), self.user(target, known_target)];
         let new_users = ends.iter().filter(|end| end.is_none()).count();
         self.check_room(index, new_users)?;
         if let [Some(source), Some(target)] = ends {
@@ -280,8 +299,9 @@ impl Group {
         }
     }
 
-    fn user(&self, index: &Index, id: &UserId) -> Option<UserNumber> {
-        let known = index.user(id).filter(|it| !self.is_forgotten(*it));
+    /// The number of a user, of whom it is known what the index says.
+    fn user(&self, id: &UserId, known: Option<UserNumber>) -> Option<UserNumber> {
+        let known = known.filter(|it| !self.is_forgotten(*it));
         known.or_else(|| self.new_numbers.get(id).copied())
     }
 

@@ -19,6 +19,7 @@ use super::{
     group::{Command, Group},
     index::Index,
     lock::DirectoryLock,
+    log::Log,
     measure::{as_f64, describe_metrics, show_memory, show_size},
     snapshot::Snapshot,
 };
@@ -139,7 +140,8 @@ impl Drop for WriterThread {
     }
 }
 
-type Checkpoint = JoinHandle<Result<(Snapshot, u64), CheckpointError>>;
+/// Its snapshot and the length of that, and the next generation of the log, if that could be made.
+type Checkpoint = JoinHandle<(Result<(Snapshot, u64), CheckpointError>, Option<Log>)>;
 
 struct Committer {
     disk: Disk,
@@ -217,8 +219,8 @@ impl Committer {
         if self.checkpoint.is_some() || self.failed.is_some() {
             return;
         }
-        let generation = match self.disk.begin_generation() {
-            Ok(generation) => generation,
+        let ended = match self.disk.begin_generation() {
+            Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(
                     error = %ErrorChain(&error),
@@ -230,18 +232,22 @@ impl Committer {
             }
         };
         self.retry_changes = 0;
-        let (state, directory) = (self.disk.state(), self.disk.directory().to_owned());
+        let (state, generation) = (self.disk.state(), self.disk.generation());
+        let (directory, next_log) = (self.disk.directory().to_owned(), self.disk.next_log());
         let Ok(mut index) = self.index.write() else { return };
         let frozen = Frozen::new(&mut index, state, generation, directory);
         drop(index);
         let (index, queue) = (Arc::clone(&self.index), self.queue.clone());
         let body = move || {
+            // Closing a log and making one take some milliseconds: here, nobody waits for that.
+            drop(ended);
             let written = frozen.settle(&index);
+            let spare = next_log.create().ok();
             if let Some(queue) = queue.upgrade() {
                 // Fails when the writer is closing: it waits for the thread then.
                 let _closing = queue.blocking_send(Message::Checkpointed);
             }
-            written
+            (written, spare)
         };
         match thread::Builder::new().name("tidings-graph-checkpoint".to_owned()).spawn(body) {
             Ok(thread) => self.checkpoint = Some(thread),
@@ -252,8 +258,15 @@ impl Committer {
     /// Waits for the checkpoint, if there is one, and lets go of what it made superfluous.
     fn end_checkpoint(&mut self) {
         let Some(thread) = self.checkpoint.take() else { return };
-        match thread.join() {
-            Ok(Ok((snapshot, bytes))) => {
+        let Ok((written, spare)) = thread.join() else {
+            // Some lists have taken the frozen changes in and some not.
+            return self.fail(half_changed());
+        };
+        if let Some(spare) = spare {
+            self.disk.keep_spare(spare);
+        }
+        match written {
+            Ok((snapshot, bytes)) => {
                 tracing::info!(
                     commits = snapshot.commits,
                     bytes,
@@ -262,19 +275,15 @@ impl Committer {
                 metrics::gauge!("tidings_graph_snapshot_bytes").set(as_f64(bytes));
                 self.disk.keep(snapshot);
             }
-            Ok(Err(error @ CheckpointError::Write(_))) => {
+            Err(error @ CheckpointError::Write(_)) => {
                 tracing::error!(
                     error = %ErrorChain(&error),
                     "no snapshot of the graph is written; its changes are safe in the log"
                 );
                 metrics::counter!("tidings_graph_checkpoint_failures_total").increment(1);
             }
-            // Some lists have taken the frozen changes in and some not: they are not let go of.
-            Ok(Err(CheckpointError::HalfChanged(_))) | Err(_) => return self.fail(half_changed()),
+            Err(CheckpointError::HalfChanged(_)) => return self.fail(half_changed()),
         }
-        let thawed = self.index.write().map(|mut index| index.thaw());
-        // Not under the lock: there may be millions of changes to let go of.
-        drop(thawed);
         show_memory(&self.index);
     }
 
