@@ -128,6 +128,16 @@ fn unpack_of<const WIDTH: usize>(bytes: &[u8], numbers: &mut [u32; BLOCK]) {
     }
 }
 
+/// The sum of the first `count` numbers, which are fewer than a block.
+pub(super) fn sum(bytes: &[u8], width: u32, count: usize) -> u64 {
+    if width > u32::BITS {
+        return (0..count).map(|place| get(bytes, width, place)).sum();
+    }
+    let mut numbers = [0; BLOCK];
+    unpack(bytes, width, 0, &mut numbers);
+    numbers[..count.min(BLOCK)].iter().map(|number| u64::from(*number)).sum()
+}
+
 /// The place of `wanted` among `count` numbers of at most 32 bits, looking at each.
 pub(super) fn find(bytes: &[u8], width: u32, count: usize, wanted: u32) -> Option<usize> {
     if width < u32::BITS && wanted >> width != 0 {
@@ -227,6 +237,9 @@ mod tests {
                     unpack(&bytes, width, place / BLOCK, &mut block);
                 }
                 prop_assert_eq!(u64::from(block[place % BLOCK]), *number);
+                if place < BLOCK {
+                    prop_assert_eq!(sum(&bytes, width, place), numbers[..place].iter().sum::<u64>());
+                }
                 let first = numbers.iter().position(|it| it == number);
                 prop_assert_eq!(find(&bytes, width, numbers.len(), low_word(*number)), first);
             }

@@ -18,7 +18,7 @@ pub struct EmbeddedGraphConfig {
     /// Bytes of the log that are gathered in memory before they become a sorted file; at least 64 KiB.
     pub memtable_bytes: u64,
     /// Changes after which a snapshot is made, in the background; at least 1, and never before one in
-    /// twenty follows has changed. Until then a change takes about 100 bytes of memory, and a start
+    /// fifty follows has changed. Until then a change takes about 60 bytes of memory, and a start
     /// makes it again. A snapshot writes the whole graph.
     pub checkpoint_changes: usize,
 }

@@ -65,9 +65,6 @@ impl Command {
     }
 }
 
-/// Edges of an import whose users are looked up together.
-const EDGES_TOGETHER: usize = 64;
-
 /// A kind and a pair that the group touched.
 type Pair = (EdgeKind, UserNumber, UserNumber);
 
@@ -145,27 +142,28 @@ impl Group {
         }
     }
 
-    fn import(&mut self, index: &Index, edges: &[follow::Edge]) -> Result<u64, GraphError> {
+    /// Takes a part of an import in; see [`Group::plan`].
+    pub(super) fn import(
+        &mut self,
+        index: &Index,
+        edges: &[follow::Edge],
+    ) -> Result<u64, GraphError> {
+        let ids = edges.iter().flat_map(|it| [it.source.as_str(), it.target.as_str()]);
+        let mut known = Vec::with_capacity(2 * edges.len());
+        index.ids().find_all(&ids.collect::<Vec<_>>(), &mut known);
+        let (ends, _) = known.as_chunks::<2>();
+        for [source, target] in ends {
+            // The lists that will be looked through come from memory together.
+            let source = source.map(|it| index.touch(it, Direction::Following));
+            black_box((source, target.map(|it| index.touch(it, Direction::Followers))));
+        }
         let mut new = 0;
-        let mut known = Vec::with_capacity(2 * EDGES_TOGETHER);
-        for edges in edges.chunks(EDGES_TOGETHER) {
-            let ids: Vec<_> =
-                edges.iter().flat_map(|it| [it.source.as_str(), it.target.as_str()]).collect();
-            known.clear();
-            index.ids().find_all(&ids, &mut known);
-            let (ends, _) = known.as_chunks::<2>();
-            for [source, target] in ends {
-                // The lists that will be looked through come from memory together.
-                let source = source.map(|it| index.touch(it, Direction::Following));
-                black_box((source, target.map(|it| index.touch(it, Direction::Followers))));
-            }
-            for (edge, known) in edges.iter().zip(ends).filter(|(it, _)| it.source != it.target) {
-                let ids = [&edge.source, &edge.target];
-                match self.add(index, edge.kind, ids, *known, edge.at) {
-                    Ok(added) => new += u64::from(added),
-                    Err(GraphError::Blocked) => {}
-                    Err(error) => return Err(error),
-                }
+        for (edge, known) in edges.iter().zip(ends).filter(|(it, _)| it.source != it.target) {
+            let ids = [&edge.source, &edge.target];
+            match self.add(index, edge.kind, ids, *known, edge.at) {
+                Ok(added) => new += u64::from(added),
+                Err(GraphError::Blocked) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(new)

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Ids that are looked up together.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 64;
 
 /// The ids of [`SEGMENT_USERS`] users.
 #[derive(Debug, Default)]

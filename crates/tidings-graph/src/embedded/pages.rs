@@ -14,6 +14,9 @@ use super::{
     segment::Direction,
 };
 
+/// What it costs to look the time of a follow up in the follower's list, in entries.
+const TIME_WORK: usize = 7;
+
 /// How much of a list may be walked under one lock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
@@ -46,12 +49,13 @@ impl Index {
         reach: Reach,
     ) -> (Vec<Entry>, Reached) {
         let mut entries = Vec::with_capacity(reach.items.min(64));
+        let work = if direction.has_times() { 0 } else { TIME_WORK };
         let reached = self.list(user, direction).walk(reach.before, reach.work, |entry| {
             if entries.len() >= reach.items {
                 return ControlFlow::Break(());
             }
             entries.push(entry);
-            ControlFlow::Continue(0)
+            ControlFlow::Continue(work)
         });
         (entries, reached)
     }

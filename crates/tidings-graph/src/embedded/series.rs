@@ -131,7 +131,7 @@ impl<'a> Series<'a> {
             let over = bits::get(block.packed, block.width, within).cast_signed();
             return block.base.wrapping_add(over.wrapping_mul(block.unit));
         };
-        let over: u64 = (0..within).map(|it| bits::get(block.packed, block.width, it)).sum();
+        let over = bits::sum(block.packed, block.width, within);
         let units =
             (within as u64).cast_signed().wrapping_mul(step).wrapping_add(over.cast_signed());
         block.base.wrapping_add(units.wrapping_mul(block.unit))

@@ -39,8 +39,8 @@ const PAGE_WORK: usize = 1 << 20;
 const EXPORT_SLICES: usize = 256;
 /// Users whose edges are looked for under one lock, for an export.
 const SLICE_USERS: usize = 1_024;
-/// Edges that are erased by one commit.
-const ERASED_EDGES: usize = 1_000;
+/// Edges that are erased by one commit. They are looked for under one lock.
+const ERASED_EDGES: usize = 256;
 
 /// The embedded follow graph: an index in memory over a durable store on disk.
 ///

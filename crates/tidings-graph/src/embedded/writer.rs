@@ -26,10 +26,12 @@ use super::{
 
 /// Edges that are made visible under one lock: readers wait for this many at most, some tens of
 /// microseconds.
-const APPLY_EDGES: usize = 128;
+const APPLY_EDGES: usize = 64;
+/// Edges of an import that are planned under one lock, and whose users are looked up together.
+const PLAN_EDGES: usize = 32;
 
 /// One in so many follows has to have changed before a snapshot, which writes all of them, is made.
-const CHANGED_SHARE: usize = 20;
+const CHANGED_SHARE: usize = 50;
 /// When the store is closed, a snapshot is made from this part of the usual changes on: a start makes
 /// fewer again in no time.
 const CLOSING_SHARE: usize = 10;
@@ -327,11 +329,32 @@ impl Committer {
         if let Some(cause) = &self.failed {
             return Err(Arc::clone(cause));
         }
-        // Only this thread ever locks for writing, so this keeps nobody waiting.
-        let index = self.index.read().map_err(|_| half_changed())?;
         let mut group = Group::new(self.disk.state().next_number, self.max_users);
-        answers.extend(jobs.iter().map(|job| group.plan(&index, &job.command)));
+        for job in jobs {
+            answers.push(self.plan_command(&mut group, &job.command)?);
+        }
         Ok(group.into_commit())
+    }
+
+    /// Plans a command. A checkpoint may replace segments meanwhile, which changes where edges are and not
+    /// which there are; it must not wait for a long import, and readers behind it must not either.
+    fn plan_command(
+        &self,
+        group: &mut Group,
+        command: &Command,
+    ) -> Result<Result<u64, GraphError>, SharedCause> {
+        let lock = || self.index.read().map_err(|_| half_changed());
+        let Command::Import(edges) = command else {
+            return Ok(group.plan(&*lock()?, command));
+        };
+        let mut new = 0;
+        for edges in edges.chunks(PLAN_EDGES) {
+            match group.import(&*lock()?, edges) {
+                Ok(added) => new += added,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(new))
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), SharedCause> {
