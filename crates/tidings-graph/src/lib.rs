@@ -8,5 +8,5 @@ mod hash;
 pub mod neo4j;
 
 pub use cache::{GraphCache, GraphCacheConfig, GraphCacheWorker, RedisCacheConfig};
-pub use embedded::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
+pub use embedded::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphMemory, GraphOpenError};
 pub use neo4j::{Neo4jGraphConfig, Neo4jGraphStore, Neo4jOpenError};

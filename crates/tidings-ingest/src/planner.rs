@@ -10,7 +10,7 @@ use tidings_core::{
     follow::Hidden,
     ids::{GraphId, UserId},
     plan::plan_event,
-    ports::{Cursor, Presence, SocialGraphStore},
+    ports::{Cursor, GraphError, Presence, SocialGraphStore},
     route::RoutingPolicy,
 };
 
@@ -100,6 +100,9 @@ impl Planner {
     /// Plans the page of a fan-out that begins at `cursor`, of up to `limit` followers, and says where the
     /// one after it begins.
     ///
+    /// A cursor that the graph does not know, because it was made before the graph's format changed,
+    /// leads to the first page again: whoever was told already is not told twice.
+    ///
     /// # Errors
     ///
     /// [`IntakeError::Graph`].
@@ -109,7 +112,17 @@ impl Planner {
         cursor: &Cursor,
         limit: usize,
     ) -> Result<(PlannedEvent, Option<Cursor>), IntakeError> {
-        self.plan_followers(&fan_out.event, &fan_out.followee, Some(cursor), limit).await
+        let FanOut { id, event, followee, .. } = fan_out;
+        match self.plan_followers(event, followee, Some(cursor), limit).await {
+            Err(IntakeError::Graph(cause)) if matches!(*cause, GraphError::BadCursor) => {
+                tracing::warn!(
+                    fan_out = id.0,
+                    "the graph does not know the place that a fan-out had come to: it begins again"
+                );
+                self.plan_followers(event, followee, None, limit).await
+            }
+            planned => planned,
+        }
     }
 
     async fn plan_followers(

@@ -1,15 +1,24 @@
 //! Who has turned away from whom: all blocks, or all mutes.
 
-use std::collections::{HashMap, hash_map::Entry as Slot};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry as Slot},
+    sync::Arc,
+};
 
 use tidings_core::clock::Timestamp;
 
 use super::{
-    index::{Edge, UserNumber},
-    list::{EdgeList, OutEntry},
+    bits::{put_varint, take_u32, take_varint, to_usize, unzigzag, zigzag},
+    digest::mix,
+    index::{Edge, EdgeKind, UserNumber},
+    list::EdgeList,
 };
 
-static NONE: EdgeList<OutEntry> = EdgeList::new();
+/// A snapshot shares the shards; one that changes meanwhile is copied first, under the lock that
+/// readers wait for: of a million edges that is a thousand.
+const SHARDS: usize = 1_024;
+
+static NONE: EdgeList = EdgeList::new();
 
 /// Edges of one kind, of which most users have none: nothing is kept for those.
 ///
@@ -17,106 +26,184 @@ static NONE: EdgeList<OutEntry> = EdgeList::new();
 /// recipient of an event whose actor somebody has turned away from.
 #[derive(Debug, Default)]
 pub(super) struct Aversions {
+    /// By source. None until the first edge comes.
+    shards: Vec<Arc<Shard>>,
+    /// Target and source of each edge.
+    by_target: BTreeSet<(UserNumber, UserNumber)>,
+}
+
+/// The edges of some of the sources.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Shard {
     /// Each pair of source and target, and the number of its edge.
     pairs: HashMap<(UserNumber, UserNumber), u64>,
     /// The edges of each source in their order.
-    by_source: HashMap<UserNumber, EdgeList<OutEntry>>,
-    /// How many edges end at each target.
-    targets: HashMap<UserNumber, u32>,
+    by_source: HashMap<UserNumber, EdgeList>,
+}
+
+fn shard_of(source: UserNumber) -> usize {
+    to_usize(mix(u64::from(source)) % SHARDS as u64)
 }
 
 impl Aversions {
     pub(super) fn len(&self) -> u64 {
-        self.pairs.len() as u64
+        self.by_target.len() as u64
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.by_target.is_empty()
     }
 
-    /// Adds an edge that is not there yet, with a number above all others.
+    /// All edges as they are now, whatever becomes of them later.
+    pub(super) fn shards(&self) -> Vec<Arc<Shard>> {
+        self.shards.clone()
+    }
+
+    fn shard(&self, source: UserNumber) -> Option<&Shard> {
+        self.shards.get(shard_of(source)).map(Arc::as_ref)
+    }
+
+    fn shard_mut(&mut self, source: UserNumber) -> &mut Shard {
+        if self.shards.is_empty() {
+            self.shards.resize_with(SHARDS, Arc::default);
+        }
+        Arc::make_mut(&mut self.shards[shard_of(source)])
+    }
+
+    /// Adds an edge that is not there yet, with a number above all others of its source.
     pub(super) fn add(&mut self, edge: &Edge) {
-        let known = self.pairs.insert((edge.source, edge.target), edge.number);
+        let [number, _] = edge.numbers;
+        let shard = self.shard_mut(edge.source);
+        let known = shard.pairs.insert((edge.source, edge.target), number);
         debug_assert!(known.is_none(), "a pair has one edge of a kind");
-        self.by_source.entry(edge.source).or_default().push(edge.number, edge.target, edge.at);
-        *self.targets.entry(edge.target).or_default() += 1;
+        shard.by_source.entry(edge.source).or_default().push(number, edge.target, edge.at);
+        self.by_target.insert((edge.target, edge.source));
     }
 
     /// Removes an edge that is there.
     pub(super) fn remove(&mut self, edge: &Edge) {
-        let known = self.pairs.remove(&(edge.source, edge.target));
-        debug_assert_eq!(known, Some(edge.number), "an edge is kept once");
-        if let Slot::Occupied(mut list) = self.by_source.entry(edge.source) {
-            list.get_mut().remove(edge.number);
+        let [number, _] = edge.numbers;
+        let shard = self.shard_mut(edge.source);
+        let known = shard.pairs.remove(&(edge.source, edge.target));
+        debug_assert_eq!(known, Some(number), "an edge is kept once");
+        if let Slot::Occupied(mut list) = shard.by_source.entry(edge.source) {
+            list.get_mut().remove(number);
             if list.get().is_empty() {
                 list.remove();
             }
         }
-        if let Slot::Occupied(mut count) = self.targets.entry(edge.target) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        self.by_target.remove(&(edge.target, edge.source));
     }
 
     pub(super) fn contains(&self, source: UserNumber, target: UserNumber) -> bool {
-        self.pairs.contains_key(&(source, target))
+        self.shard(source).is_some_and(|it| it.pairs.contains_key(&(source, target)))
     }
 
     /// Number and time of the edge from `source` to `target`.
     pub(super) fn find(&self, source: UserNumber, target: UserNumber) -> Option<(u64, Timestamp)> {
-        let number = *self.pairs.get(&(source, target))?;
-        Some((number, self.by_source.get(&source)?.get(number)?.at()))
+        let shard = self.shard(source)?;
+        let number = *shard.pairs.get(&(source, target))?;
+        Some((number, shard.by_source.get(&source)?.get(number)?.at()))
     }
 
     /// Whether any edge begins at `user`.
     pub(super) fn has_source(&self, user: UserNumber) -> bool {
-        self.by_source.contains_key(&user)
+        self.shard(user).is_some_and(|it| it.by_source.contains_key(&user))
     }
 
     /// Whether any edge ends at `user`.
     pub(super) fn has_target(&self, user: UserNumber) -> bool {
-        self.targets.contains_key(&user)
+        self.sources_of(user).next().is_some()
     }
 
     /// The edges that begin at `user`.
-    pub(super) fn of(&self, user: UserNumber) -> &EdgeList<OutEntry> {
-        self.by_source.get(&user).unwrap_or(&NONE)
+    pub(super) fn of(&self, user: UserNumber) -> &EdgeList {
+        self.shard(user).and_then(|it| it.by_source.get(&user)).unwrap_or(&NONE)
     }
 
-    /// All pairs that `user` is one of, by looking at every pair there is.
+    fn sources_of(&self, target: UserNumber) -> impl Iterator<Item = UserNumber> + '_ {
+        let range = (target, 0)..=(target, UserNumber::MAX);
+        self.by_target.range(range).map(|(_, source)| *source)
+    }
+
+    /// All pairs that `user` is one of.
     pub(super) fn pairs_of(
         &self,
         user: UserNumber,
     ) -> impl Iterator<Item = (UserNumber, UserNumber)> + '_ {
-        self.pairs
-            .keys()
-            .copied()
-            .filter(move |(source, target)| *source == user || *target == user)
+        let targets = self.of(user).before(u64::MAX).map(move |(_, entry)| (user, entry.other()));
+        targets.chain(self.sources_of(user).map(move |source| (source, user)))
     }
 
-    /// Gives back memory that was reserved for growth.
-    pub(super) fn shrink(&mut self) {
-        self.by_source.values_mut().for_each(EdgeList::shrink);
-        self.by_source.shrink_to_fit();
-        self.pairs.shrink_to_fit();
-        self.targets.shrink_to_fit();
+    /// Bytes that it takes, at about.
+    pub(super) fn bytes(&self) -> usize {
+        let shards = self.shards.iter().map(|it| it.bytes()).sum::<usize>();
+        // A node of the tree is three quarters full.
+        shards + self.by_target.len() * size_of::<(UserNumber, UserNumber)>() * 4 / 3
     }
+}
+
+impl Shard {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        let lists = self.by_source.values().map(EdgeList::bytes).sum::<usize>();
+        let pairs = self.pairs.capacity() * (size_of::<((UserNumber, UserNumber), u64)>() + 1);
+        let sources = self.by_source.capacity() * (size_of::<(UserNumber, EdgeList)>() + 1);
+        size_of::<Self>() + lists + pairs + sources
+    }
+
+    /// The edges, as a snapshot holds them.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (source, list) in &self.by_source {
+            let mut edges: Vec<_> = list.before(u64::MAX).collect();
+            edges.reverse();
+            put_varint(&mut bytes, u64::from(*source));
+            put_varint(&mut bytes, edges.len() as u64);
+            let mut last = 0;
+            for (number, entry) in edges {
+                put_varint(&mut bytes, number - last);
+                put_varint(&mut bytes, u64::from(entry.other()));
+                put_varint(&mut bytes, zigzag(entry.at().as_millis()));
+                last = number;
+            }
+        }
+        bytes
+    }
+}
+
+/// Reads the edges of a shard.
+pub(super) fn decode_shard(kind: EdgeKind, mut bytes: &[u8]) -> Option<Vec<Edge>> {
+    let mut edges = Vec::new();
+    while !bytes.is_empty() {
+        let source = take_u32(&mut bytes)?;
+        let mut number = 0u64;
+        for _ in 0..take_varint(&mut bytes)? {
+            number = number.checked_add(take_varint(&mut bytes)?)?;
+            let target = take_u32(&mut bytes)?;
+            let at = Timestamp::from_millis(unzigzag(take_varint(&mut bytes)?));
+            edges.push(Edge { kind, source, target, at, numbers: [number, 0] });
+        }
+    }
+    Some(edges)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedded::index::EdgeKind;
 
     fn edge(number: u64, source: UserNumber, target: UserNumber) -> Edge {
-        Edge { kind: EdgeKind::Mute, number, source, target, at: Timestamp::from_millis(7) }
+        let at = Timestamp::from_millis(7);
+        Edge { kind: EdgeKind::Mute, source, target, at, numbers: [number, 0] }
     }
 
     #[test]
     fn nothing_is_kept_for_those_who_have_none() {
         let mut mutes = Aversions::default();
+        assert!(!mutes.contains(1, 2) && !mutes.has_source(1) && mutes.of(1).is_empty());
         let edges = [edge(1, 1, 2), edge(2, 1, 3), edge(3, 4, 2)];
         edges.iter().for_each(|edge| mutes.add(edge));
         assert!(mutes.contains(1, 2) && !mutes.contains(2, 1));
@@ -127,6 +214,29 @@ mod tests {
         assert!(mutes.has_target(2), "another edge still ends there");
         assert_eq!((mutes.len(), mutes.of(1).len(), mutes.of(9).len()), (2, 1, 0));
         edges[1..].iter().for_each(|edge| mutes.remove(edge));
-        assert_eq!((mutes.len(), mutes.by_source.len(), mutes.targets.len()), (0, 0, 0));
+        assert!(mutes.is_empty() && mutes.shards.iter().all(|it| it.by_source.is_empty()));
+    }
+
+    #[test]
+    fn shards_that_were_taken_stay_as_they_were_and_are_read_again() {
+        let mut mutes = Aversions::default();
+        let edges: Vec<_> =
+            (0..5_000u32).map(|n| edge(u64::from(n) * 3, n % 700, n / 700 + 1_000)).collect();
+        edges.iter().for_each(|edge| mutes.add(edge));
+        let shards = mutes.shards();
+        edges[..4_000].iter().for_each(|edge| mutes.remove(edge));
+        let mut read = Aversions::default();
+        for shard in &shards {
+            let edges = decode_shard(EdgeKind::Mute, &shard.encode()).unwrap();
+            edges.iter().for_each(|edge| read.add(edge));
+        }
+        assert_eq!((read.len(), mutes.len()), (5_000, 1_000));
+        for edge in &edges {
+            assert_eq!(read.find(edge.source, edge.target), Some((edge.numbers[0], edge.at)));
+        }
+        let of: Vec<_> = read.pairs_of(5).collect();
+        assert_eq!(of.len(), 8, "{of:?}");
+        assert_eq!(read.pairs_of(1_000).count(), 700);
+        assert!(decode_shard(EdgeKind::Mute, &[1, 9, 1]).is_none());
     }
 }

@@ -4,19 +4,12 @@ use tidings_core::ports::{Cursor, GraphError};
 
 pub(super) use crate::cursor::{ListKind, Owner, decode, encode};
 
-use super::index::{EdgeKind, UserNumber};
-
-/// A place in the whole graph: from this edge on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) kind: EdgeKind,
-    pub(super) source: UserNumber,
-    pub(super) number: u64,
-}
+use super::{
+    index::{EdgeKind, UserNumber},
+    pages::Place,
+};
 
 impl Place {
-    pub(super) const START: Self = Self { kind: EdgeKind::Follow, source: 0, number: 0 };
-
     /// Writes a cursor of an export.
     #[expect(clippy::expect_used, reason = "the text has at most 29 characters, all plain")]
     pub(super) fn encode(self) -> Cursor {
@@ -26,13 +19,13 @@ impl Place {
             EdgeKind::Block => 'b',
             EdgeKind::Mute => 'm',
         };
-        Cursor::new(format!("x{letter}{source:x}-{number:x}")).expect("a cursor is a cursor")
+        Cursor::new(format!("y{letter}{source:x}-{number:x}")).expect("a cursor is a cursor")
     }
 
     /// Reads what [`Place::encode`] wrote.
     pub(super) fn decode(cursor: &Cursor) -> Result<Self, GraphError> {
         let place = |text: &str| {
-            let (kind, rest) = text.strip_prefix('x')?.split_at_checked(1)?;
+            let (kind, rest) = text.strip_prefix('y')?.split_at_checked(1)?;
             let kind = match kind {
                 "f" => EdgeKind::Follow,
                 "b" => EdgeKind::Block,
@@ -45,5 +38,16 @@ impl Place {
         };
         let place = place(cursor.as_str()).ok_or(GraphError::BadCursor)?;
         if place.encode() == *cursor { Ok(place) } else { Err(GraphError::BadCursor) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_an_export_of_an_earlier_format_is_refused() {
+        let old = Cursor::new("xf0-0".to_owned()).unwrap();
+        assert!(matches!(Place::decode(&old), Err(GraphError::BadCursor)));
     }
 }

@@ -5,9 +5,7 @@
 //! reads everything back and gets another sum has read something else than what was committed,
 //! whichever way that came about. It guards against accidents, not against forgery.
 
-use crate::hash::mix;
-
-pub(super) use crate::hash::hash_bytes;
+pub(super) use crate::hash::{hash_bytes, mix};
 
 use super::index::{Edge, EdgeKind};
 
@@ -17,11 +15,20 @@ pub(super) struct Digest(pub(super) u64);
 
 impl Digest {
     pub(super) fn add_user(&mut self, number: u32, id: &str) {
-        self.0 = self.0.wrapping_add(hash_bytes(u64::from(number), id.as_bytes()));
+        self.0 = self.0.wrapping_add(hash_user(number, id));
+    }
+
+    /// Takes away what [`hash_user`] says of a user.
+    pub(super) fn remove_user(&mut self, hash: u64) {
+        self.0 = self.0.wrapping_sub(hash);
     }
 
     pub(super) fn add_edge(&mut self, edge: &Edge) {
-        self.0 = self.0.wrapping_add(hash_edge(edge));
+        self.add_hash(hash_edge(edge));
+    }
+
+    pub(super) fn add_hash(&mut self, hash: u64) {
+        self.0 = self.0.wrapping_add(hash);
     }
 
     pub(super) fn remove_edge(&mut self, edge: &Edge) {
@@ -29,15 +36,26 @@ impl Digest {
     }
 }
 
+/// What a user adds to the digest.
+pub(super) fn hash_user(number: u32, id: &str) -> u64 {
+    hash_bytes(u64::from(number), id.as_bytes())
+}
+
 fn hash_edge(edge: &Edge) -> u64 {
-    // Zero for a follow: the kinds came later, and what was summed up before still has its sum.
+    // A follow gets its numbers when it is added, after its commit was summed up.
+    let number = if edge.kind == EdgeKind::Follow { 0 } else { edge.numbers[0] };
+    hash_numbered(edge, number)
+}
+
+/// Hashes an edge under this number. Until format 3, follows had a number of the whole graph too.
+pub(super) fn hash_numbered(edge: &Edge, number: u64) -> u64 {
     let kind = match edge.kind {
         EdgeKind::Follow => 0,
         EdgeKind::Block => 0x626c_6f63_6b00_0000,
         EdgeKind::Mute => 0x6d75_7465_0000_0000,
     };
     let pair = u64::from(edge.source) << 32 | u64::from(edge.target);
-    let hash = mix(mix(edge.number ^ 0x6564_6765 ^ kind) ^ pair);
+    let hash = mix(mix(number ^ 0x6564_6765 ^ kind) ^ pair);
     mix(hash ^ edge.at.as_millis().cast_unsigned())
 }
 
@@ -48,7 +66,7 @@ mod tests {
 
     fn edge(number: u64, source: u32, target: u32) -> Edge {
         let at = Timestamp::from_millis(7);
-        Edge { kind: EdgeKind::Follow, number, source, target, at }
+        Edge { kind: EdgeKind::Follow, source, target, at, numbers: [number, 9] }
     }
 
     #[test]
@@ -60,6 +78,9 @@ mod tests {
         digest.add_edge(&edge(2, 1, 0));
         assert_ne!(digest, before);
         digest.remove_edge(&edge(2, 1, 0));
+        assert_eq!(digest, before);
+        digest.add_user(1, "ben");
+        digest.remove_user(hash_user(1, "ben"));
         assert_eq!(digest, before);
     }
 

@@ -1,175 +1,136 @@
-//! The graph on disk.
+//! The graph on disk: snapshots, the log since them, and the head file.
 //!
-//! Three keyspaces of one fjall database: `users` (number to id), `edges` (edge number to source,
-//! target, time and kind) and `state` (one row, rewritten by each commit). A commit is one batch over
-//! all three, synced before it returns. Edge numbers only grow, so edges arrive in the order of their
-//! keys, and reading them back in key order gives every list in its own order without sorting.
-//!
-//! Rows are small on purpose: a page of the journal that a power failure kept from the disk reads as
-//! zeros, and then holds the head of at least one row. There fjall sees the torn end of the last
-//! commit, which nobody was told of, and drops it; within a longer row it would refuse to open.
+//! Two snapshots are kept, and the log since the older one. A start reads the newest and what the log
+//! holds behind it; if the newest is damaged, the older one with more of the log gives the same graph,
+//! and the damaged file is set aside.
 
 use std::{
     fs,
-    io::ErrorKind,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
 };
-
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use tidings_core::ids::UserId;
 
 use super::{
+    checkpoint::Frozen,
+    commit::{Commit, State},
     config::EmbeddedGraphConfig,
-    digest::Digest,
     error::{GraphOpenError, SharedCause},
-    group::Group,
+    format_2,
     head::Head,
     index::Index,
-    rows::{self, FORMAT, State},
+    log::{self, Log, LogError},
+    merge::settle,
+    snapshot::{self, Snapshot, SnapshotError, sync_directory},
 };
 
-const STATE_KEY: &[u8] = b"state";
-/// The whole graph is read once, at the start, and never again.
-const BLOCK_CACHE_BYTES: u64 = 4 * 1024 * 1024;
-const LEAST_MEMTABLE_BYTES: u64 = 64 * 1024;
-/// What a start may have to replay, at most about: a few seconds.
-const JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
+/// Snapshots that are kept.
+const KEPT: usize = 2;
+/// Changes after which the lists are packed during a start.
+const CHANGES_AT_A_TIME: usize = 4_000_000;
+/// The generation of the log that begins with the graph.
+const FIRST_GENERATION: u64 = 1;
 
 /// The open store. The writer owns it.
 pub(super) struct Disk {
-    users: Keyspace,
-    edges: Keyspace,
-    state_row: Keyspace,
-    db: Database,
+    directory: PathBuf,
+    log: Log,
+    spare: Option<Log>,
+    memtable_bytes: u64,
     head: Head,
     state: State,
+    /// Whole ones, the newest first.
+    snapshots: Vec<Snapshot>,
 }
 
 impl Disk {
-    /// Opens or makes the store under the directory of `config`, which is locked, and reads it.
+    /// Opens or makes the store in the directory of `config`, which is locked, and reads it.
     pub(super) fn open(config: &EmbeddedGraphConfig) -> Result<(Self, Index), GraphOpenError> {
-        let path = config.path.join("edges");
         let (head, acknowledged) = Head::open(&config.path)?;
-        make_if_absent(config, &path)?;
-        let unreadable = |source: fjall::Error| GraphOpenError::Unreadable {
-            path: path.clone(),
-            source: source.into(),
-        };
         // Over damaged files fjall may panic where it should fail. Nothing of it outlives the panic.
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let (db, [users, edges, state_row]) =
-                open_database(config, &path).map_err(unreadable)?;
-            let mut disk = Self { users, edges, state_row, db, head, state: State::default() };
-            let index = disk.load(&path, acknowledged)?;
-            Ok((disk, index))
+            Start { directory: &config.path, memtable_bytes: config.memtable_bytes }
+                .open(head, acknowledged)
         }));
         opened.unwrap_or_else(|panic| {
             let source = panic_message(panic.as_ref()).into();
-            Err(GraphOpenError::Unreadable { path: path.clone(), source })
+            Err(GraphOpenError::Unreadable { path: config.path.clone(), source })
         })
     }
 
-    /// Reads everything, and proves that it is what was committed, all of it.
-    fn load(&mut self, path: &Path, acknowledged: u64) -> Result<Index, GraphOpenError> {
-        let damaged = |what| GraphOpenError::Damaged { path: path.to_owned(), what };
-        let unreadable = |source: fjall::Error| GraphOpenError::Unreadable {
-            path: path.to_owned(),
-            source: source.into(),
-        };
-        self.state = match self.state_row.get(STATE_KEY).map_err(unreadable)? {
-            None => State::default(),
-            Some(row) => match State::decode(&row) {
-                Some((_, Some(state))) => state,
-                Some((found, None)) if found > FORMAT => {
-                    let path = path.to_owned();
-                    return Err(GraphOpenError::Newer { path, found, known: FORMAT });
-                }
-                _ => return Err(damaged("its state row is not one")),
-            },
-        };
-        if self.state.commits < acknowledged {
-            return Err(GraphOpenError::Lost {
-                path: path.to_owned(),
-                head: self.head.path().to_owned(),
-                held: self.state.commits,
-                acknowledged,
-            });
-        }
-        let mut index = Index::default();
-        let mut digest = Digest::default();
-        for row in self.users.iter() {
-            let (key, value) = row.into_inner().map_err(unreadable)?;
-            let text = std::str::from_utf8(&value).ok().map(UserId::new);
-            let (Some(Ok(id)), Ok(number)) = (text, u32::try_from(index.users())) else {
-                return Err(damaged("a user row is not one"));
-            };
-            if *key != number.to_be_bytes() || index.user(&id).is_some() {
-                return Err(damaged("a user is missing or twice there"));
-            }
-            digest.add_user(number, id.as_str());
-            index.add_user(id);
-        }
-        for row in self.edges.iter() {
-            let (key, value) = row.into_inner().map_err(unreadable)?;
-            let edge =
-                rows::decode_edge(&key, &value).ok_or_else(|| damaged("an edge row is not one"))?;
-            let users = index.users();
-            if edge.source as usize >= users || edge.target as usize >= users {
-                return Err(damaged("an edge has an end that is no user"));
-            }
-            digest.add_edge(&edge);
-            index.add(&edge);
-        }
-        index.shrink();
-        let found = State {
-            users: index.users() as u64,
-            follows: index.follows(),
-            digest,
-            blocks: index.blocks(),
-            mutes: index.mutes(),
-            ..self.state
-        };
-        if found != self.state {
-            return Err(damaged("its rows are not those that were committed"));
-        }
-        Ok(index)
+    pub(super) fn state(&self) -> State {
+        self.state
     }
 
-    /// The number of the next new edge.
-    pub(super) fn next_number(&self) -> u64 {
-        self.state.next_number
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
-    /// Makes the changes of `group` durable. After an error nobody knows whether they are, and
-    /// nothing more may be written: the file system may have dropped what it could not sync.
-    pub(super) fn commit(&mut self, group: &Group) -> Result<(), SharedCause> {
-        let mut state = self.state;
-        state.commits += 1;
-        state.next_number = group.next_number();
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
-        for id in group.new_users() {
-            let number = u32::try_from(state.users).unwrap_or(u32::MAX);
-            batch.insert(&self.users, number.to_be_bytes(), id.as_str());
-            state.digest.add_user(number, id.as_str());
-            state.users += 1;
-        }
-        for edge in group.removed() {
-            batch.remove(&self.edges, edge.number.to_be_bytes());
-            state.digest.remove_edge(edge);
-            *state.edges(edge.kind) -= 1;
-        }
-        for edge in group.added() {
-            batch.insert(&self.edges, edge.number.to_be_bytes(), rows::encode_edge(edge));
-            state.digest.add_edge(edge);
-            *state.edges(edge.kind) += 1;
-        }
-        batch.insert(&self.state_row, STATE_KEY, state.encode());
-        let shared = |error: fjall::Error| -> SharedCause { std::sync::Arc::new(error) };
-        batch.commit().map_err(shared)?;
+    /// Makes a commit durable. After an error nobody knows whether it is, and nothing more may be
+    /// written: the file system may have dropped what it could not sync.
+    pub(super) fn commit(&mut self, commit: &Commit) -> Result<(), SharedCause> {
+        let state = self.state.after(commit);
+        let bytes = commit.encode(&state);
+        let shared = |error: fjall::Error| -> SharedCause { Arc::new(error) };
+        self.log.append(state.commits, &bytes).map_err(shared)?;
         let noted = self.head.note(state.commits);
-        noted.map_err(|error| -> SharedCause { std::sync::Arc::new(error) })?;
+        noted.map_err(|error| -> SharedCause { Arc::new(error) })?;
         self.state = state;
+        Ok(())
+    }
+
+    /// Has the log go on in a new generation, so that the present one can go when a snapshot holds what
+    /// is in it; gives the present one, to be closed.
+    pub(super) fn begin_generation(&mut self) -> Result<Log, LogError> {
+        let next = match self.spare.take() {
+            Some(spare) => spare,
+            None => self.next_log().create()?,
+        };
+        Ok(std::mem::replace(&mut self.log, next))
+    }
+
+    /// The generation that the log is in.
+    pub(super) fn generation(&self) -> u64 {
+        self.log.generation()
+    }
+
+    /// The generation after the present one, which is yet to be made.
+    pub(super) fn next_log(&self) -> NextLog {
+        NextLog {
+            directory: self.directory.clone(),
+            generation: self.log.generation() + 1,
+            memtable_bytes: self.memtable_bytes,
+        }
+    }
+
+    /// Keeps the generation after the present one until it is begun: it is made while nobody waits for it.
+    pub(super) fn keep_spare(&mut self, spare: Log) {
+        self.spare = Some(spare);
+    }
+
+    /// Keeps a snapshot that was made, and lets go of what is no longer needed with it.
+    pub(super) fn keep(&mut self, snapshot: Snapshot) {
+        self.snapshots.insert(0, snapshot);
+        if let Err(error) = self.clean() {
+            let directory = self.directory.display();
+            tracing::warn!(%error, %directory, "files of the graph that are not needed stay");
+        }
+    }
+
+    /// Removes the snapshots beyond those that are kept, and the log before them. With one snapshot,
+    /// which may be damaged one day, the log from its beginning on is the other.
+    fn clean(&mut self) -> std::io::Result<()> {
+        let Some(oldest) = self.snapshots.get(KEPT - 1) else { return Ok(()) };
+        let oldest = oldest.generation;
+        while let Some(snapshot) = self.snapshots.get(KEPT) {
+            fs::remove_file(&snapshot.path)?;
+            self.snapshots.remove(KEPT);
+        }
+        for generation in log::generations(&self.directory)? {
+            if generation < oldest {
+                log::remove(&self.directory, generation)?;
+            }
+        }
         Ok(())
     }
 
@@ -181,55 +142,200 @@ impl Disk {
     }
 }
 
-/// Makes a whole store and only then gives it its name: a store that a crash left half made, which
-/// fjall could not open, is made again.
-fn make_if_absent(config: &EmbeddedGraphConfig, path: &Path) -> Result<(), GraphOpenError> {
-    let unusable = |source| GraphOpenError::Directory { path: config.path.clone(), source };
-    if path.try_exists().map_err(unusable)? {
-        return Ok(());
-    }
-    let unfinished = path.with_extension("new");
-    match fs::remove_dir_all(&unfinished) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(unusable(error)),
-        _ => {}
-    }
-    let made = open_database(config, &unfinished)
-        .and_then(|(db, keyspaces)| {
-            db.persist(PersistMode::SyncAll)?;
-            drop(keyspaces);
-            Ok(())
-        })
-        .map_err(|source| GraphOpenError::Unreadable {
-            path: unfinished.clone(),
-            source: source.into(),
-        });
-    made?;
-    fs::rename(&unfinished, path).map_err(unusable)?;
-    fs::File::open(&config.path).and_then(|it| it.sync_all()).map_err(unusable)
+/// A generation of the log that is yet to be made.
+pub(super) struct NextLog {
+    directory: PathBuf,
+    generation: u64,
+    memtable_bytes: u64,
 }
 
-fn open_database(
-    config: &EmbeddedGraphConfig,
-    path: &PathBuf,
-) -> fjall::Result<(Database, [Keyspace; 3])> {
-    let db = Database::builder(path)
-        .cache_size(BLOCK_CACHE_BYTES)
-        .max_journaling_size(JOURNAL_BYTES)
-        .worker_threads(1)
-        .open()?;
-    let memtable_bytes = config.memtable_bytes.max(LEAST_MEMTABLE_BYTES);
-    let options = || {
-        KeyspaceCreateOptions::default()
-            .max_memtable_size(memtable_bytes)
-            // Rows are never looked up by key.
-            .filter_policy(fjall::config::FilterPolicy::disabled())
-    };
-    let keyspaces = [
-        db.keyspace("users", options)?,
-        db.keyspace("edges", options)?,
-        db.keyspace("state", options)?,
-    ];
-    Ok((db, keyspaces))
+impl NextLog {
+    pub(super) fn create(&self) -> Result<Log, LogError> {
+        Log::create(&self.directory, self.generation, self.memtable_bytes)
+    }
+}
+
+/// A start over a directory.
+struct Start<'a> {
+    directory: &'a Path,
+    memtable_bytes: u64,
+}
+
+/// What a start begins with, before the log.
+#[derive(Default)]
+struct Base {
+    index: Index,
+    state: State,
+    generation: u64,
+    /// The snapshot that it is from and the older ones, which were not looked at.
+    snapshots: Vec<Snapshot>,
+    damaged: Vec<(Snapshot, SnapshotError)>,
+}
+
+impl Start<'_> {
+    fn open(&self, head: Head, acknowledged: u64) -> Result<(Disk, Index), GraphOpenError> {
+        let unusable = |source| self.unusable(source);
+        snapshot::remove_unfinished(self.directory).map_err(unusable)?;
+        log::remove_unfinished(self.directory).map_err(unusable)?;
+        let mut base = self.base()?;
+        let log = self.replay(&mut base)?;
+        let Base { index, state, snapshots, damaged, .. } = base;
+        if state.commits < acknowledged {
+            return Err(GraphOpenError::Lost {
+                path: self.directory.to_owned(),
+                head: head.path().to_owned(),
+                held: state.commits,
+                acknowledged,
+            });
+        }
+        for (snapshot, error) in damaged {
+            self.set_aside(&snapshot, &error)?;
+        }
+        let (directory, memtable_bytes) = (self.directory.to_owned(), self.memtable_bytes);
+        let spare = None;
+        let mut disk = Disk { directory, log, spare, memtable_bytes, head, state, snapshots };
+        if let Err(error) = disk.clean() {
+            tracing::warn!(%error, "files of the graph that are not needed stay");
+        }
+        Ok((disk, index))
+    }
+
+    fn unusable(&self, source: std::io::Error) -> GraphOpenError {
+        GraphOpenError::Directory { path: self.directory.to_owned(), source }
+    }
+
+    /// The newest snapshot that is whole; what an earlier format held; or an empty graph.
+    fn base(&self) -> Result<Base, GraphOpenError> {
+        let mut snapshots = snapshot::list(self.directory).map_err(|it| self.unusable(it))?;
+        let mut damaged = Vec::new();
+        while let Some(newest) = snapshots.first() {
+            match snapshot::load(newest) {
+                Ok(snapshot::Loaded { index, state }) => {
+                    self.remove_old_format()?;
+                    let generation = newest.generation;
+                    return Ok(Base { index, state, generation, snapshots, damaged });
+                }
+                Err(SnapshotError::Newer(found)) => {
+                    let (path, known) = (newest.path.clone(), snapshot::FORMAT);
+                    return Err(GraphOpenError::Newer { path, found, known });
+                }
+                Err(error) => damaged.push((snapshots.remove(0), error)),
+            }
+        }
+        let old = format_2::path_of(self.directory);
+        if old.try_exists().map_err(|it| self.unusable(it))? {
+            return self.upgrade(&old, damaged);
+        }
+        let generation = FIRST_GENERATION;
+        let logs = log::generations(self.directory).map_err(|it| self.unusable(it))?;
+        // Without the beginning of the log there is nothing that the rest could be put on.
+        if let (Some((snapshot, error)), false) = (damaged.pop(), logs.contains(&generation)) {
+            let source = error.into();
+            return Err(GraphOpenError::Unreadable { path: snapshot.path, source });
+        }
+        Ok(Base { generation, damaged, ..Base::default() })
+    }
+
+    /// Reads a directory of an earlier format and writes it as a snapshot; a crash leaves either.
+    fn upgrade(
+        &self,
+        old: &Path,
+        damaged: Vec<(Snapshot, SnapshotError)>,
+    ) -> Result<Base, GraphOpenError> {
+        let (mut index, state) = format_2::load(old)?;
+        let generation = FIRST_GENERATION;
+        let frozen = Frozen::new(&mut index, state, generation, self.directory.to_owned());
+        let index = RwLock::new(index);
+        let written = frozen.settle(&index).map_err(|error| GraphOpenError::Upgrade {
+            path: self.directory.to_owned(),
+            source: error.into(),
+        });
+        let (snapshot, _) = written?;
+        let index = index.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.remove_old_format()?;
+        tracing::info!(path = %snapshot.path.display(), "the graph is written in the present format");
+        Ok(Base { index, state, generation, snapshots: vec![snapshot], damaged })
+    }
+
+    fn remove_old_format(&self) -> Result<(), GraphOpenError> {
+        let old = format_2::path_of(self.directory);
+        if old.try_exists().map_err(|it| self.unusable(it))? {
+            fs::remove_dir_all(old).map_err(|it| self.unusable(it))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the commits behind the base, and opens the log where it goes on.
+    fn replay(&self, base: &mut Base) -> Result<Log, GraphOpenError> {
+        let generations = log::generations(self.directory).map_err(|it| self.unusable(it))?;
+        let first = base.generation;
+        let mut generations = generations.into_iter().filter(|it| *it >= first).peekable();
+        if generations.peek().is_none() {
+            return Log::create(self.directory, first, self.memtable_bytes)
+                .map_err(|it| self.log_error(first, it));
+        }
+        let mut expected = first;
+        while let Some(generation) = generations.next() {
+            if generation != expected {
+                let path = log::path_of(self.directory, expected);
+                let what = "a generation of the log is missing";
+                return Err(GraphOpenError::Damaged { path, what });
+            }
+            expected += 1;
+            let log = Log::open(self.directory, generation, self.memtable_bytes);
+            let log = log.map_err(|it| self.log_error(generation, it))?;
+            let from = base.state.commits + 1;
+            let replayed = log.replay(from, |bytes| base.redo(bytes));
+            replayed.map_err(|it| self.log_error(generation, it))?;
+            if generations.peek().is_none() {
+                return Ok(log);
+            }
+        }
+        Err(GraphOpenError::Damaged { path: self.directory.to_owned(), what: "it has no log" })
+    }
+
+    fn log_error(&self, generation: u64, error: LogError) -> GraphOpenError {
+        let path = log::path_of(self.directory, generation);
+        match error {
+            LogError::Damaged(what) => GraphOpenError::Damaged { path, what },
+            LogError::Unreadable(source) => {
+                GraphOpenError::Unreadable { path, source: source.into() }
+            }
+        }
+    }
+
+    /// Gives a damaged snapshot, which was not needed, a name that no start looks at.
+    fn set_aside(&self, snapshot: &Snapshot, error: &SnapshotError) -> Result<(), GraphOpenError> {
+        let aside = snapshot.path.with_extension("damaged");
+        tracing::warn!(
+            path = %snapshot.path.display(), aside = %aside.display(), error = %error,
+            "a snapshot of the graph is damaged and set aside; the one before it and the log hold all of it"
+        );
+        metrics::counter!("tidings_graph_damaged_snapshots_total").increment(1);
+        fs::rename(&snapshot.path, aside)
+            .and_then(|()| sync_directory(self.directory))
+            .map_err(|it| self.unusable(it))
+    }
+}
+
+impl Base {
+    /// Makes a commit that the log holds, and proves that it leaves the state that it left then.
+    fn redo(&mut self, bytes: &[u8]) -> Result<(), LogError> {
+        let (commit, state) =
+            Commit::decode(bytes).ok_or(LogError::Damaged("a commit is not one"))?;
+        if !commit.is_about(self.index.users()) {
+            return Err(LogError::Damaged("a commit names a user whom there is not"));
+        }
+        if self.state.after(&commit) != state {
+            return Err(LogError::Damaged("a commit does not follow the one before it"));
+        }
+        commit.apply(&mut self.index);
+        self.state = state;
+        if self.index.active_changes() >= CHANGES_AT_A_TIME {
+            settle(&mut self.index);
+        }
+        Ok(())
+    }
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -240,51 +346,86 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidings_core::{clock::Timestamp, ids::UserId};
+
     use super::*;
     use crate::embedded::{
-        group::Command,
-        index::{Edge, EdgeKind},
+        group::{Command, Group},
+        index::EdgeKind,
+        log::row_key,
     };
-    use tidings_core::clock::Timestamp;
 
     fn add(kind: EdgeKind, source: &str, target: &str) -> Command {
         let [source, target] = [source, target].map(|id| UserId::new(id).unwrap());
         Command::Add { kind, source, target, at: Timestamp::from_millis(1) }
     }
 
-    /// Makes a store with a block and a mute, and lets `change` spoil the rows of its edges.
-    fn open_spoilt(change: impl FnOnce(&Keyspace)) -> Result<Index, GraphOpenError> {
+    /// Makes a store with a follow, a block and a mute, a commit each, and lets `change` spoil its rows.
+    fn open_spoilt(change: impl FnOnce(&Log)) -> Result<Index, GraphOpenError> {
         let directory = tempfile::tempdir().unwrap();
         let config = EmbeddedGraphConfig::new(directory.path());
-        let (mut disk, index) = Disk::open(&config).unwrap();
-        let mut group = Group::new(disk.next_number(), 9);
-        for command in [add(EdgeKind::Block, "a", "b"), add(EdgeKind::Mute, "b", "c")] {
+        let (mut disk, mut index) = Disk::open(&config).unwrap();
+        let commands = [
+            add(EdgeKind::Follow, "a", "c"),
+            add(EdgeKind::Block, "a", "b"),
+            add(EdgeKind::Mute, "b", "c"),
+        ];
+        for command in commands {
+            let mut group = Group::new(disk.state().next_number, 9);
             group.plan(&index, &command).unwrap();
+            let commit = group.into_commit();
+            disk.commit(&commit).unwrap();
+            commit.apply(&mut index);
         }
-        disk.commit(&group).unwrap();
-        change(&disk.edges);
+        change(&disk.log);
         disk.close();
         Disk::open(&config).map(|(_, index)| index)
     }
 
     #[test]
-    fn a_block_or_mute_that_is_gone_or_another_is_noticed() {
-        let whole = open_spoilt(|_| {}).unwrap();
-        assert_eq!((whole.blocks(), whole.mutes(), whole.follows()), (1, 1, 0));
-        let row = |kind| {
-            let at = Timestamp::from_millis(1);
-            rows::encode_edge(&Edge { kind, number: 0, source: 0, target: 1, at })
+    fn a_commit_that_is_gone_or_another_is_noticed() {
+        let stats = open_spoilt(|_| {}).unwrap().stats();
+        assert_eq!((stats.follows, stats.blocks, stats.mutes), (1, 1, 1));
+        for commit in 1..=3 {
+            let error =
+                open_spoilt(|it| it.rows().remove(row_key(commit, 0)).unwrap()).unwrap_err();
+            // Without the last one, nothing is missing but what the head file knows of.
+            let is_lost = matches!(error, GraphOpenError::Lost { held: 2, acknowledged: 3, .. });
+            assert_eq!(is_lost, commit == 3, "{error:?}");
+            assert!(is_lost || matches!(error, GraphOpenError::Damaged { .. }), "{error:?}");
+        }
+        let twice = |log: &Log| {
+            let row = log.rows().get(row_key(2, 0)).unwrap().unwrap();
+            log.rows().insert(row_key(3, 0), row).unwrap();
         };
-        for number in [0u64, 1] {
-            let key = number.to_be_bytes();
-            let error = open_spoilt(|edges| edges.remove(key).unwrap()).unwrap_err();
-            assert!(matches!(error, GraphOpenError::Damaged { .. }), "{error:?}");
+        assert!(matches!(open_spoilt(twice), Err(GraphOpenError::Damaged { .. })));
+        let flipped = |log: &Log| {
+            let mut row = log.rows().get(row_key(2, 0)).unwrap().unwrap().to_vec();
+            *row.last_mut().unwrap() ^= 1;
+            log.rows().insert(row_key(2, 0), row).unwrap();
+        };
+        assert!(matches!(open_spoilt(flipped), Err(GraphOpenError::Damaged { .. })));
+        let beyond = |log: &Log| log.rows().insert(row_key(4, 1), b"x").unwrap();
+        assert!(matches!(open_spoilt(beyond), Err(GraphOpenError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_long_commit_is_read_again_from_its_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = EmbeddedGraphConfig::new(directory.path());
+        let (mut disk, mut index) = Disk::open(&config).unwrap();
+        let mut group = Group::new(0, u32::MAX);
+        for n in 0..3_000 {
+            group.plan(&index, &add(EdgeKind::Follow, &format!("{n:0100}"), "hub")).unwrap();
         }
-        let first = 0u64.to_be_bytes();
-        for kind in [EdgeKind::Follow, EdgeKind::Mute] {
-            let error = open_spoilt(|edges| edges.insert(first, row(kind)).unwrap()).unwrap_err();
-            assert!(matches!(error, GraphOpenError::Damaged { .. }), "{error:?}");
-        }
-        open_spoilt(|edges| edges.insert(first, row(EdgeKind::Block)).unwrap()).unwrap();
+        let commit = group.into_commit();
+        disk.commit(&commit).unwrap();
+        commit.apply(&mut index);
+        let state = disk.state();
+        disk.close();
+        let (disk, read) = Disk::open(&config).unwrap();
+        assert_eq!((disk.state(), read.stats()), (state, index.stats()));
+        let hub = UserId::new("hub").unwrap();
+        assert_eq!(read.counts(read.user(&hub).unwrap()).followers, 3_000);
     }
 }

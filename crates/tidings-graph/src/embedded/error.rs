@@ -38,23 +38,26 @@ pub enum GraphOpenError {
         /// The newest format that this program knows.
         known: u32,
     },
-    /// The store cannot be read: its files are damaged, or the disk fails.
-    #[error("the store of the graph in {} cannot be read: restore it from a backup", path.display())]
+    /// A file cannot be read: it is damaged, and so is what would make up for it, or the disk fails.
+    #[error("{} of the graph cannot be read: restore the graph's directory from a backup", path.display())]
     Unreadable {
-        /// The store's directory.
+        /// The file, or the directory.
         path: PathBuf,
         /// The cause.
         source: BoxError,
     },
-    /// What the store holds is not what was committed: its files are damaged.
-    #[error("the graph in {} is damaged ({what}): restore it from a backup", path.display())]
+    /// What the files hold is not what was committed.
+    #[error(
+        "the graph is damaged at {} ({what}): restore the graph's directory from a backup",
+        path.display()
+    )]
     Damaged {
-        /// The store's directory, or the file in it.
+        /// The file, or the directory.
         path: PathBuf,
         /// What does not fit.
         what: &'static str,
     },
-    /// The newest commits, which were acknowledged, are missing: the store's journal is damaged.
+    /// The newest commits, which were acknowledged, are missing: the end of the log is damaged.
     #[error(
         "the graph in {} holds {held} of {acknowledged} acknowledged commits: restore it from a \
          backup, or remove {} to try to go on without the missing ones",
@@ -69,6 +72,14 @@ pub enum GraphOpenError {
         held: u64,
         /// Commits that were acknowledged, as far as is known.
         acknowledged: u64,
+    },
+    /// A graph of an earlier format cannot be written in the present one; it is still there.
+    #[error("the graph in {} cannot be written in the present format", path.display())]
+    Upgrade {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: BoxError,
     },
     /// A thread cannot be started.
     #[error("the thread of the graph cannot be started")]

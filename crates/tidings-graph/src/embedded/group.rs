@@ -1,10 +1,17 @@
 //! What a group of commands will change, worked out before anything is written.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hint::black_box};
 
+use hashbrown::HashTable;
 use tidings_core::{clock::Timestamp, follow, ids::UserId, ports::GraphError};
 
-use super::index::{Edge, EdgeKind, Index, UserNumber};
+use super::{
+    bits::low_word,
+    commit::{Commit, Forgotten},
+    digest::{hash_user, mix},
+    index::{Edge, EdgeKind, Index, UserNumber},
+    segment::Direction,
+};
 
 /// Something that the writer can be asked to do.
 #[derive(Debug)]
@@ -58,57 +65,60 @@ impl Command {
     }
 }
 
+/// A kind and a pair that the group touched.
+type Pair = (EdgeKind, UserNumber, UserNumber);
+
+/// What the group did to a pair.
+#[derive(Debug, Clone, Copy)]
+enum Touch {
+    /// It is at this place among those added.
+    Added(usize),
+    Removed,
+}
+
 /// The changes of one commit, on top of an index that stays as it is meanwhile.
 #[derive(Debug)]
 pub(super) struct Group {
     max_users: u32,
-    first_number: u64,
-    /// New edges by number, from `first_number` on; `None` if the group removed it again.
+    next_number: u64,
+    /// New edges in their order; `None` if the group removed it again.
     added: Vec<Option<Edge>>,
     removed: Vec<Edge>,
     new_users: Vec<UserId>,
     new_numbers: HashMap<UserId, UserNumber>,
-    /// Kinds and pairs that the group touched, and their edge as the group leaves it.
-    touched: HashMap<(EdgeKind, UserNumber, UserNumber), Option<Edge>>,
+    touched: HashTable<(Pair, Touch)>,
+    forgotten: Vec<Forgotten>,
+}
+
+fn hash_pair(&(kind, source, target): &Pair) -> u64 {
+    let pair = u64::from(source) << 32 | u64::from(target);
+    mix(pair ^ (kind as u64) << 56)
 }
 
 impl Group {
-    /// An empty group, whose first new edge will get `first_number`.
-    pub(super) fn new(first_number: u64, max_users: u32) -> Self {
+    /// An empty group, whose first block or mute will get `next_number`.
+    pub(super) fn new(next_number: u64, max_users: u32) -> Self {
         Self {
             max_users,
-            first_number,
+            next_number,
             added: Vec::new(),
             removed: Vec::new(),
             new_users: Vec::new(),
             new_numbers: HashMap::new(),
-            touched: HashMap::new(),
+            touched: HashTable::new(),
+            forgotten: Vec::new(),
         }
     }
 
-    /// Whether a commit of it would change nothing.
-    pub(super) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.new_users.is_empty()
-    }
-
-    /// The number after the last one that the group has used.
-    pub(super) fn next_number(&self) -> u64 {
-        self.first_number + self.added.len() as u64
-    }
-
-    /// Users to number, in order, after those of the index.
-    pub(super) fn new_users(&self) -> &[UserId] {
-        &self.new_users
-    }
-
-    /// Edges to add, by ascending number.
-    pub(super) fn added(&self) -> impl Iterator<Item = &Edge> {
-        self.added.iter().flatten()
-    }
-
-    /// Edges of the index to remove.
-    pub(super) fn removed(&self) -> &[Edge] {
-        &self.removed
+    /// The changes, to be committed.
+    pub(super) fn into_commit(self) -> Commit {
+        Commit {
+            new_users: self.new_users,
+            removed: self.removed,
+            added: self.added.into_iter().flatten().collect(),
+            forgotten: self.forgotten,
+            next_number: self.next_number,
+        }
     }
 
     /// Takes `command` in, as if all before it had been done; gives the number of edges that it adds
@@ -116,10 +126,12 @@ impl Group {
     pub(super) fn plan(&mut self, index: &Index, command: &Command) -> Result<u64, GraphError> {
         match command {
             Command::Add { kind, source, target, at } => {
-                self.add(index, *kind, [source, target], *at).map(u64::from)
+                let known = [source, target].map(|id| index.user(id));
+                self.add(index, *kind, [source, target], known, *at).map(u64::from)
             }
             Command::Remove { kind, source, target } => {
-                let ends = self.user(index, source).zip(self.user(index, target));
+                let [source, target] = [source, target].map(|id| self.user(id, index.user(id)));
+                let ends = source.zip(target);
                 let removed =
                     ends.is_some_and(|(source, target)| self.remove(index, *kind, source, target));
                 Ok(u64::from(removed))
@@ -130,13 +142,25 @@ impl Group {
         }
     }
 
-    fn import(&mut self, index: &Index, edges: &[follow::Edge]) -> Result<u64, GraphError> {
+    /// Takes a part of an import in; see [`Group::plan`].
+    pub(super) fn import(
+        &mut self,
+        index: &Index,
+        edges: &[follow::Edge],
+    ) -> Result<u64, GraphError> {
+        let ids = edges.iter().flat_map(|it| [it.source.as_str(), it.target.as_str()]);
+        let mut known = Vec::with_capacity(2 * edges.len());
+        index.ids().find_all(&ids.collect::<Vec<_>>(), &mut known);
+        let (ends, _) = known.as_chunks::<2>();
+        for [source, target] in ends {
+            // The lists that will be looked through come from memory together.
+            let source = source.map(|it| index.touch(it, Direction::Following));
+            black_box((source, target.map(|it| index.touch(it, Direction::Followers))));
+        }
         let mut new = 0;
-        for follow::Edge { kind, source, target, at } in edges {
-            if source == target {
-                continue;
-            }
-            match self.add(index, *kind, [source, target], *at) {
+        for (edge, known) in edges.iter().zip(ends).filter(|(it, _)| it.source != it.target) {
+            let ids = [&edge.source, &edge.target];
+            match self.add(index, edge.kind, ids, *known, edge.at) {
                 Ok(added) => new += u64::from(added),
                 Err(GraphError::Blocked) => {}
                 Err(error) => return Err(error),
@@ -145,12 +169,29 @@ impl Group {
         Ok(new)
     }
 
-    /// Only edges of the index: what the same group adds is taken by the next command.
-    fn erase(&mut self, index: &Index, user: &UserId, most: usize) -> u64 {
-        let Some(user) = index.user(user) else { return 0 };
-        let edges = index.edges_of(user, most).into_iter();
-        let gone = edges.filter(|it| self.remove(index, it.kind, it.source, it.target));
-        gone.count() as u64
+    /// Only edges of the index: what the same group adds is taken by the next command. When nothing is
+    /// left, the user is forgotten.
+    fn erase(&mut self, index: &Index, id: &UserId, most: usize) -> u64 {
+        let Some(user) = index.user(id).filter(|it| !self.is_forgotten(*it)) else { return 0 };
+        let edges = index.edges_of(user, most);
+        let is_end = |edge: &Edge| edge.source == user || edge.target == user;
+        if edges.is_empty() && !self.added.iter().flatten().any(is_end) {
+            self.forgotten.push(Forgotten { user, hash: hash_user(user, id.as_str()) });
+        }
+        let mut gone = 0;
+        for edge in edges {
+            let pair = (edge.kind, edge.source, edge.target);
+            if self.touch_of(&pair).is_none() {
+                self.touch(pair, Touch::Removed);
+                self.removed.push(edge);
+                gone += 1;
+            }
+        }
+        gone
+    }
+
+    fn is_forgotten(&self, user: UserNumber) -> bool {
+        self.forgotten.iter().any(|it| it.user == user)
     }
 
     fn add(
@@ -158,26 +199,43 @@ impl Group {
         index: &Index,
         kind: EdgeKind,
         [source, target]: [&UserId; 2],
+        known: [Option<UserNumber>; 2],
         at: Timestamp,
     ) -> Result<bool, GraphError> {
-        let ends = [source, target].map(|id| self.user(index, id));
-        let new_users = ends.iter().filter(|end| end.is_none()).count() as u64;
-        let users = index.users() as u64 + self.new_users.len() as u64;
-        if users + new_users > u64::from(self.max_users) {
-            return Err(GraphError::Full { limit: self.max_users.into() });
-        }
+        let [known_source, known_target] = known;
+        let ends = [self.user(source, known_source), self.user(target, known_target)];
+        let new_users = ends.iter().filter(|end| end.is_none()).count();
+        self.check_room(index, new_users)?;
         if let [Some(source), Some(target)] = ends {
-            if self.find(index, kind, source, target).is_some() {
+            if self.has(index, kind, source, target) {
                 return Ok(false);
             }
             self.make_way(index, kind, source, target)?;
         }
         let [source, target] = [(ends[0], source), (ends[1], target)]
             .map(|(end, id)| end.unwrap_or_else(|| self.number(index, id)));
-        let edge = Edge { kind, number: self.next_number(), source, target, at };
-        self.added.push(Some(edge));
-        self.touched.insert((kind, source, target), Some(edge));
+        let mut numbers = [0; 2];
+        if kind != EdgeKind::Follow {
+            numbers[0] = self.next_number;
+            self.next_number += 1;
+        }
+        self.touch((kind, source, target), Touch::Added(self.added.len()));
+        self.added.push(Some(Edge { kind, source, target, at, numbers }));
         Ok(true)
+    }
+
+    /// Whether so many users may be new. Those who are forgotten leave room, but not their numbers.
+    fn check_room(&self, index: &Index, new_users: usize) -> Result<(), GraphError> {
+        if new_users == 0 {
+            return Ok(());
+        }
+        let new_users = self.new_users.len() + new_users;
+        let known = index.ids().known() - self.forgotten.len() + new_users;
+        let numbers = index.users() + new_users;
+        if known > self.max_users as usize || numbers > UserNumber::MAX as usize {
+            return Err(GraphError::Full { limit: self.max_users.into() });
+        }
+        Ok(())
     }
 
     /// Sees to it that no block stands beside a follow, in whichever direction either is.
@@ -191,7 +249,7 @@ impl Group {
         let ways = [(source, target), (target, source)];
         match kind {
             EdgeKind::Follow => {
-                let is_block = |(a, b)| self.find(index, EdgeKind::Block, a, b).is_some();
+                let is_block = |(a, b)| self.has(index, EdgeKind::Block, a, b);
                 if ways.into_iter().any(is_block) { Err(GraphError::Blocked) } else { Ok(()) }
             }
             EdgeKind::Block => {
@@ -211,43 +269,62 @@ impl Group {
         source: UserNumber,
         target: UserNumber,
     ) -> bool {
-        let Some(edge) = self.find(index, kind, source, target) else { return false };
-        self.touched.insert((kind, source, target), None);
-        let place = edge.number.checked_sub(self.first_number).map(usize::try_from);
-        match place {
-            // Born in this group: it never was.
-            Some(Ok(place)) => self.added[place] = None,
-            _ => self.removed.push(edge),
+        let pair = (kind, source, target);
+        match self.touch_of(&pair) {
+            Some(Touch::Removed) => return false,
+            // Born in this group: it never was, but what it took the place of is gone.
+            Some(Touch::Added(place)) => self.added[place] = None,
+            None => {
+                let edge =
+                    if self.knows(index, &pair) { index.find(kind, source, target) } else { None };
+                let Some(edge) = edge else { return false };
+                self.removed.push(edge);
+            }
         }
+        self.touch(pair, Touch::Removed);
         true
     }
 
-    fn user(&self, index: &Index, id: &UserId) -> Option<UserNumber> {
-        index.user(id).or_else(|| self.new_numbers.get(id).copied())
+    fn touch_of(&self, pair: &Pair) -> Option<Touch> {
+        self.touched.find(hash_pair(pair), |(it, _)| it == pair).map(|(_, touch)| *touch)
+    }
+
+    fn touch(&mut self, pair: Pair, touch: Touch) {
+        let hash = hash_pair(&pair);
+        match self.touched.find_mut(hash, |(it, _)| *it == pair) {
+            Some(known) => known.1 = touch,
+            None => _ = self.touched.insert_unique(hash, (pair, touch), |(it, _)| hash_pair(it)),
+        }
+    }
+
+    /// The number of a user, of whom it is known what the index says.
+    fn user(&self, id: &UserId, known: Option<UserNumber>) -> Option<UserNumber> {
+        let known = known.filter(|it| !self.is_forgotten(*it));
+        known.or_else(|| self.new_numbers.get(id).copied())
     }
 
     /// Numbers a user who is new, and for whom there is room.
     fn number(&mut self, index: &Index, id: &UserId) -> UserNumber {
         let users = index.users() + self.new_users.len();
-        // `add` has held it to `max_users`, which is of this type.
+        // `add` has seen to it that it is one.
         let number = UserNumber::try_from(users).unwrap_or(UserNumber::MAX);
         self.new_numbers.insert(id.clone(), number);
         self.new_users.push(id.clone());
         number
     }
 
-    fn find(
-        &self,
-        index: &Index,
-        kind: EdgeKind,
-        source: UserNumber,
-        target: UserNumber,
-    ) -> Option<Edge> {
-        if let Some(edge) = self.touched.get(&(kind, source, target)) {
-            return *edge;
+    /// Whether the index has users of both numbers.
+    fn knows(&self, index: &Index, &(_, source, target): &Pair) -> bool {
+        source.max(target) < low_word(index.users() as u64)
+    }
+
+    fn has(&self, index: &Index, kind: EdgeKind, source: UserNumber, target: UserNumber) -> bool {
+        let pair = (kind, source, target);
+        match self.touch_of(&pair) {
+            Some(Touch::Added(_)) => true,
+            Some(Touch::Removed) => false,
+            None => self.knows(index, &pair) && index.has(kind, source, target),
         }
-        let known = |user: UserNumber| (user as usize) < index.users();
-        if known(source) && known(target) { index.find(kind, source, target) } else { None }
     }
 }
 
@@ -275,8 +352,7 @@ mod tests {
         for command in commands {
             group.plan(&index, command).unwrap();
         }
-        group.new_users().iter().for_each(|id| index.add_user(id.clone()));
-        group.added().for_each(|edge| index.add(edge));
+        group.into_commit().apply(&mut index);
         index
     }
 
@@ -289,8 +365,8 @@ mod tests {
         assert_eq!(group.plan(&index, &add).unwrap(), 0);
         assert_eq!(group.plan(&index, &remove("ann", "ben")).unwrap(), 1);
         assert_eq!(group.plan(&index, &remove("ann", "ben")).unwrap(), 0);
-        assert_eq!((group.added().count(), group.removed().len()), (0, 0));
-        assert_eq!(group.next_number(), 6, "a number is not used twice");
+        let commit = group.into_commit();
+        assert_eq!((commit.added, commit.removed), (Vec::new(), Vec::new()));
     }
 
     #[test]
@@ -299,8 +375,15 @@ mod tests {
         let mut group = Group::new(9, 100);
         assert_eq!(group.plan(&index, &remove("ann", "ben")).unwrap(), 1);
         assert_eq!(group.plan(&index, &follow("ann", "ben")).unwrap(), 1);
-        let numbers: Vec<_> = group.added().map(|edge| edge.number).collect();
-        assert_eq!((numbers, group.removed()[0].number), (vec![9], 1));
+        assert_eq!(group.plan(&index, &remove("ann", "ben")).unwrap(), 1);
+        assert_eq!(group.plan(&index, &follow("ann", "ben")).unwrap(), 1);
+        let commit = group.into_commit();
+        assert_eq!((commit.added.len(), commit.removed.len()), (1, 1));
+        let mut index = index;
+        commit.apply(&mut index);
+        let ends = ["ann", "ben"].map(|it| index.user(&UserId::new(it).unwrap()).unwrap());
+        let edge = index.find(EdgeKind::Follow, ends[0], ends[1]).unwrap();
+        assert_eq!(edge.numbers, [2, 1], "it is the newest of both lists");
     }
 
     #[test]
@@ -309,12 +392,12 @@ mod tests {
         let mut group = Group::new(9, 3);
         let strangers = follow("cem", "dot");
         assert!(matches!(group.plan(&index, &strangers), Err(GraphError::Full { limit: 3 })));
-        assert!(group.is_empty());
         assert_eq!(group.plan(&index, &follow("ann", "cem")).unwrap(), 1);
         assert!(group.plan(&index, &follow("ann", "dot")).is_err());
         assert_eq!(group.plan(&index, &follow("ben", "ann")).unwrap(), 1);
         assert_eq!(group.plan(&index, &remove("dot", "ann")).unwrap(), 0);
     }
+
     #[test]
     fn a_block_takes_both_follows_away_be_they_of_the_index_or_of_the_group() {
         let index = index_with(&[follow("ann", "ben")]);
@@ -325,8 +408,35 @@ mod tests {
         assert_eq!(group.plan(&index, &block).unwrap(), 0);
         assert!(matches!(group.plan(&index, &follow("ann", "ben")), Err(GraphError::Blocked)));
         assert!(matches!(group.plan(&index, &follow("ben", "ann")), Err(GraphError::Blocked)));
-        let added: Vec<_> = group.added().map(|edge| (edge.kind, edge.number)).collect();
-        assert_eq!(added, [(EdgeKind::Block, 10)]);
-        assert_eq!(group.removed().iter().map(|edge| edge.number).collect::<Vec<_>>(), [1]);
+        let Commit { added, removed, next_number, .. } = group.into_commit();
+        let added: Vec<_> = added.iter().map(|edge| (edge.kind, edge.numbers)).collect();
+        assert_eq!((added, next_number), (vec![(EdgeKind::Block, [9, 0])], 10));
+        let removed: Vec<_> = removed.iter().map(|edge| (edge.source, edge.target)).collect();
+        assert_eq!(removed, [(0, 1)]);
+    }
+
+    #[test]
+    fn a_user_is_forgotten_with_the_last_edge_and_comes_back_as_somebody_else() {
+        let mut index = index_with(&[follow("ann", "ben"), add(EdgeKind::Mute, "cem", "ann")]);
+        let ann = UserId::new("ann").unwrap();
+        let erase = Command::Erase { user: ann.clone(), most: 9 };
+        let mut group = Group::new(9, 3);
+        assert_eq!(group.plan(&index, &erase).unwrap(), 2);
+        assert_eq!(group.plan(&index, &erase).unwrap(), 0, "the same edges are gone once");
+        group.into_commit().apply(&mut index);
+        assert_eq!(index.user(&ann), Some(0), "it may have had edges in that group");
+        let mut group = Group::new(9, 3);
+        assert_eq!(group.plan(&index, &erase).unwrap(), 0);
+        assert_eq!(group.plan(&index, &follow("ben", "ann")).unwrap(), 1);
+        group.into_commit().apply(&mut index);
+        assert_eq!((index.user(&ann), index.users()), (Some(3), 4));
+        let stats = index.stats();
+        assert_eq!((stats.users, stats.follows, stats.mutes), (3, 1, 0));
+        let mut group = Group::new(9, 3);
+        assert_eq!(group.plan(&index, &follow("ann", "ben")).unwrap(), 1);
+        assert_eq!(group.plan(&index, &erase).unwrap(), 1);
+        assert_eq!(group.plan(&index, &erase).unwrap(), 0);
+        group.into_commit().apply(&mut index);
+        assert_eq!(index.user(&ann), Some(3), "what came in the same group stays");
     }
 }

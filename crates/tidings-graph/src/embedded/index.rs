@@ -1,10 +1,10 @@
 //! The graph in memory.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use tidings_core::{
     clock::Timestamp,
-    follow::{Block, Follow, FollowCounts, GraphStats, Mute},
+    follow::{self, FollowCounts, GraphStats},
     ids::UserId,
 };
 
@@ -12,143 +12,213 @@ pub(super) use tidings_core::follow::EdgeKind;
 
 use super::{
     aversions::Aversions,
-    list::{EdgeList, Entry, InEntry, OutEntry},
+    interner::Interner,
+    layer::Layer,
+    list_view::ListView,
+    packed::PackedList,
+    segment::{Direction, SEGMENT_USERS, Segment, segment_of},
 };
 
 /// The index's and the store's number for a user: 0, 1, 2 … in the order of arrival.
 pub(super) type UserNumber = u32;
 
-/// An edge. Numbers only grow and are never used twice, whatever the kind: they are the order of
-/// every list.
+/// An edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Edge {
     pub(super) kind: EdgeKind,
-    pub(super) number: u64,
     pub(super) source: UserNumber,
     pub(super) target: UserNumber,
     pub(super) at: Timestamp,
+    /// Of a follow: its numbers in the lists of its source and of its target; zero while it has none.
+    /// Of a block or mute: its number among all of them, which only grows, and zero.
+    pub(super) numbers: [u64; 2],
 }
 
 /// All users and edges, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    numbers: HashMap<UserId, UserNumber>,
-    ids: Vec<UserId>,
-    following: Vec<EdgeList<OutEntry>>,
-    followers: Vec<EdgeList<InEntry>>,
+    ids: Interner,
+    segments: Vec<Arc<Segment>>,
+    /// What came since the frozen layer, or since the segments were made.
+    pub(super) active: Layer,
+    /// What the segments are about to take in.
+    pub(super) frozen: Option<Arc<Layer>>,
+    /// Segments, from the first on, that have taken the frozen layer in.
+    merged: usize,
     follows: u64,
     blocks: Aversions,
     mutes: Aversions,
 }
 
-/// How much of a list may be walked under one lock.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reach {
-    /// Walk edges below this number.
-    pub(super) before: u64,
-    /// Items to find at most.
-    pub(super) items: usize,
-    /// Entries to look at at most; the first edge is walked in any case.
-    pub(super) work: usize,
-}
-
-/// Where a walk over a list has come to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reached {
-    /// Everything from this number on has been walked.
-    pub(super) before: u64,
-    /// Whether nothing is left.
-    pub(super) end: bool,
-    /// Entries that were looked at.
-    pub(super) work: usize,
+/// Bytes of memory that the parts of an embedded graph take, as they are counted, not as the allocator
+/// rounds them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GraphMemory {
+    /// The packed lists of all users.
+    pub lists_bytes: usize,
+    /// Changes that the packed lists do not hold yet.
+    pub changes_bytes: usize,
+    /// The ids of the users.
+    pub ids_bytes: usize,
+    /// Blocks and mutes.
+    pub aversions_bytes: usize,
 }
 
 impl Index {
+    /// An index of these segments, ids, blocks and mutes.
+    pub(super) fn new(
+        segments: Vec<Arc<Segment>>,
+        ids: Interner,
+        follows: u64,
+        [blocks, mutes]: [Aversions; 2],
+    ) -> Self {
+        Self { ids, segments, follows, blocks, mutes, ..Self::default() }
+    }
+
     pub(super) fn user(&self, id: &UserId) -> Option<UserNumber> {
-        self.numbers.get(id).copied()
+        self.ids.find(id.as_str())
     }
 
+    /// Numbers of users, also of those who are forgotten.
     pub(super) fn users(&self) -> usize {
-        self.ids.len()
+        self.ids.users()
     }
 
-    pub(super) fn follows(&self) -> u64 {
-        self.follows
+    pub(super) fn stats(&self) -> GraphStats {
+        GraphStats {
+            users: self.ids.known() as u64,
+            follows: self.follows,
+            blocks: self.blocks.len(),
+            mutes: self.mutes.len(),
+        }
     }
 
-    pub(super) fn blocks(&self) -> u64 {
-        self.blocks.len()
+    pub(super) fn memory(&self) -> GraphMemory {
+        let frozen = self.frozen.as_ref().map_or(0, |it| it.bytes());
+        GraphMemory {
+            lists_bytes: self.segments.iter().map(|it| it.bytes().len()).sum(),
+            changes_bytes: self.active.bytes() + frozen,
+            ids_bytes: self.ids.bytes(),
+            aversions_bytes: self.blocks.bytes() + self.mutes.bytes(),
+        }
     }
 
-    pub(super) fn mutes(&self) -> u64 {
-        self.mutes.len()
+    pub(super) fn ids(&self) -> &Interner {
+        &self.ids
+    }
+
+    pub(super) fn id(&self, user: UserNumber) -> UserId {
+        self.ids.id(user)
+    }
+
+    /// The blocks, or the mutes.
+    pub(super) fn aversions(&self, kind: EdgeKind) -> Option<&Aversions> {
+        match kind {
+            EdgeKind::Follow => None,
+            EdgeKind::Block => Some(&self.blocks),
+            EdgeKind::Mute => Some(&self.mutes),
+        }
     }
 
     /// Gives `id`, which is new, the next number.
-    pub(super) fn add_user(&mut self, id: UserId) {
-        let number = UserNumber::try_from(self.ids.len()).unwrap_or(UserNumber::MAX);
-        self.numbers.insert(id.clone(), number);
+    pub(super) fn add_user(&mut self, id: &str) {
         self.ids.push(id);
-        self.following.push(EdgeList::default());
-        self.followers.push(EdgeList::default());
     }
 
-    /// Adds an edge between known users, with a number above all others.
+    /// Forgets the id of a user without edges.
+    pub(super) fn forget_user(&mut self, user: UserNumber) {
+        self.ids.forget(user);
+    }
+
+    /// Adds an edge between known users; of a block or mute the number is above all others.
     pub(super) fn add(&mut self, edge: &Edge) {
         match edge.kind {
-            EdgeKind::Follow => self.add_follow(edge),
+            EdgeKind::Follow => {
+                self.active.add(edge.source, edge.target, edge.at);
+                self.follows += 1;
+            }
             EdgeKind::Block => self.blocks.add(edge),
             EdgeKind::Mute => self.mutes.add(edge),
         }
     }
 
-    fn add_follow(&mut self, edge: &Edge) {
-        self.following[edge.source as usize].push(edge.number, edge.target, edge.at);
-        self.followers[edge.target as usize].push(edge.number, edge.source, edge.at);
-        self.follows += 1;
-    }
-
+    /// Removes an edge that is there, with the numbers that [`Index::find`] gave.
     pub(super) fn remove(&mut self, edge: &Edge) {
         match edge.kind {
-            EdgeKind::Follow => self.remove_follow(edge),
+            EdgeKind::Follow => {
+                self.active.remove([edge.source, edge.target], edge.numbers);
+                self.follows -= 1;
+            }
             EdgeKind::Block => self.blocks.remove(edge),
             EdgeKind::Mute => self.mutes.remove(edge),
         }
     }
 
-    fn remove_follow(&mut self, edge: &Edge) {
-        let left = self.following[edge.source as usize].remove(edge.number);
-        let right = self.followers[edge.target as usize].remove(edge.number);
-        debug_assert!(left && right, "an edge is kept at both ends");
-        self.follows -= u64::from(left);
+    /// Changes that the segments have not taken in, but for those that are frozen.
+    pub(super) fn active_changes(&self) -> usize {
+        self.active.changes()
     }
 
-    /// The edge of this kind from `source` to `target`.
-    pub(super) fn find(
-        &self,
-        kind: EdgeKind,
-        source: UserNumber,
-        target: UserNumber,
-    ) -> Option<Edge> {
-        let (number, at) = match kind {
-            EdgeKind::Follow => self.find_follow(source, target),
-            EdgeKind::Block => self.blocks.find(source, target),
-            EdgeKind::Mute => self.mutes.find(source, target),
-        }?;
-        Some(Edge { kind, number, source, target, at })
+    /// Sets the changes apart that the segments are to take in, one by one. There is no frozen layer yet.
+    pub(super) fn freeze(&mut self) -> Arc<Layer> {
+        debug_assert!(self.frozen.is_none(), "one layer is taken in at a time");
+        let layer = Arc::new(std::mem::take(&mut self.active));
+        self.frozen = Some(Arc::clone(&layer));
+        self.merged = 0;
+        layer
     }
 
-    /// Looks through the shorter of the two lists that would hold the follow, so that following a
-    /// celebrity costs what the follower's own list does.
-    fn find_follow(&self, follower: UserNumber, followee: UserNumber) -> Option<(u64, Timestamp)> {
-        let following = &self.following[follower as usize];
-        let followers = &self.followers[followee as usize];
-        let number = if following.len() <= followers.len() {
-            following.find(followee)?
-        } else {
-            followers.find(follower)?
-        };
-        Some((number, following.get(number)?.at()))
+    pub(super) fn segment(&self, place: usize) -> Option<Arc<Segment>> {
+        self.segments.get(place).map(Arc::clone)
+    }
+
+    /// Puts the next segment in its place that has taken the frozen layer in; gives back what was there.
+    pub(super) fn put_merged(&mut self, segment: Arc<Segment>) -> Option<Arc<Segment>> {
+        let place = self.merged;
+        self.merged += 1;
+        if let Some(old) = self.segments.get_mut(place) {
+            return Some(std::mem::replace(old, segment));
+        }
+        self.segments.push(segment);
+        None
+    }
+
+    /// Lets the frozen layer go, which all segments have taken in.
+    pub(super) fn thaw(&mut self) -> Option<Arc<Layer>> {
+        self.frozen.take()
+    }
+
+    pub(super) fn packed(&self, user: UserNumber, direction: Direction) -> PackedList<'_> {
+        let (segment, place) = segment_of(user);
+        let segment = self.segments.get(segment);
+        segment.map_or_else(PackedList::default, |it| it.list(place, direction))
+    }
+
+    /// Has a list come from memory while something else is done.
+    pub(super) fn touch(&self, user: UserNumber, direction: Direction) -> u8 {
+        let (segment, place) = segment_of(user);
+        self.segments.get(segment).map_or(0, |it| it.touch(place, direction))
+    }
+
+    /// The frozen layer, if the segment of the user has not taken it in.
+    pub(super) fn frozen_for(&self, user: UserNumber) -> Option<&Layer> {
+        self.frozen.as_deref().filter(|_| segment_of(user).0 >= self.merged)
+    }
+
+    pub(super) fn list(&self, user: UserNumber, direction: Direction) -> ListView<'_> {
+        self.list_over(self.packed(user, direction), user, direction)
+    }
+
+    pub(super) fn list_over<'a>(
+        &'a self,
+        packed: PackedList<'a>,
+        user: UserNumber,
+        direction: Direction,
+    ) -> ListView<'a> {
+        let frozen = self.frozen_for(user).map(|it| it.changes_of(user, direction));
+        let active = self.active.changes_of(user, direction);
+        ListView { direction, packed, frozen, active }
     }
 
     /// The user of this id, if anyone may have to be kept from hearing of them: if they have blocked
@@ -175,213 +245,171 @@ impl Index {
 
     pub(super) fn counts(&self, user: UserNumber) -> FollowCounts {
         FollowCounts {
-            followers: self.followers[user as usize].len() as u64,
-            following: self.following[user as usize].len() as u64,
+            followers: self.list(user, Direction::Followers).len(),
+            following: self.list(user, Direction::Following).len(),
         }
-    }
-
-    /// Walks over those who follow `user`.
-    pub(super) fn walk_followers(
-        &self,
-        user: UserNumber,
-        reach: Reach,
-        found: &mut Vec<Follow>,
-    ) -> Reached {
-        walk(&self.followers[user as usize], reach, |number, entry| {
-            let other_end = self.following[entry.other() as usize].get(number);
-            debug_assert!(other_end.is_some(), "an edge is kept at both ends");
-            if let Some(other_end) = other_end {
-                found.push(self.follow(entry.other(), user, other_end.at()));
-            }
-        })
-    }
-
-    /// Walks over those whom `user` follows.
-    pub(super) fn walk_following(
-        &self,
-        user: UserNumber,
-        reach: Reach,
-        found: &mut Vec<Follow>,
-    ) -> Reached {
-        walk(&self.following[user as usize], reach, |_, entry| {
-            found.push(self.follow(user, entry.other(), entry.at()));
-        })
-    }
-
-    /// Walks over those whom `user` has blocked.
-    pub(super) fn walk_blocks(
-        &self,
-        user: UserNumber,
-        reach: Reach,
-        found: &mut Vec<Block>,
-    ) -> Reached {
-        walk(self.blocks.of(user), reach, |_, entry| {
-            let [blocker, blocked] = [user, entry.other()].map(|it| self.id(it));
-            found.push(Block { blocker, blocked, at: entry.at() });
-        })
-    }
-
-    /// Walks over those whom `user` has muted.
-    pub(super) fn walk_mutes(
-        &self,
-        user: UserNumber,
-        reach: Reach,
-        found: &mut Vec<Mute>,
-    ) -> Reached {
-        walk(self.mutes.of(user), reach, |_, entry| {
-            let [muter, muted] = [user, entry.other()].map(|it| self.id(it));
-            found.push(Mute { muter, muted, at: entry.at() });
-        })
-    }
-
-    /// Walks over those whom `user` follows and who follow `followee`.
-    pub(super) fn walk_followed_followers(
-        &self,
-        user: UserNumber,
-        followee: UserNumber,
-        reach: Reach,
-        found: &mut Vec<UserId>,
-    ) -> Reached {
-        self.walk_if(user, reach, found, |it| (it, followee))
-    }
-
-    /// Walks over those whom both `user` and `other` follow.
-    pub(super) fn walk_common(
-        &self,
-        user: UserNumber,
-        other: UserNumber,
-        reach: Reach,
-        found: &mut Vec<UserId>,
-    ) -> Reached {
-        self.walk_if(user, reach, found, |it| (other, it))
-    }
-
-    /// Walks over those whom `user` follows and for whom another follow exists.
-    fn walk_if(
-        &self,
-        user: UserNumber,
-        reach: Reach,
-        found: &mut Vec<UserId>,
-        other_follow: impl Fn(UserNumber) -> (UserNumber, UserNumber),
-    ) -> Reached {
-        let mut work = 0;
-        let mut before = reach.before;
-        let wanted = found.len() + reach.items;
-        let mut edges = self.following[user as usize].before(before).peekable();
-        while found.len() < wanted && (work < reach.work || work == 0) {
-            let Some((number, entry)) = edges.next() else { break };
-            before = number;
-            let (follower, followee) = other_follow(entry.other());
-            let following = self.following[follower as usize].len();
-            work += 1 + following.min(self.followers[followee as usize].len());
-            if self.find_follow(follower, followee).is_some() {
-                found.push(self.id(entry.other()));
-            }
-        }
-        Reached { before, end: edges.peek().is_none(), work }
-    }
-
-    /// Up to `most` edges of the user, of all kinds and in both directions.
-    pub(super) fn edges_of(&self, user: UserNumber, most: usize) -> Vec<Edge> {
-        let kind = EdgeKind::Follow;
-        let following = self.following[user as usize].before(u64::MAX).map(|(number, entry)| {
-            Edge { kind, number, source: user, target: entry.other(), at: entry.at() }
-        });
-        let followers = self.followers[user as usize].before(u64::MAX);
-        let followers =
-            followers.filter_map(|(_, entry)| self.find(EdgeKind::Follow, entry.other(), user));
-        let averted = [(EdgeKind::Block, &self.blocks), (EdgeKind::Mute, &self.mutes)];
-        let averted = averted.into_iter().flat_map(|(kind, aversions)| {
-            let pairs = aversions.pairs_of(user);
-            pairs.filter_map(move |(source, target)| self.find(kind, source, target))
-        });
-        following.chain(followers).chain(averted).take(most).collect()
-    }
-
-    /// The first edges of the whole graph from that of `kind`, `source` and `number` on.
-    pub(super) fn edges_from(
-        &self,
-        (kind, source, number): (EdgeKind, UserNumber, u64),
-        most: usize,
-    ) -> Vec<Edge> {
-        let kinds = [EdgeKind::Follow, EdgeKind::Block, EdgeKind::Mute];
-        let first = kinds.iter().position(|it| *it == kind).unwrap_or(0);
-        let places = kinds[first..].iter().flat_map(|it| {
-            let from = if *it == kind { source } else { 0 };
-            (from..).take(self.ids.len().saturating_sub(from as usize)).map(move |user| (*it, user))
-        });
-        let mut edges = Vec::new();
-        for (it, user) in places {
-            if edges.len() >= most {
-                break;
-            }
-            let from_number = if (it, user) == (kind, source) { number } else { 0 };
-            let list = match it {
-                EdgeKind::Follow => &self.following[user as usize],
-                EdgeKind::Block => self.blocks.of(user),
-                EdgeKind::Mute => self.mutes.of(user),
-            };
-            let newest_first =
-                list.before(u64::MAX).take_while(|(number, _)| *number >= from_number);
-            let mut own: Vec<_> = newest_first
-                .map(|(number, entry)| Edge {
-                    kind: it,
-                    number,
-                    source: user,
-                    target: entry.other(),
-                    at: entry.at(),
-                })
-                .collect();
-            own.reverse();
-            own.truncate(most - edges.len());
-            edges.append(&mut own);
-        }
-        edges
     }
 
     /// An edge with the ids of its ends.
-    pub(super) fn named(&self, edge: &Edge) -> tidings_core::follow::Edge {
+    pub(super) fn named(&self, edge: &Edge) -> follow::Edge {
         let [source, target] = [edge.source, edge.target].map(|it| self.id(it));
-        tidings_core::follow::Edge { kind: edge.kind, source, target, at: edge.at }
+        follow::Edge { kind: edge.kind, source, target, at: edge.at }
     }
 
-    pub(super) fn stats(&self) -> GraphStats {
-        GraphStats {
-            users: self.users() as u64,
-            follows: self.follows,
-            blocks: self.blocks(),
-            mutes: self.mutes(),
-        }
-    }
-
-    fn follow(&self, follower: UserNumber, followee: UserNumber, at: Timestamp) -> Follow {
-        Follow { follower: self.id(follower), followee: self.id(followee), at }
-    }
-
-    fn id(&self, number: UserNumber) -> UserId {
-        self.ids[number as usize].clone()
-    }
-
-    /// Gives back memory that was reserved for growth.
-    pub(super) fn shrink(&mut self) {
-        self.following.iter_mut().for_each(EdgeList::shrink);
-        self.followers.iter_mut().for_each(EdgeList::shrink);
-        self.following.shrink_to_fit();
-        self.followers.shrink_to_fit();
-        self.blocks.shrink();
-        self.mutes.shrink();
-        self.ids.shrink_to_fit();
+    /// Segments that so many users take.
+    pub(super) fn segments_of(users: usize) -> usize {
+        users.div_ceil(SEGMENT_USERS)
     }
 }
 
-/// Takes edges, newest first, as far as `reach` says; each is one item and one piece of work.
-fn walk<E: Entry>(list: &EdgeList<E>, reach: Reach, mut take: impl FnMut(u64, &E)) -> Reached {
-    let mut before = reach.before;
-    let mut edges = list.before(before).peekable();
-    let most = reach.items.min(reach.work);
-    for (number, entry) in edges.by_ref().take(most) {
-        before = number;
-        take(number, entry);
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::embedded::merge::merge_segment;
+
+    const USERS: u32 = 9;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Change(u32, u32, i64),
+        Freeze,
+        MergeNext,
     }
-    Reached { before, end: edges.peek().is_none(), work: most }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            12 => (0..USERS, 0..USERS, 0i64..9).prop_map(|(a, b, at)| Step::Change(a, b, at)),
+            1 => Just(Step::Freeze),
+            3 => Just(Step::MergeNext),
+        ]
+    }
+
+    /// Users of three segments.
+    fn user(number: u32) -> UserNumber {
+        number % 3 * u32::try_from(SEGMENT_USERS).unwrap() + number
+    }
+
+    fn index() -> Index {
+        let mut index = Index::default();
+        for number in 0..=user(USERS - 1) {
+            index.add_user(&number.to_string());
+        }
+        index
+    }
+
+    /// One list as it should be: by number, the other end and the time.
+    type Model = BTreeMap<(UserNumber, bool), (u64, BTreeMap<u64, (UserNumber, i64)>)>;
+
+    fn put(model: &mut Model, owner: UserNumber, is_followers: bool, other: UserNumber, at: i64) {
+        let (next, entries) = model.entry((owner, is_followers)).or_default();
+        entries.insert(*next, (other, at));
+        *next += 1;
+    }
+
+    fn take(model: &mut Model, owner: UserNumber, is_followers: bool, other: UserNumber) -> u64 {
+        let (_, entries) = model.get_mut(&(owner, is_followers)).unwrap();
+        let (number, _) = entries.iter().find(|(_, it)| it.0 == other).unwrap();
+        let number = *number;
+        entries.remove(&number);
+        number
+    }
+
+    fn merge_next(index: &mut Index) {
+        let Some(layer) = index.frozen.clone() else { return };
+        if index.merged == Index::segments_of(index.users()) {
+            index.thaw();
+            return;
+        }
+        let (place, users) = (index.merged, index.users());
+        let merged = merge_segment(index.segment(place).as_deref(), &layer, place, users);
+        index.put_merged(Arc::new(merged));
+    }
+
+    fn check_list(index: &Index, model: &Model, owner: UserNumber, direction: Direction) {
+        let empty = (0, BTreeMap::new());
+        let (_, expected) =
+            model.get(&(owner, direction == Direction::Followers)).unwrap_or(&empty);
+        let list = index.list(owner, direction);
+        assert_eq!(list.len(), expected.len() as u64);
+        let mut times = list.times();
+        let mut seen = Vec::new();
+        let mut before = u64::MAX;
+        loop {
+            let reached = list.walk(before, 3, |entry| {
+                let at = match direction {
+                    Direction::Following => times.get(&entry),
+                    Direction::Followers => index.followed_at(entry.other, owner).unwrap(),
+                };
+                seen.push((entry.number, (entry.other, at.as_millis())));
+                std::ops::ControlFlow::Continue(0)
+            });
+            before = reached.before;
+            if reached.end {
+                break;
+            }
+        }
+        let newest_first: Vec<_> = expected.iter().rev().map(|(a, b)| (*a, *b)).collect();
+        assert_eq!(seen, newest_first);
+        let mut oldest_first = Vec::new();
+        let mut from = Some(0);
+        while let Some(number) = from {
+            let (entries, next) = list.oldest_first(number, 4);
+            oldest_first.extend(entries.iter().map(|it| it.number));
+            from = next;
+        }
+        assert!(oldest_first.iter().eq(expected.keys()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn lists_agree_with_a_model_whatever_is_frozen_or_half_merged(
+            steps in proptest::collection::vec(step(), 1..120),
+        ) {
+            let mut index = index();
+            let mut model = Model::new();
+            let mut pairs = BTreeSet::new();
+            for step in steps {
+                match step {
+                    Step::Freeze if index.frozen.is_none() => drop(index.freeze()),
+                    Step::Freeze => {}
+                    Step::MergeNext => merge_next(&mut index),
+                    Step::Change(a, b, _) if a == b => {}
+                    Step::Change(a, b, at) => {
+                        let (a, b) = (user(a), user(b));
+                        let found = index.find(EdgeKind::Follow, a, b);
+                        prop_assert_eq!(found.is_some(), pairs.contains(&(a, b)));
+                        if let Some(edge) = found {
+                            let numbers =
+                                [take(&mut model, a, false, b), take(&mut model, b, true, a)];
+                            prop_assert_eq!(edge.numbers, numbers);
+                            index.remove(&edge);
+                            pairs.remove(&(a, b));
+                            continue;
+                        }
+                        let time = Timestamp::from_millis(at);
+                        let kind = EdgeKind::Follow;
+                        index.add(&Edge { kind, source: a, target: b, at: time, numbers: [0; 2] });
+                        pairs.insert((a, b));
+                        put(&mut model, a, false, b, at);
+                        put(&mut model, b, true, a, at);
+                    }
+                }
+            }
+            for owner in (0..USERS).map(user) {
+                Direction::BOTH.into_iter().for_each(|it| check_list(&index, &model, owner, it));
+                let of = index.edges_of(owner, usize::MAX);
+                for edge in &of {
+                    prop_assert_eq!(index.find(edge.kind, edge.source, edge.target), Some(*edge));
+                }
+                let expected = pairs.iter().filter(|(a, b)| *a == owner || *b == owner).count();
+                prop_assert_eq!(of.len(), expected);
+            }
+            prop_assert_eq!(index.stats().follows, pairs.len() as u64);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! One user's edges in one direction, in the order of their numbers.
+//! One user's blocks or mutes, in the order of their numbers.
 
 use tidings_core::clock::Timestamp;
 
@@ -8,66 +8,27 @@ use super::index::UserNumber;
 /// chunk would spare a few bytes of bookkeeping per thousand edges and cost more to move.
 const CHUNK: usize = 512;
 
-/// An edge as one of its ends keeps it.
-pub(super) trait Entry: Copy {
-    fn new(other: UserNumber, delta: u32, at: Timestamp) -> Self;
-    /// The user at the other end.
-    fn other(&self) -> UserNumber;
-    /// The edge's number, counted from the chunk's base.
-    fn delta(&self) -> u32;
-    /// The same edge in a chunk of another base.
-    fn with_delta(self, delta: u32) -> Self;
-}
-
-/// An edge as its followee keeps it: 8 bytes. Its time is looked up at the follower's end.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct InEntry {
-    other: UserNumber,
-    delta: u32,
-}
-
-impl Entry for InEntry {
-    fn new(other: UserNumber, delta: u32, _: Timestamp) -> Self {
-        Self { other, delta }
-    }
-    fn other(&self) -> UserNumber {
-        self.other
-    }
-    fn delta(&self) -> u32 {
-        self.delta
-    }
-    fn with_delta(self, delta: u32) -> Self {
-        Self { delta, ..self }
-    }
-}
-
-/// An edge as its follower keeps it: 14 bytes.
+/// An edge as its source keeps it: 14 bytes.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, packed(2))]
-pub(super) struct OutEntry {
+pub(super) struct Entry {
     other: UserNumber,
     delta: u32,
     /// Milliseconds in 48 bits: a [`Timestamp`] ends with the year 9999.
     at: [u8; 6],
 }
 
-impl Entry for OutEntry {
+impl Entry {
     fn new(other: UserNumber, delta: u32, at: Timestamp) -> Self {
         let [_, _, at @ ..] = at.as_millis().to_be_bytes();
         Self { other, delta, at }
     }
-    fn other(&self) -> UserNumber {
+
+    /// The user at the other end.
+    pub(super) fn other(&self) -> UserNumber {
         self.other
     }
-    fn delta(&self) -> u32 {
-        self.delta
-    }
-    fn with_delta(self, delta: u32) -> Self {
-        Self { delta, ..self }
-    }
-}
 
-impl OutEntry {
     /// When the edge was made.
     pub(super) fn at(&self) -> Timestamp {
         let mut millis = [0; 8];
@@ -76,23 +37,23 @@ impl OutEntry {
     }
 }
 
-#[derive(Debug)]
-struct Chunk<E> {
+#[derive(Debug, Clone)]
+struct Chunk {
     base: u64,
-    /// Never empty; deltas ascend.
-    entries: Vec<E>,
+    /// Never empty; deltas, the numbers counted from the base, ascend.
+    entries: Vec<Entry>,
 }
 
-impl<E: Entry> Chunk<E> {
-    fn number(&self, entry: &E) -> u64 {
-        self.base + u64::from(entry.delta())
+impl Chunk {
+    fn number(&self, entry: &Entry) -> u64 {
+        self.base + u64::from(entry.delta)
     }
 
     fn last(&self) -> u64 {
         self.entries.last().map_or(self.base, |entry| self.number(entry))
     }
 
-    fn push(&mut self, entry: E) {
+    fn push(&mut self, entry: Entry) {
         if self.entries.len() == self.entries.capacity() {
             // A quarter at a time, not double: most lists hardly grow once they are loaded.
             let more = (self.entries.len() / 4).clamp(4, CHUNK);
@@ -103,18 +64,12 @@ impl<E: Entry> Chunk<E> {
 }
 
 /// Edges in ascending order of their numbers, in chunks, so that no change moves more than one chunk.
-#[derive(Debug)]
-pub(super) struct EdgeList<E> {
-    chunks: Vec<Chunk<E>>,
+#[derive(Debug, Clone, Default)]
+pub(super) struct EdgeList {
+    chunks: Vec<Chunk>,
 }
 
-impl<E> Default for EdgeList<E> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<E> EdgeList<E> {
+impl EdgeList {
     pub(super) const fn new() -> Self {
         Self { chunks: Vec::new() }
     }
@@ -122,9 +77,8 @@ impl<E> EdgeList<E> {
     pub(super) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
-}
 
-impl<E: Entry> EdgeList<E> {
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.entries.len()).sum()
     }
@@ -135,13 +89,13 @@ impl<E: Entry> EdgeList<E> {
             debug_assert!(chunk.last() < number, "edge numbers only grow");
             let delta = u32::try_from(number - chunk.base);
             if let (Ok(delta), true) = (delta, chunk.entries.len() < CHUNK) {
-                chunk.push(E::new(other, delta, at));
+                chunk.push(Entry::new(other, delta, at));
                 return;
             }
         }
         self.chunks.reserve_exact(1 + self.chunks.len() / 4);
         let mut chunk = Chunk { base: number, entries: Vec::new() };
-        chunk.push(E::new(other, 0, at));
+        chunk.push(Entry::new(other, 0, at));
         self.chunks.push(chunk);
     }
 
@@ -154,7 +108,7 @@ impl<E: Entry> EdgeList<E> {
     }
 
     /// The edge with this number.
-    pub(super) fn get(&self, number: u64) -> Option<&E> {
+    pub(super) fn get(&self, number: u64) -> Option<&Entry> {
         let (chunk, entry) = self.place(number);
         self.chunks.get(chunk)?.entries.get(entry.ok()?)
     }
@@ -190,26 +144,16 @@ impl<E: Entry> EdgeList<E> {
         let shift = right.base - left.base;
         left.entries.reserve_exact(right.entries.len());
         for entry in right.entries {
-            let number = shift + u64::from(entry.delta());
+            let number = shift + u64::from(entry.delta);
             // The check above says that it fits.
             let delta = u32::try_from(number).unwrap_or(u32::MAX);
-            left.entries.push(entry.with_delta(delta));
+            left.entries.push(Entry { delta, ..entry });
         }
         true
     }
 
-    /// The number of the edge to `other`. Looks at every edge in the worst case.
-    pub(super) fn find(&self, other: UserNumber) -> Option<u64> {
-        for chunk in self.chunks.iter().rev() {
-            if let Some(entry) = chunk.entries.iter().rev().find(|it| it.other() == other) {
-                return Some(chunk.number(entry));
-            }
-        }
-        None
-    }
-
     /// The edges with a number below `before`, newest first.
-    pub(super) fn before(&self, before: u64) -> impl Iterator<Item = (u64, &E)> {
+    pub(super) fn before(&self, before: u64) -> impl Iterator<Item = (u64, &Entry)> {
         let (chunk, entry) = self.place(before);
         let entry = entry.unwrap_or_else(|place| place);
         let cut = self.chunks.get(chunk).map(|cut| (cut, &cut.entries[..entry]));
@@ -219,12 +163,10 @@ impl<E: Entry> EdgeList<E> {
         })
     }
 
-    /// Gives back memory that was reserved for growth.
-    pub(super) fn shrink(&mut self) {
-        self.chunks.shrink_to_fit();
-        for chunk in &mut self.chunks {
-            chunk.entries.shrink_to_fit();
-        }
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let entries = self.chunks.iter().map(|it| it.entries.capacity() * size_of::<Entry>());
+        self.chunks.capacity() * size_of::<Chunk>() + entries.sum::<usize>()
     }
 }
 
@@ -240,20 +182,20 @@ mod tests {
         Timestamp::from_millis(i64::try_from(number % 1_000).unwrap())
     }
 
-    fn numbers<E: Entry>(list: &EdgeList<E>, before: u64) -> Vec<u64> {
+    fn numbers(list: &EdgeList, before: u64) -> Vec<u64> {
         list.before(before).map(|(number, _)| number).collect()
     }
 
     #[test]
-    fn an_edge_takes_8_bytes_at_one_end_and_14_at_the_other() {
-        assert_eq!((size_of::<InEntry>(), size_of::<OutEntry>()), (8, 14));
+    fn an_edge_takes_14_bytes() {
+        assert_eq!(size_of::<Entry>(), 14);
         let last_day = Timestamp::from_millis(i64::MAX);
-        assert_eq!(OutEntry::new(1, 2, last_day).at(), last_day);
+        assert_eq!(Entry::new(1, 2, last_day).at(), last_day);
     }
 
     #[test]
     fn a_list_that_lost_most_of_its_edges_is_short_again() {
-        let mut list = EdgeList::<OutEntry>::default();
+        let mut list = EdgeList::default();
         for number in 0..100_000 {
             list.push(number, 7, at(number));
         }
@@ -271,7 +213,7 @@ mod tests {
             steps in proptest::collection::vec((0u64..1 << 33, any::<bool>(), any::<prop::sample::Index>()), 1..400),
             small_steps in any::<bool>(),
         ) {
-            let mut list = EdgeList::<OutEntry>::default();
+            let mut list = EdgeList::default();
             let mut model = BTreeMap::new();
             let mut number = 0;
             for (step, is_removal, which) in steps {
@@ -296,8 +238,6 @@ mod tests {
                 prop_assert_eq!((entry.other(), entry.at()), (*other, at(*number)));
                 let before: Vec<_> = model.range(..number).rev().map(|(n, _)| *n).collect();
                 prop_assert_eq!(numbers(&list, *number), before);
-                let found = list.find(*other).and_then(|found| model.get(&found));
-                prop_assert_eq!(found, Some(other));
             }
         }
     }

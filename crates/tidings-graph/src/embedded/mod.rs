@@ -1,44 +1,83 @@
 //! The embedded follow graph.
 //!
-//! All of it is in memory, for reading: users are numbered, and each has two lists of edges, those
-//! followed and those following, in chunks of up to 512 entries in the order of edge numbers. An
-//! edge takes 14 bytes in the one list (followee, number, time) and 8 in the other.
+//! # In memory
 //!
-//! Blocks and mutes are edges too, of which most users have none: they are kept in maps by user and
-//! by pair, not in lists that every user has, and cost nothing while there are none; else 60 to 220
-//! bytes each, the more the fewer a user has (a million mutes of 100 and of 1 per user).
+//! Users are numbered in the order in which they come. Each has two lists, those followed and those
+//! following, in the order in which the follows came:
 //!
-//! All of it is also on disk, for starting again. One thread writes: it gathers what waits into a
-//! group, makes the group durable, then visible, then answers. Readers share a lock with it that
-//! nobody holds for longer than a slice of work, and never over the disk.
+//! ```text
+//!  user numbers   0 … 4095        4096 … 8191      …
+//!               ┌──────────┐    ┌──────────┐
+//!  segments     │ following│    │          │           packed, never changed: replaced as a whole
+//!               │ followers│    │          │
+//!               └──────────┘    └──────────┘
+//!                    ▲ takes in, segment by segment
+//!  frozen layer   changes up to the commit that the next snapshot is of
+//!  active layer   changes since
+//! ```
 //!
-//! Three things say whether what is read at the start is what was acknowledged: the checksums of the
-//! store, a digest over all users and edges that each commit carries, and the head file, which
-//! knows the number of the last commit. A graph that opens is whole; otherwise it does not open.
-//! After a power failure the head file may lag: a journal that is damaged as well may then lose the
-//! commits of the last seconds unnoticed.
+//! - A list in a segment is packed: each other end in as many bits as the largest user number in the list
+//!   needs, and in the list of a follower the times, in blocks, in as few bits as their distances need.
+//!   The list of followers has no times: the time of a follow is looked up in the follower's list.
+//! - A layer holds the changes that the segments have not taken in. A list is read newest first: the
+//!   active layer, the frozen one, the segment, without what a layer has removed.
+//! - Every entry has a number within its list, which it keeps and which is never used again; a cursor says
+//!   "before number n". See `packed`.
+//! - An id is kept once, as text. Blocks and mutes are edges too, of which most users have none: they are
+//!   kept in maps by user and by pair, and cost nothing while there are none.
 //!
-//! Measured on two cores, release build, power-law graph of 1,000,000 users and 19.8 million follows
-//! (a supernode of 450,000): 823 MiB resident after a start, that is about 28 bytes per follow and
-//! 300 per user, against 22 bytes of entries; the rest is reserve, chunk heads and the allocator.
-//! A start reads 0.8 to 1 million follows per second; an import adds 0.3 to 0.4.
+//! # On disk
+//!
+//! A commit is a few rows of the log, synced before it is answered. When many changes have come together, a
+//! checkpoint freezes them and has the segments take them in, one after the other; the same bytes go into a
+//! snapshot, a file with a checksum for each part. Then the log up to there is no longer needed. Two
+//! snapshots are kept, and the log since the older one: a start loads the newest snapshot that is whole and
+//! makes the commits behind it again.
+//!
+//! One thread writes: it gathers what waits into a group, makes the group durable, then visible, then
+//! answers. Readers share a lock with it, and with the checkpoint, that nobody holds for longer than a
+//! slice of work, and never over the disk.
+//!
+//! Three things say whether what is read at the start is what was acknowledged: the checksums of snapshots
+//! and log, a digest over all users and edges that each commit carries, and the head file, which knows
+//! the number of the last commit. A graph that opens is whole; otherwise it does not open. After a power
+//! failure the head file may lag: a journal that is damaged as well may then lose the commits of the last
+//! seconds unnoticed.
 
 mod aversions;
+mod bits;
+mod checkpoint;
+mod commit;
 mod config;
 mod cursor;
 mod digest;
 mod disk;
 mod error;
+mod find;
+mod format_2;
 mod group;
 mod head;
 mod identity;
 mod index;
+mod interner;
+mod intersect;
+mod layer;
 mod list;
+mod list_view;
 mod lock;
-mod rows;
+mod log;
+mod measure;
+mod merge;
+mod packed;
+mod pages;
+mod segment;
+mod series;
+mod snapshot;
 mod store;
+mod table;
 mod writer;
 
 pub use config::EmbeddedGraphConfig;
 pub use error::GraphOpenError;
+pub use index::GraphMemory;
 pub use store::EmbeddedGraphStore;

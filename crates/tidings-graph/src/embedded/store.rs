@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, RwLock, RwLockReadGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Instant,
 };
 
@@ -16,13 +16,16 @@ use tidings_core::{
 
 use super::{
     config::EmbeddedGraphConfig,
-    cursor::{self, ListKind, Owner, Place},
+    cursor::{self, ListKind, Owner},
     disk::Disk,
     error::{GraphOpenError, HalfChanged, unavailable},
     group::Command,
     identity,
-    index::{EdgeKind, Index, Reach, Reached, UserNumber},
+    index::{EdgeKind, GraphMemory, Index, UserNumber},
+    intersect::{Intersection, Relation},
+    list_view::Reached,
     lock::DirectoryLock,
+    pages::{Place, Reach},
     writer::Writer,
 };
 
@@ -32,8 +35,12 @@ const PAGE_ITEMS: usize = 10_000;
 const SLICE_WORK: usize = 1_024;
 /// Entries that are looked at for one page of a list that has to be searched for: about a millisecond.
 const PAGE_WORK: usize = 1 << 20;
-/// Edges that are erased by one commit.
-const ERASED_EDGES: usize = 1_000;
+/// How often the index is locked for one page of an export, which may be short then.
+const EXPORT_SLICES: usize = 256;
+/// Users whose edges are looked for under one lock, for an export.
+const SLICE_USERS: usize = 1_024;
+/// Edges that are erased by one commit. They are looked for under one lock.
+const ERASED_EDGES: usize = 256;
 
 /// The embedded follow graph: an index in memory over a durable store on disk.
 ///
@@ -70,13 +77,14 @@ impl EmbeddedGraphStore {
         let lock = DirectoryLock::take(&config.path)?;
         let (disk, index) = Disk::open(&config)?;
         let id = identity::load_or_make(&config.path)?;
+        let GraphStats { users, follows, blocks, mutes } = index.stats();
         tracing::info!(
             graph = %id,
             path = %config.path.display(),
-            users = index.users(),
-            follows = index.follows(),
-            blocks = index.blocks(),
-            mutes = index.mutes(),
+            users,
+            follows,
+            blocks,
+            mutes,
             took_ms = started.elapsed().as_millis(),
             "the graph is open"
         );
@@ -90,6 +98,11 @@ impl EmbeddedGraphStore {
     /// another process may open the directory. Closing twice is fine. Reads go on.
     pub async fn close(&self) {
         self.writer.close().await;
+    }
+
+    /// What the graph takes in memory. It is counted while the writer waits, a few milliseconds.
+    pub fn memory(&self) -> GraphMemory {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).memory()
     }
 
     async fn add(
@@ -123,7 +136,7 @@ impl EmbeddedGraphStore {
         list: List<'_>,
         cursor: Option<&Cursor>,
         limit: usize,
-        walk: impl Fn(&Index, UserNumber, Reach, &mut Vec<T>) -> Reached,
+        mut walk: impl FnMut(&Index, (UserNumber, &UserId), Reach, &mut Vec<T>) -> Reached,
     ) -> Result<Page<T>, GraphError> {
         let List { op, kind, owner } = list;
         let (Owner::One(user) | Owner::Pair(user, _)) = owner;
@@ -138,7 +151,7 @@ impl EmbeddedGraphStore {
             let index = self.read(op)?;
             let Some(number) = index.user(user) else { break true };
             let reach = Reach { before, items: most - items.len(), work: SLICE_WORK };
-            let reached = walk(&index, number, reach, &mut items);
+            let reached = walk(&index, (number, user), reach, &mut items);
             before = reached.before;
             work += reached.work;
             if reached.end || items.len() >= most || work >= PAGE_WORK {
@@ -147,6 +160,24 @@ impl EmbeddedGraphStore {
         };
         let next = if end { None } else { Some(cursor::encode(kind, owner, before)) };
         Ok(Page { items, next })
+    }
+}
+
+impl EmbeddedGraphStore {
+    /// Reads one page of those whom the owner follows and who are related to somebody; to whom is not
+    /// known where that one is not.
+    fn related(
+        &self,
+        list: List<'_>,
+        cursor: Option<&Cursor>,
+        limit: usize,
+        relation: impl Fn(&Index) -> Option<Relation>,
+    ) -> Result<Page<UserId>, GraphError> {
+        let mut intersection = Intersection::default();
+        self.page(list, cursor, limit, |index, (user, _), reach, found| match relation(index) {
+            Some(relation) => intersection.walk(index, user, relation, reach, found),
+            None => Reached::NOTHING,
+        })
     }
 }
 
@@ -191,17 +222,21 @@ impl SocialGraphStore for EmbeddedGraphStore {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<follow::Edge>, GraphError> {
-        let place = cursor.map_or(Ok(Place::START), Place::decode)?;
-        let index = self.read("export_edges")?;
-        let edges =
-            index.edges_from((place.kind, place.source, place.number), limit.min(PAGE_ITEMS));
-        let next = match edges.last() {
-            Some(last) if edges.len() == limit.min(PAGE_ITEMS) => Some(
-                Place { kind: last.kind, source: last.source, number: last.number + 1 }.encode(),
-            ),
-            _ => None,
-        };
-        Ok(Page { items: edges.iter().map(|edge| index.named(edge)).collect(), next })
+        let mut place = cursor.map_or(Ok(Place::START), Place::decode)?;
+        let most = limit.min(PAGE_ITEMS);
+        let mut items = Vec::new();
+        for _ in 0..EXPORT_SLICES {
+            let index = self.read("export_edges")?;
+            let wanted = (most - items.len()).min(SLICE_WORK);
+            let (edges, next) = index.edges_from(place, wanted, SLICE_USERS);
+            items.extend(edges.iter().map(|edge| index.named(edge)));
+            let Some(next) = next else { return Ok(Page { items, next: None }) };
+            place = next;
+            if items.len() >= most {
+                break;
+            }
+        }
+        Ok(Page { items, next: Some(place.encode()) })
     }
 
     async fn erase_user(&self, user: &UserId) -> Result<u64, GraphError> {
@@ -256,9 +291,7 @@ impl SocialGraphStore for EmbeddedGraphStore {
     ) -> Result<Page<UserId>, GraphError> {
         let list =
             List { op: "get_mutual_follows", kind: ListKind::Mutual, owner: Owner::One(user) };
-        self.page(list, cursor, limit, |index, number, reach, found| {
-            index.walk_followed_followers(number, number, reach, found)
-        })
+        self.related(list, cursor, limit, |index| index.user(user).map(Relation::FollowersOf))
     }
 
     async fn get_common_follows(
@@ -270,10 +303,7 @@ impl SocialGraphStore for EmbeddedGraphStore {
     ) -> Result<Page<UserId>, GraphError> {
         let owner = Owner::Pair(user, other);
         let list = List { op: "get_common_follows", kind: ListKind::Common, owner };
-        self.page(list, cursor, limit, |index, number, reach, found| match index.user(other) {
-            Some(other) => index.walk_common(number, other, reach, found),
-            None => Reached { before: 0, end: true, work: 0 },
-        })
+        self.related(list, cursor, limit, |index| index.user(other).map(Relation::FollowedBy))
     }
 
     async fn get_followers_you_know(
@@ -285,10 +315,7 @@ impl SocialGraphStore for EmbeddedGraphStore {
     ) -> Result<Page<UserId>, GraphError> {
         let owner = Owner::Pair(user, other);
         let list = List { op: "get_followers_you_know", kind: ListKind::Known, owner };
-        self.page(list, cursor, limit, |index, number, reach, found| match index.user(other) {
-            Some(other) => index.walk_followed_followers(number, other, reach, found),
-            None => Reached { before: 0, end: true, work: 0 },
-        })
+        self.related(list, cursor, limit, |index| index.user(other).map(Relation::FollowersOf))
     }
 
     async fn is_following(&self, follower: &UserId, followee: &UserId) -> Result<bool, GraphError> {
@@ -296,7 +323,7 @@ impl SocialGraphStore for EmbeddedGraphStore {
         let (Some(follower), Some(followee)) = (index.user(follower), index.user(followee)) else {
             return Ok(false);
         };
-        Ok(index.find(EdgeKind::Follow, follower, followee).is_some())
+        Ok(index.is_following(follower, followee))
     }
 
     async fn are_following(
@@ -310,7 +337,7 @@ impl SocialGraphStore for EmbeddedGraphStore {
             let follower = index.user(follower);
             answers.extend(followees.iter().map(|it| {
                 let ends = follower.zip(index.user(it));
-                ends.is_some_and(|(a, b)| index.find(EdgeKind::Follow, a, b).is_some())
+                ends.is_some_and(|(a, b)| index.is_following(a, b))
             }));
         }
         Ok(answers)

@@ -7,21 +7,34 @@ use std::{
     time::Instant,
 };
 
-use tidings_core::ports::GraphError;
+use tidings_core::{error_chain::ErrorChain, ports::GraphError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    checkpoint::{CheckpointError, Frozen},
+    commit::Commit,
     config::EmbeddedGraphConfig,
     disk::Disk,
     error::{Closed, HalfChanged, SharedCause, unavailable},
     group::{Command, Group},
     index::Index,
     lock::DirectoryLock,
+    log::Log,
+    measure::{as_f64, describe_metrics, show_memory, show_size},
+    snapshot::Snapshot,
 };
 
 /// Edges that are made visible under one lock: readers wait for this many at most, some tens of
 /// microseconds.
-const APPLY_EDGES: usize = 128;
+const APPLY_EDGES: usize = 64;
+/// Edges of an import that are planned under one lock, and whose users are looked up together.
+const PLAN_EDGES: usize = 32;
+
+/// One in so many follows has to have changed before a snapshot, which writes all of them, is made.
+const CHANGED_SHARE: usize = 50;
+/// When the store is closed, a snapshot is made from this part of the usual changes on: a start makes
+/// fewer again in no time.
+const CLOSING_SHARE: usize = 10;
 
 /// A command on its way through the queue, and where its answer goes; see [`Writer::run`].
 struct Job {
@@ -31,6 +44,8 @@ struct Job {
 
 enum Message {
     Run(Job),
+    /// The thread of the checkpoint is about to end.
+    Checkpointed,
     Close,
 }
 
@@ -56,6 +71,10 @@ impl Writer {
             index,
             commit_edges: config.commit_edges.max(1),
             max_users: config.max_users.max(1),
+            checkpoint_changes: config.checkpoint_changes.max(1),
+            queue: queue.downgrade(),
+            checkpoint: None,
+            retry_changes: 0,
             failed: None,
         };
         let thread = WriterThread::start(move || {
@@ -123,11 +142,20 @@ impl Drop for WriterThread {
     }
 }
 
+/// Its snapshot and the length of that, and the next generation of the log, if that could be made.
+type Checkpoint = JoinHandle<(Result<(Snapshot, u64), CheckpointError>, Option<Log>)>;
+
 struct Committer {
     disk: Disk,
     index: Arc<RwLock<Index>>,
     commit_edges: usize,
     max_users: u32,
+    checkpoint_changes: usize,
+    /// For the threads of checkpoints. It keeps nothing open.
+    queue: mpsc::WeakSender<Message>,
+    checkpoint: Option<Checkpoint>,
+    /// Changes before which no checkpoint is tried after one could not be begun.
+    retry_changes: usize,
     /// Why the store takes no more writes. It is opened again to find out what it holds.
     failed: Option<SharedCause>,
 }
@@ -135,7 +163,9 @@ struct Committer {
 impl Committer {
     fn serve(mut self, mut queue: mpsc::Receiver<Message>) {
         describe_metrics();
-        self.show_size();
+        show_size(&self.index);
+        show_memory(&self.index);
+        self.checkpoint_if_due();
         let mut jobs = Vec::new();
         while let Some(message) = queue.blocking_recv() {
             let mut edges = 0;
@@ -147,6 +177,7 @@ impl Committer {
                         edges += job.command.edges();
                         jobs.push(job);
                     }
+                    Message::Checkpointed => self.end_checkpoint(),
                     Message::Close => queue.close(),
                 }
                 let full = edges >= self.commit_edges || jobs.len() >= self.commit_edges;
@@ -154,25 +185,129 @@ impl Committer {
             }
             self.run_group(&mut jobs);
             metrics::gauge!("tidings_graph_writer_queue_commands").set(as_f64(queue.len() as u64));
+            self.checkpoint_if_due();
+        }
+        // A checkpoint that has begun must not wait for a place in the queue.
+        drop(queue);
+        self.end_checkpoint();
+        if self.changes() > self.checkpoint_changes / CLOSING_SHARE {
+            self.begin_checkpoint();
+            self.end_checkpoint();
         }
         self.disk.close();
+    }
+
+    /// Changes that are only in the log.
+    fn changes(&self) -> usize {
+        self.index.read().map_or(0, |index| index.active_changes())
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        // One whose thread panicked has sent no message.
+        if self.checkpoint.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.end_checkpoint();
+        }
+        let Ok(index) = self.index.read() else { return };
+        let follows = super::bits::to_usize(index.stats().follows);
+        let due = self.checkpoint_changes.max(follows / CHANGED_SHARE);
+        let is_due = index.active_changes() >= due.max(self.retry_changes);
+        drop(index);
+        if is_due {
+            self.begin_checkpoint();
+        }
+    }
+
+    fn begin_checkpoint(&mut self) {
+        if self.checkpoint.is_some() || self.failed.is_some() {
+            return;
+        }
+        let ended = match self.disk.begin_generation() {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!(
+                    error = %ErrorChain(&error),
+                    "no snapshot of the graph is begun; its changes are safe in the log"
+                );
+                metrics::counter!("tidings_graph_checkpoint_failures_total").increment(1);
+                self.retry_changes = self.changes() + self.checkpoint_changes;
+                return;
+            }
+        };
+        self.retry_changes = 0;
+        let (state, generation) = (self.disk.state(), self.disk.generation());
+        let (directory, next_log) = (self.disk.directory().to_owned(), self.disk.next_log());
+        let Ok(mut index) = self.index.write() else { return };
+        let frozen = Frozen::new(&mut index, state, generation, directory);
+        drop(index);
+        let (index, queue) = (Arc::clone(&self.index), self.queue.clone());
+        let body = move || {
+            // Closing a log and making one take some milliseconds: here, nobody waits for that.
+            drop(ended);
+            let written = frozen.settle(&index);
+            let spare = next_log.create().ok();
+            if let Some(queue) = queue.upgrade() {
+                // Fails when the writer is closing: it waits for the thread then.
+                let _closing = queue.blocking_send(Message::Checkpointed);
+            }
+            (written, spare)
+        };
+        match thread::Builder::new().name("tidings-graph-checkpoint".to_owned()).spawn(body) {
+            Ok(thread) => self.checkpoint = Some(thread),
+            Err(error) => self.fail(Arc::new(error)),
+        }
+    }
+
+    /// Waits for the checkpoint, if there is one, and lets go of what it made superfluous.
+    fn end_checkpoint(&mut self) {
+        let Some(thread) = self.checkpoint.take() else { return };
+        let Ok((written, spare)) = thread.join() else {
+            // Some lists have taken the frozen changes in and some not.
+            return self.fail(half_changed());
+        };
+        if let Some(spare) = spare {
+            self.disk.keep_spare(spare);
+        }
+        match written {
+            Ok((snapshot, bytes)) => {
+                tracing::info!(
+                    commits = snapshot.commits,
+                    bytes,
+                    "a snapshot of the graph is written"
+                );
+                metrics::gauge!("tidings_graph_snapshot_bytes").set(as_f64(bytes));
+                self.disk.keep(snapshot);
+            }
+            Err(error @ CheckpointError::Write(_)) => {
+                tracing::error!(
+                    error = %ErrorChain(&error),
+                    "no snapshot of the graph is written; its changes are safe in the log"
+                );
+                metrics::counter!("tidings_graph_checkpoint_failures_total").increment(1);
+            }
+            Err(CheckpointError::HalfChanged(_)) => return self.fail(half_changed()),
+        }
+        show_memory(&self.index);
+    }
+
+    fn fail(&mut self, cause: SharedCause) {
+        if self.failed.is_none() {
+            tracing::error!(error = %cause, "the graph takes no more writes until it is opened again");
+            self.failed = Some(cause);
+        }
     }
 
     /// Durable first, then visible, then answered.
     fn run_group(&mut self, jobs: &mut Vec<Job>) {
         let mut answers = Vec::with_capacity(jobs.len());
-        let done = self.plan(jobs, &mut answers).and_then(|group| {
-            if group.is_empty() {
+        let done = self.plan(jobs, &mut answers).and_then(|commit| {
+            if commit.is_empty() {
                 return Ok(());
             }
-            self.commit(&group)?;
-            self.apply(&group)
+            self.commit(&commit)?;
+            self.apply(&commit)
         });
-        if let Err(cause) = &done
-            && self.failed.is_none()
-        {
-            tracing::error!(error = %cause, "the graph takes no more writes until it is opened again");
-            self.failed = Some(Arc::clone(cause));
+        if let Err(cause) = &done {
+            self.fail(Arc::clone(cause));
         }
         let mut answers = answers.into_iter();
         for job in jobs.drain(..) {
@@ -190,22 +325,43 @@ impl Committer {
         &self,
         jobs: &[Job],
         answers: &mut Vec<Result<u64, GraphError>>,
-    ) -> Result<Group, SharedCause> {
+    ) -> Result<Commit, SharedCause> {
         if let Some(cause) = &self.failed {
             return Err(Arc::clone(cause));
         }
-        // Only this thread ever locks for writing, so this keeps nobody waiting.
-        let index = self.index.read().map_err(|_| half_changed())?;
-        let mut group = Group::new(self.disk.next_number(), self.max_users);
-        answers.extend(jobs.iter().map(|job| group.plan(&index, &job.command)));
-        Ok(group)
+        let mut group = Group::new(self.disk.state().next_number, self.max_users);
+        for job in jobs {
+            answers.push(self.plan_command(&mut group, &job.command)?);
+        }
+        Ok(group.into_commit())
     }
 
-    fn commit(&mut self, group: &Group) -> Result<(), SharedCause> {
+    /// Plans a command. A checkpoint may replace segments meanwhile, which changes where edges are and not
+    /// which there are; it must not wait for a long import, and readers behind it must not either.
+    fn plan_command(
+        &self,
+        group: &mut Group,
+        command: &Command,
+    ) -> Result<Result<u64, GraphError>, SharedCause> {
+        let lock = || self.index.read().map_err(|_| half_changed());
+        let Command::Import(edges) = command else {
+            return Ok(group.plan(&*lock()?, command));
+        };
+        let mut new = 0;
+        for edges in edges.chunks(PLAN_EDGES) {
+            match group.import(&*lock()?, edges) {
+                Ok(added) => new += added,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(new))
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Result<(), SharedCause> {
         let started = Instant::now();
-        let committed = self.disk.commit(group);
+        let committed = self.disk.commit(commit);
         metrics::histogram!("tidings_graph_commit_duration_seconds").record(started.elapsed());
-        let edges = group.added().count() + group.removed().len();
+        let edges = commit.added.len() + commit.removed.len();
         metrics::histogram!("tidings_graph_commit_edges").record(as_f64(edges as u64));
         if committed.is_err() {
             metrics::counter!("tidings_graph_commit_failures_total").increment(1);
@@ -213,59 +369,28 @@ impl Committer {
         committed
     }
 
-    fn apply(&self, group: &Group) -> Result<(), SharedCause> {
+    fn apply(&self, commit: &Commit) -> Result<(), SharedCause> {
         let lock = || self.index.write().map_err(|_| half_changed());
-        for users in group.new_users().chunks(APPLY_EDGES) {
+        for users in commit.new_users.chunks(APPLY_EDGES) {
             let mut index = lock()?;
-            users.iter().for_each(|id| index.add_user(id.clone()));
+            users.iter().for_each(|id| index.add_user(id.as_str()));
         }
-        for edges in group.removed().chunks(APPLY_EDGES) {
+        for edges in commit.removed.chunks(APPLY_EDGES) {
             let mut index = lock()?;
             edges.iter().for_each(|edge| index.remove(edge));
         }
-        let mut added = group.added().peekable();
-        while added.peek().is_some() {
+        for edges in commit.added.chunks(APPLY_EDGES) {
             let mut index = lock()?;
-            added.by_ref().take(APPLY_EDGES).for_each(|edge| index.add(edge));
+            edges.iter().for_each(|edge| index.add(edge));
         }
-        self.show_size();
+        for user in &commit.forgotten {
+            lock()?.forget_user(user.user);
+        }
+        show_size(&self.index);
         Ok(())
-    }
-
-    fn show_size(&self) {
-        if let Ok(index) = self.index.read() {
-            metrics::gauge!("tidings_graph_users").set(as_f64(index.users() as u64));
-            metrics::gauge!("tidings_graph_follows").set(as_f64(index.follows()));
-            metrics::gauge!("tidings_graph_blocks").set(as_f64(index.blocks()));
-            metrics::gauge!("tidings_graph_mutes").set(as_f64(index.mutes()));
-        }
     }
 }
 
 fn half_changed() -> SharedCause {
     Arc::new(HalfChanged)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a gauge is exact up to 2^53")]
-fn as_f64(count: u64) -> f64 {
-    count as f64
-}
-
-fn describe_metrics() {
-    use metrics::Unit;
-    metrics::describe_histogram!(
-        "tidings_graph_commit_duration_seconds",
-        Unit::Seconds,
-        "Time until a group of changes to the follow graph was durable"
-    );
-    metrics::describe_histogram!("tidings_graph_commit_edges", "Edges changed by one commit");
-    metrics::describe_counter!("tidings_graph_commit_failures_total", "Commits that failed");
-    metrics::describe_gauge!("tidings_graph_users", "Users that the follow graph knows");
-    metrics::describe_gauge!("tidings_graph_follows", "Follows in the graph");
-    metrics::describe_gauge!("tidings_graph_blocks", "Blocks in the graph");
-    metrics::describe_gauge!("tidings_graph_mutes", "Mutes in the graph");
-    metrics::describe_gauge!(
-        "tidings_graph_writer_queue_commands",
-        "Commands that wait for the next commit"
-    );
 }

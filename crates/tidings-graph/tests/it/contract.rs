@@ -56,3 +56,28 @@ tidings_testkit::contract_tests!(
     what_is_rare_among_many_is_found,
     whoever_has_two_reasons_stays_hidden_when_one_goes,
 );
+
+/// The same rules while segments take changes in and snapshots are written all the time.
+mod while_checkpoints_run {
+    use crate::harness::open_checkpointing;
+
+    tidings_testkit::contract_tests!(
+        tidings_testkit::contract_graph, open_checkpointing;
+        a_block_hides_both_from_each_other,
+        a_block_removes_the_follows_between_the_two,
+        a_cursor_outlives_the_edges_around_it,
+        a_page_has_at_most_what_was_asked_for,
+        an_edge_that_comes_back_is_the_newest,
+        an_import_keeps_its_order_and_the_edges_that_exist,
+        an_import_leaves_blocked_follows_out,
+        blocks_and_mutes_come_in_exact_pages,
+        counts_follow_every_change,
+        friends_are_those_who_follow_back_newest_follow_first,
+        ids_of_128_bytes_and_of_any_script_are_kept_apart,
+        lists_are_newest_first_with_their_times,
+        pages_are_exact_while_others_come_and_go,
+        pages_are_exact_while_writers_run,
+        random_operations_agree_with_a_naive_model,
+        whoever_has_two_reasons_stays_hidden_when_one_goes,
+    );
+}

@@ -8,15 +8,16 @@ use std::{
     process::{Command, Stdio},
 };
 
-use tidings_core::ports::SocialGraphStore;
+use tidings_core::{follow::Edge, ports::SocialGraphStore};
+use tidings_graph::EmbeddedGraphStore;
 
-use crate::harness::{block, edge, everything, mute, open, user};
+use crate::harness::{block, checkpointing, edge, everything, mute, user};
 
 /// Tells the process below to write, and where.
 const DIRECTORY: &str = "TIDINGS_GRAPH_CRASH_DIRECTORY";
 /// From which edge on.
 const FROM: &str = "TIDINGS_GRAPH_CRASH_FROM";
-const LIVES: u32 = 6;
+const LIVES: u32 = 12;
 
 /// Not a test of its own: the process that the test below starts and kills.
 #[tokio::test]
@@ -26,7 +27,7 @@ async fn writer_process() {
         return;
     };
     let from: u32 = from.to_str().unwrap().parse().unwrap();
-    let store = open(Path::new(&directory));
+    let store = open_to_be_killed(Path::new(&directory));
     // Four callers, so that commits hold several commands. Of three edges, one is removed again, one
     // has its followee block the follower, and one has its follower mute the followee.
     let write = async |lane: u32| {
@@ -53,6 +54,11 @@ async fn writer_process() {
         }
     };
     tokio::join!(write(0), write(1), write(2), write(3));
+}
+
+/// A snapshot is under way at almost any moment.
+fn open_to_be_killed(path: &Path) -> EmbeddedGraphStore {
+    EmbeddedGraphStore::open(checkpointing(path, 100)).unwrap()
 }
 
 /// One write per line: a killed process may cut off its last line, and no other.
@@ -128,10 +134,10 @@ async fn every_acknowledged_change_survives_sigkill() {
     let mut acknowledged = Acknowledged::default();
     let mut from = 0;
     for life in 0..LIVES {
-        let answers = 1 + u32::try_from((seed >> (life * 10)) % 700).unwrap();
+        let answers = 1 + u32::try_from((seed >> (life * 5)) % 700).unwrap();
         write_and_kill(directory.path(), from, answers, &mut acknowledged);
         // The lock went with the process.
-        let store = open(directory.path());
+        let store = open_to_be_killed(directory.path());
         let context = format!("seed {seed}, life {life}, killed after {answers} answers");
         for n in &acknowledged.followed {
             let edge = edge(*n);
@@ -167,6 +173,73 @@ async fn every_acknowledged_change_survives_sigkill() {
         assert!(!store.remove_follow(&user("nobody"), &user("u1")).await.unwrap());
         store.close().await;
         from = (acknowledged.last / 4 + 2) * 4;
+    }
+}
+
+/// Tells the process below to import, and where.
+const IMPORT_DIRECTORY: &str = "TIDINGS_GRAPH_IMPORT_DIRECTORY";
+/// Edges of one import.
+const PIECE: u32 = 500;
+
+/// Not a test of its own: the process that the test below starts and kills.
+#[tokio::test]
+async fn importing_process() {
+    let (Some(directory), Some(from)) =
+        (std::env::var_os(IMPORT_DIRECTORY), std::env::var_os(FROM))
+    else {
+        return;
+    };
+    let from: u32 = from.to_str().unwrap().parse().unwrap();
+    let store = EmbeddedGraphStore::open(checkpointing(Path::new(&directory), 4_000)).unwrap();
+    for piece in from.. {
+        let edges = (piece * PIECE..(piece + 1) * PIECE).map(edge).map(Edge::from);
+        assert_eq!(store.import_edges(edges.collect()).await.unwrap(), u64::from(PIECE));
+        say(&format!("+{piece}"));
+    }
+}
+
+#[tokio::test]
+async fn every_acknowledged_import_survives_sigkill_at_any_moment_of_a_snapshot() {
+    let directory = tempfile::tempdir().unwrap();
+    let seed: u64 = rand_seed();
+    let mut pieces = 0;
+    for life in 0..LIVES {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::importing_process", "--nocapture"])
+            .envs([
+                (IMPORT_DIRECTORY, directory.path().as_os_str().to_owned()),
+                (FROM, OsString::from(pieces.to_string())),
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let answers = 4 + (seed >> (life * 5)) % 16;
+        let micros = (seed >> (life * 4)) % 20_000;
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = lines.by_ref().take(usize::try_from(answers).unwrap()).count();
+        std::thread::sleep(std::time::Duration::from_micros(micros));
+        child.kill().unwrap();
+        let acknowledged = pieces + u32::try_from(said + lines.count()).unwrap();
+        assert!(!child.wait().unwrap().success());
+        let context =
+            format!("seed {seed}, life {life}, killed {micros} us after {answers} answers");
+
+        let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 4_000)).unwrap();
+        let follows = u32::try_from(store.stats().await.unwrap().follows).unwrap();
+        // The last one may be in without its answer; each is in as a whole.
+        assert_eq!(follows % PIECE, 0, "{context}");
+        assert!((acknowledged..=acknowledged + 1).contains(&(follows / PIECE)), "{context}");
+        pieces = follows / PIECE;
+        let lists = everything(&store, follows).await;
+        for (n, following) in lists.iter().step_by(2).enumerate() {
+            let first = u32::try_from(n).unwrap() * 40;
+            let expected = (first..first + 40).filter(|it| *it < follows).rev().map(edge);
+            assert!(following.iter().cloned().eq(expected), "{context}: the list of u{n}");
+        }
+        let followers: usize = lists.iter().skip(1).step_by(2).map(Vec::len).sum();
+        assert_eq!(followers, follows as usize, "{context}");
+        store.close().await;
     }
 }
 

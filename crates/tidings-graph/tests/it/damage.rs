@@ -16,7 +16,7 @@ use tidings_core::{
 };
 use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
 
-use crate::harness::{aversions, block, config, edge, everything, mute, open};
+use crate::harness::{aversions, block, checkpointing, config, edge, everything, mute, open};
 
 const EDGES: u32 = 6_000;
 
@@ -164,6 +164,78 @@ async fn a_flipped_or_torn_byte_anywhere_is_noticed_or_harmless() {
         }
     }
     assert!(refused > 0, "no damage was noticed, {whole} graphs opened");
+}
+
+fn is_snapshot(file: &SavedFile) -> bool {
+    file.path.extension().is_some_and(|it| it == "graph")
+}
+
+#[tokio::test]
+async fn one_damaged_snapshot_is_made_up_for_and_two_are_not() {
+    let saved = Saved::new(|path| checkpointing(path, 1_000)).await;
+    let mut snapshots: Vec<_> = saved.files.iter().filter(|file| is_snapshot(file)).collect();
+    snapshots.sort_by(|a, b| b.path.cmp(&a.path));
+    assert_eq!(snapshots.len(), 2);
+    let seed = RandomState::new().hash_one("snapshots");
+    let mut numbers = Numbers(seed);
+    let mut spoil = |directory: &Path, file: &SavedFile, round: usize| {
+        let at = numbers.below(file.bytes.len());
+        let mut bytes = file.bytes.clone();
+        if round.is_multiple_of(3) {
+            bytes.truncate(at);
+        } else {
+            bytes[at] ^= 1 << numbers.below(8);
+        }
+        fs::write(directory.join(&file.path), bytes).unwrap();
+        format!("seed {seed}, {} at byte {at}, round {round}", file.path.display())
+    };
+    for round in 0..12 {
+        let directory = tempfile::tempdir().unwrap();
+        saved.restore(directory.path());
+        let context = spoil(directory.path(), snapshots[0], round);
+        assert!(saved.opens_whole_or_not_at_all(directory.path(), &context).await, "{context}");
+        let aside = directory.path().join(&snapshots[0].path).with_extension("damaged");
+        assert!(aside.exists(), "{context}: a person may want to look at it");
+        spoil(directory.path(), snapshots[1], round);
+        let error = EmbeddedGraphStore::open(config(directory.path())).unwrap_err();
+        assert!(error.to_string().contains("backup"), "{context}: {error}");
+    }
+    // Both in the same night.
+    let directory = tempfile::tempdir().unwrap();
+    saved.restore(directory.path());
+    for file in &snapshots {
+        spoil(directory.path(), file, 1);
+    }
+    let before = fs::read_dir(directory.path()).unwrap().count();
+    assert!(!saved.opens_whole_or_not_at_all(directory.path(), "both snapshots").await);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), before, "nothing is tidied away");
+}
+
+#[tokio::test]
+async fn damage_beside_snapshots_is_noticed_or_harmless() {
+    let saved = Saved::new(|path| checkpointing(path, 2_500)).await;
+    let seed = RandomState::new().hash_one("beside");
+    let mut numbers = Numbers(seed);
+    for file in saved.files.iter().filter(|file| !file.bytes.is_empty()) {
+        for round in 0..6 {
+            let directory = tempfile::tempdir().unwrap();
+            saved.restore(directory.path());
+            let path = directory.path().join(&file.path);
+            let at = numbers.below(file.bytes.len());
+            let context =
+                format!("seed {seed}, {} at byte {at}, round {round}", file.path.display());
+            match round {
+                0 => fs::remove_file(&path).unwrap(),
+                1 => fs::write(&path, &file.bytes[..at]).unwrap(),
+                _ => {
+                    let mut bytes = file.bytes.clone();
+                    bytes[at] ^= 1 << numbers.below(8);
+                    fs::write(&path, bytes).unwrap();
+                }
+            }
+            saved.opens_whole_or_not_at_all(directory.path(), &context).await;
+        }
+    }
 }
 
 #[tokio::test]

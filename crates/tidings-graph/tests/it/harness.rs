@@ -36,6 +36,18 @@ pub(crate) fn config(path: &Path) -> EmbeddedGraphConfig {
     EmbeddedGraphConfig { memtable_bytes: 0, ..EmbeddedGraphConfig::new(path) }
 }
 
+/// A snapshot after so many changes, so that a short test has some.
+pub(crate) fn checkpointing(path: &Path, changes: usize) -> EmbeddedGraphConfig {
+    EmbeddedGraphConfig { checkpoint_changes: changes, ..config(path) }
+}
+
+/// An empty graph that makes one snapshot after the other.
+pub(crate) async fn open_checkpointing() -> TemporaryGraph {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 1)).unwrap();
+    TemporaryGraph { store, _directory: directory }
+}
+
 pub(crate) fn open(path: &Path) -> EmbeddedGraphStore {
     EmbeddedGraphStore::open(config(path)).unwrap()
 }

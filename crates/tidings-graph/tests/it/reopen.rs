@@ -1,12 +1,12 @@
 //! Closing, opening again, and opening twice.
 
 use tidings_core::{
-    follow::Edge,
+    follow::{Edge, FollowCounts},
     ports::{GraphError, SocialGraphStore},
 };
 use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
 
-use crate::harness::{aversions, block, config, edge, everything, mute, open, user};
+use crate::harness::{aversions, block, checkpointing, config, edge, everything, mute, open, user};
 
 #[tokio::test]
 async fn a_graph_that_is_opened_again_has_everything_in_its_order() {
@@ -122,11 +122,98 @@ async fn a_full_graph_says_so_and_keeps_what_it_has() {
 #[test]
 fn a_store_that_was_never_finished_is_made_again() {
     let directory = tempfile::tempdir().unwrap();
-    let unfinished = directory.path().join("edges.new");
+    let unfinished = directory.path().join("log-00000001.new");
     std::fs::create_dir(&unfinished).unwrap();
     std::fs::write(unfinished.join("0.jnl"), b"").unwrap();
+    let snapshot = directory.path().join("snapshot-0000000000000001-00000001.new");
+    std::fs::write(&snapshot, b"half").unwrap();
     drop(open(directory.path()));
-    assert!(!unfinished.exists());
+    assert!(!unfinished.exists() && !snapshot.exists());
+}
+
+#[tokio::test]
+async fn snapshots_keep_every_list_its_order_and_its_cursors() {
+    let directory = tempfile::tempdir().unwrap();
+    let edges = 8_000;
+    let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 700)).unwrap();
+    let mut cursors = Vec::new();
+    for from in (0..edges).step_by(400) {
+        let piece = (from..from + 400).map(edge).map(Edge::from).collect();
+        store.import_edges(piece).await.unwrap();
+        for n in (from..from + 400).step_by(9) {
+            let edge = edge(n);
+            assert!(store.remove_follow(&edge.follower, &edge.followee).await.unwrap());
+            if n % 2 == 0 {
+                assert!(store.add_follow(&edge.follower, &edge.followee, edge.at).await.unwrap());
+            }
+            if n % 5 == 0 {
+                assert!(mute(&store, n + 1).await && block(&store, n + 2).await);
+            }
+        }
+        let of = edge(from).follower;
+        let page = store.get_following(&of, None, 7).await.unwrap();
+        let all = store.get_following(&of, None, usize::MAX).await.unwrap();
+        cursors.push((of, page.next, all.items[7..].to_vec()));
+    }
+    let before = (everything(&store, edges).await, aversions(&store, edges).await);
+    let snapshots = || {
+        let files = std::fs::read_dir(directory.path()).unwrap();
+        let names = files.map(|it| it.unwrap().file_name().into_string().unwrap());
+        names.filter(|it| it.starts_with("snapshot-")).count()
+    };
+    assert!(snapshots() > 0);
+    store.close().await;
+    drop(store);
+    assert_eq!(snapshots(), 2, "the newest and the one before it");
+    for _ in 0..2 {
+        let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 700)).unwrap();
+        let content = (everything(&store, edges).await, aversions(&store, edges).await);
+        assert!(content == before);
+        for (of, next, expected) in &cursors {
+            let rest = store.get_following(of, next.as_ref(), usize::MAX).await.unwrap();
+            assert_eq!(&rest.items, expected);
+        }
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_erased_id_is_on_the_disk_no_more_after_two_snapshots() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 200)).unwrap();
+    let name = "a-name-that-must-go";
+    let (gone, other) = (user(name), user("other"));
+    for n in 0..1_500 {
+        let follow = edge(n);
+        store.add_follow(&gone, &follow.follower, follow.at).await.unwrap();
+        store.add_mute(&follow.followee, &gone, follow.at).await.unwrap();
+    }
+    store.add_block(&gone, &other, edge(0).at).await.unwrap();
+    let erased = store.erase_user(&gone).await.unwrap();
+    assert_eq!(store.erase_user(&gone).await.unwrap(), 0);
+    assert!(erased > 70, "{erased}");
+    assert_eq!(store.counts(&gone).await.unwrap(), FollowCounts::default());
+    let mut n = 0;
+    // Each close makes a snapshot of what has changed.
+    let mut store = store;
+    for _ in 0..3 {
+        store.import_edges((n..n + 300).map(edge).map(Edge::from).collect()).await.unwrap();
+        n += 300;
+        store.close().await;
+        drop(store);
+        store = EmbeddedGraphStore::open(checkpointing(directory.path(), 200)).unwrap();
+    }
+    store.close().await;
+    let mut files = vec![directory.path().to_owned()];
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(path).unwrap().map(|it| it.unwrap().path()));
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let found = bytes.windows(name.len()).any(|it| it == name.as_bytes());
+        assert!(!found, "{}", path.display());
+    }
 }
 
 #[test]

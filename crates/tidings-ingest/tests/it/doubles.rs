@@ -41,6 +41,8 @@ struct State {
     batches: Vec<Vec<UserId>>,
     seen: HashSet<(String, UserId)>,
     seqs: HashMap<UserId, u64>,
+    /// How cursors are spelt.
+    spelling: u32,
     followers: usize,
     /// Of users who have not as many as all others.
     followers_of: HashMap<String, usize>,
@@ -123,6 +125,11 @@ impl Recorder {
 
     pub(crate) fn set_followers(&self, followers: usize) {
         self.state().followers = followers;
+    }
+
+    /// Refuses the cursors that were given until now, as a graph of another format does.
+    pub(crate) fn spell_cursors_anew(&self) {
+        self.state().spelling += 1;
     }
 
     pub(crate) fn set_followers_of(&self, followee: &str, followers: usize) {
@@ -462,7 +469,13 @@ impl SocialGraphStore for Recorder {
             let source = "told to be corrupt".into();
             return Err(GraphError::Corrupt { backend: "double", what: "follow", source });
         }
-        let from: usize = cursor.map_or(0, |cursor| cursor.as_str().parse().unwrap());
+        let from = match cursor.map(|cursor| cursor.as_str().split_once('-').unwrap()) {
+            None => 0,
+            Some((spelling, from)) if spelling == state.spelling.to_string() => {
+                from.parse().unwrap()
+            }
+            Some(_) => return Err(GraphError::BadCursor),
+        };
         let followers = *state.followers_of.get(user.as_str()).unwrap_or(&state.followers);
         let to = (from + limit).min(followers);
         let items = (from..to).map(|n| Follow {
@@ -470,7 +483,8 @@ impl SocialGraphStore for Recorder {
             followee: user.clone(),
             at: Timestamp::from_millis(0),
         });
-        let next = (to < followers).then(|| Cursor::new(to.to_string()).unwrap());
+        let next = format!("{}-{to}", state.spelling);
+        let next = (to < followers).then(|| Cursor::new(next).unwrap());
         Ok(Page { items: items.collect(), next })
     }
 

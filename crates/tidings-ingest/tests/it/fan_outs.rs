@@ -130,6 +130,20 @@ async fn nodes_with_a_graph_each_tell_the_followers_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_fan_out_whose_cursor_the_graph_refuses_begins_again_and_ends() {
+    let mut running = start(CONFIG);
+    running.recorder.set_followers(40);
+    running.intake.accept(&[event("post", &json!({"followers_of": "star"}))]).await;
+    assert_eq!(running.recorder.unfinished(), 1);
+    running.recorder.spell_cursors_anew();
+    running.tasks.spawn(worker(&running).run(CancellationToken::new()));
+    wait_until_over(&running).await;
+    // The store leaves out whoever has the notification already: here, those of the first page.
+    assert_eq!(told_otherwise_than_once(&running, 40, 1), 7);
+    running.tasks.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_small_fan_out_behind_huge_ones_ends_before_they_do() {
     for (concurrent, huge) in [(1, 1), (1, 2), (2, 5)] {
         let mut running = start(CONFIG);
