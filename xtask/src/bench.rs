@@ -39,8 +39,9 @@ impl Bench {
     /// The servers that it runs against.
     fn services(self) -> &'static [Service] {
         match self {
-            Self::Demo | Self::Realtime | Self::Push | Self::Graph => &[],
+            Self::Demo | Self::Realtime | Self::Push => &[],
             Self::Ingest => &[Service::Postgres, Service::Kafka],
+            Self::Graph => &[Service::Neo4j, Service::Redis],
         }
     }
 }

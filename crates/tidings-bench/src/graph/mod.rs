@@ -4,10 +4,13 @@
 //! Each part is a file and stands for itself. The graph is made from numbers (`shape`), the same for
 //! everyone. `bench/README.md` says what each part does and does not do.
 
+mod cache;
 mod embedded;
 mod engine;
 mod falkordb;
 mod http;
+mod neo4j;
+mod peers;
 mod queries;
 mod shape;
 
@@ -32,6 +35,10 @@ pub enum Part {
     Embedded,
     /// The same graph behind the API of a node.
     Http,
+    /// A smaller graph, beside Neo4j and FalkorDB.
+    Peers,
+    /// The smaller graph on Neo4j, behind the cache of a node.
+    Cache,
 }
 
 /// Runs the given parts; all for none.
@@ -57,13 +64,25 @@ pub fn run(length: Length, parts: &[Part]) -> anyhow::Result<Report> {
 async fn run_parts(bench: &Bench, parts: &[Part]) -> anyhow::Result<Report> {
     let mut report = Report::new("graph");
     let parts = if parts.is_empty() { Part::value_variants() } else { parts };
-    // Both read the same graph, which takes minutes to make.
-    let data = embedded::build(bench, &mut report).await?;
-    for part in parts {
-        bench.say(format_args!("{part:?}"));
-        match part {
-            Part::Embedded => embedded::run(bench, &data, &mut report).await?,
-            Part::Http => http::run(bench, &data, &mut report).await?,
+    // Parts read the same graph, which takes minutes to make.
+    if parts.iter().any(|part| matches!(part, Part::Embedded | Part::Http)) {
+        let data = embedded::build(bench, &mut report).await?;
+        if parts.contains(&Part::Embedded) {
+            embedded::run(bench, &data, &mut report).await?;
+        }
+        if parts.contains(&Part::Http) {
+            http::run(bench, &data, &mut report).await?;
+        }
+    }
+    if parts.iter().any(|part| matches!(part, Part::Peers | Part::Cache)) {
+        let prefix = neo4j::prefix();
+        let store = peers::fill(bench, &prefix, &mut report).await?;
+        if parts.contains(&Part::Peers) {
+            peers::run(bench, &store, &mut report).await?;
+        }
+        store.close().await;
+        if parts.contains(&Part::Cache) {
+            cache::run(bench, &prefix, peers::shape(bench), &mut report).await?;
         }
     }
     Ok(report)

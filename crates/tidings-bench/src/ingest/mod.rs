@@ -9,7 +9,7 @@ mod bench;
 mod commits;
 mod copy;
 #[path = "../../../../xtask/src/services/endpoints.rs"]
-#[expect(dead_code, reason = "ingest needs two of the services")]
+#[expect(dead_code, reason = "nobody needs all of it")]
 mod endpoints;
 mod fanout;
 mod faults;
@@ -42,7 +42,7 @@ use tokio::{
 pub use self::bench::Length;
 pub(crate) use self::{
     bench::{Bench, last_lines, repo_root},
-    endpoints::HOST,
+    endpoints::{HOST, NEO4J_BOLT_PORT, NEO4J_PASSWORD, NEO4J_USER, REDIS_PORT},
     http_client::HttpConnection,
     measure::number,
     node::Node,

@@ -10,10 +10,10 @@
 //! # How
 //!
 //! Each list of a user has a *version* in Redis, a random token: whom they follow, who follows them, and
-//! who has turned away from whom around them ([`Scope`]). An answer is kept with the versions of the
-//! lists that it depends on, read **before** the store was asked, and counts only while they are the
-//! current ones. So an answer of this process costs one small read from Redis for its versions, and the
-//! store nothing. Messages between nodes could not give the promise: they come after the write's answer.
+//! who has turned away from whom around them. An answer is kept with the versions of the lists that it
+//! depends on, read **before** the store was asked, and counts only while they are the current ones. So
+//! an answer of this process costs one small read from Redis for its versions, and the store nothing.
+//! Messages between nodes could not give the promise: they come after the write's answer.
 //!
 //! A writer marks the lists that it is about to change, which takes their versions away; then it writes;
 //! then it gives them new ones; then it answers. While a list is marked, reads go to the store and
@@ -61,7 +61,6 @@
 //!
 //! [`lease`]: RedisCacheConfig::lease
 //! [`hold`]: RedisCacheConfig::hold
-//! [`Scope`]: scope::Scope
 
 mod answer;
 mod ask;

@@ -12,8 +12,8 @@ use super::{
 };
 
 impl Inner {
-    /// Has what a follow, or its end, has changed asked anew: of that, what this process has answered
-    /// from since it last asked.
+    /// Has what a follow, or its end, has changed asked anew: of that, what this process has
+    /// lately answered from.
     pub(super) fn refresh_follow(&self, follower: &UserId, followee: &UserId) {
         for question in [
             Question::Counts(follower.clone()),
@@ -29,7 +29,7 @@ impl Inner {
     }
 
     fn refresh(&self, question: Question) {
-        if self.peek(&question).is_some_and(|entry| entry.was_used()) {
+        if self.peek(&question).is_some_and(|entry| entry.is_in_use()) {
             // If there are too many, the next reader asks.
             drop(self.refreshes.try_send(question));
         }

@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -18,6 +18,9 @@ use super::{answer::Answer, scope::Snapshot};
 
 /// What an entry costs besides its bytes: the maps' slots, reference counts, this struct.
 const OVERHEAD_BYTES: usize = 192;
+/// Writes after which an answer is asked anew without anybody having used it: most users are read more
+/// often than their lists change, but not between any two changes.
+const RENEWALS: u8 = 2;
 /// Bytes of a usual entry. An estimate is good enough here.
 const USUAL_BYTES: u64 = 512;
 
@@ -27,7 +30,8 @@ pub(super) struct Entry {
     pub(super) snapshot: Snapshot,
     pub(super) answer: Answer,
     until: Instant,
-    was_used: AtomicBool,
+    /// How often it is worth asking anew before anybody uses it again.
+    renewals: AtomicU8,
 }
 
 impl Entry {
@@ -37,12 +41,12 @@ impl Entry {
     }
 
     pub(super) fn note_use(&self) {
-        self.was_used.store(true, Ordering::Relaxed);
+        self.renewals.store(RENEWALS, Ordering::Relaxed);
     }
 
-    /// Whether it has answered anybody since it was made.
-    pub(super) fn was_used(&self) -> bool {
-        self.was_used.load(Ordering::Relaxed)
+    /// Whether it is in use: worth asking anew when a write ends it.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.renewals.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -95,7 +99,9 @@ impl Resident {
 
     pub(super) fn put(&self, name: &[u8], snapshot: Snapshot, answer: Answer) {
         let until = Instant::now() + with_jitter(self.ttl);
-        let entry = Entry { snapshot, answer, until, was_used: AtomicBool::new(false) };
+        let last = self.entries.peek(name).map_or(0, |it| it.renewals.load(Ordering::Relaxed));
+        let renewals = AtomicU8::new(last.saturating_sub(1));
+        let entry = Entry { snapshot, answer, until, renewals };
         self.entries.insert(name.into(), Arc::new(entry));
     }
 

@@ -256,7 +256,7 @@ mod tests {
         let summary = tally.summary(7);
         assert_eq!((summary.events, summary.stored, summary.rss_bytes), (1, 2, 7));
         assert_eq!((summary.holes, summary.duplicates), (1, 1));
-        assert_eq!(summary.delivered, Delivered { websocket: 1, apns: 1, fcm: 1 });
+        assert_eq!(summary.delivered, Delivered { websocket: 1, apns: 1, fcm: 1, webpush: 0 });
         assert_eq!((tally.unexpected(), tally.failed_requests()), (1, 1));
         tally.arrived(Screen::WebSocket, 1, 11, now);
         assert_eq!(tally.missing(), 0);

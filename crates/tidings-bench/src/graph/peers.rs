@@ -1,0 +1,125 @@
+//! The same questions about the same graph, to the embedded engine, to Neo4j and to FalkorDB.
+//!
+//! The graph is smaller than that of the other parts: FalkorDB takes 120 bytes per follow, and Neo4j is
+//! filled through its own protocol.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::ensure;
+use tidings_core::{follow::Edge, ports::SocialGraphStore};
+use tidings_graph::Neo4jGraphStore;
+use tokio::time::Instant;
+
+use super::{
+    embedded::{self, put_latency},
+    engine::{Answered, Built, Job},
+    falkordb::FalkorDb,
+    neo4j,
+    queries::{self, Depths, Latency, Query},
+    shape::Shape,
+};
+use crate::{
+    ingest::{Bench, number},
+    limit::rate,
+    report::Report,
+};
+
+/// Edges of one call.
+const CHUNK: u64 = 20_000;
+
+/// What all of them hold.
+pub(super) fn shape(bench: &Bench) -> Shape {
+    bench.pick(
+        Shape { users: 1 << 20, follows: 2_500_000 },
+        Shape { users: 1 << 14, follows: 60_000 },
+    )
+}
+
+/// Runs the part.
+pub(super) async fn run(
+    bench: &Bench,
+    neo4j: &Neo4jGraphStore,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let shape = shape(bench);
+    let dir = bench.folder("small")?;
+    let built: Built = embedded::job(&Job::Build { dir: dir.clone(), shape }).await?;
+    report.put("peers_follows", number(built.follows));
+    let questions = bench.pick(20_000, 1_000);
+    let ours: Answered = embedded::job(&Job::Ask { dir, shape, questions }).await?;
+
+    let theirs = ask_all(neo4j, &shape, bench.pick(2_000, 100)).await?;
+    put(bench, "neo4j", &ours.latencies, &theirs, report);
+
+    if let Some(mut falkordb) = FalkorDb::start(bench).await? {
+        let begun = Instant::now();
+        let follows = falkordb.load(&shape).await?;
+        ensure!(follows == built.follows, "{follows} follows instead of {}", built.follows);
+        report.put("falkordb_import_follows_per_s", rate(follows, begun.elapsed()));
+        let theirs = falkordb.ask_all(&shape, bench.pick(2_000, 100)).await?;
+        let bytes = falkordb.graph_bytes();
+        report.put("falkordb_bytes_per_follow", number(bytes) / number(follows));
+        put(bench, "falkordb", &ours.latencies, &theirs, report);
+        falkordb.stop().await?;
+    }
+    for (query, latency) in &ours.latencies {
+        put_latency(report, &format!("peers_{}", query.name()), latency);
+    }
+    Ok(())
+}
+
+/// Fills Neo4j with the graph.
+pub(super) async fn fill(
+    bench: &Bench,
+    prefix: &str,
+    report: &mut Report,
+) -> anyhow::Result<Neo4jGraphStore> {
+    let shape = shape(bench);
+    let store = neo4j::open(prefix).await?;
+    let begun = Instant::now();
+    let mut said = begun;
+    let (mut first, mut follows) = (0, 0);
+    while first < shape.follows {
+        let end = shape.follows.min(first + CHUNK);
+        let edges = (first..end).filter_map(|n| shape.follow(n)).map(Edge::from).collect();
+        follows += store.import_edges(edges).await?;
+        first = end;
+        if said.elapsed() > Duration::from_secs(20) {
+            said = Instant::now();
+            bench.say(format_args!("{follows} follows in Neo4j"));
+        }
+    }
+    report.put("neo4j_import_follows_per_s", rate(follows, begun.elapsed()));
+    Ok(store)
+}
+
+async fn ask_all(
+    store: &dyn SocialGraphStore,
+    shape: &Shape,
+    questions: u64,
+) -> anyhow::Result<BTreeMap<Query, Latency>> {
+    let depths = Depths::find(store, shape).await?;
+    let mut latencies = BTreeMap::new();
+    for query in Query::ALL {
+        let latency = queries::ask(store, shape, &depths, query, questions).await?;
+        latencies.insert(query, latency);
+    }
+    Ok(latencies)
+}
+
+fn put(
+    bench: &Bench,
+    peer: &str,
+    ours: &BTreeMap<Query, Latency>,
+    theirs: &BTreeMap<Query, Latency>,
+    report: &mut Report,
+) {
+    for (query, latency) in theirs {
+        bench.say(format_args!("{peer}, {}: {latency:?}", query.name()));
+        put_latency(report, &format!("{peer}_{}", query.name()), latency);
+        if let Some(ours) = ours.get(query) {
+            let name = format!("{peer}_{}_p95", query.name());
+            report.ratios.vs_peer.insert(name, latency.p95_us / ours.p95_us);
+        }
+    }
+}
