@@ -21,6 +21,7 @@ tidings_testkit::contract_tests!(
     a_user_with_many_edges_is_erased_whole,
     an_edge_that_comes_back_is_the_newest,
     an_erased_user_is_gone_from_every_list,
+    an_erased_user_is_not_counted,
     an_erased_user_starts_anew,
     an_export_can_be_imported_again,
     an_export_has_every_edge_once,

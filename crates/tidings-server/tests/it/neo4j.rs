@@ -1,9 +1,9 @@
 //! A node whose graph is on Neo4j.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::json;
-use tidings_testkit::services::{neo4j_password, neo4j_uri, neo4j_user, unique_name};
+use tidings_testkit::services::{neo4j_password, neo4j_uri, neo4j_user, redis_url, unique_name};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -77,6 +77,7 @@ async fn who_follows_on_one_node_is_told_by_another() {
                 break;
             }
             assert!(std::time::Instant::now() < deadline, "{user}: {inbox}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     let counts = one.get(&format!("/v1/users/{ann}/counts")).await.expect(200);
@@ -108,4 +109,64 @@ fn a_node_refuses_to_start_with_a_wrong_password_and_does_not_show_it() {
     let said = Site::new(&toml(&neo4j_uri(), "not-the-password")).refused();
     assert!(said.contains("graph.neo4j"), "{said}");
     assert!(!said.contains("not-the-password"), "{said}");
+}
+
+/// With a cache that all nodes of this prefix share.
+fn cached_toml(prefix: &str) -> String {
+    let neo4j = toml(&neo4j_uri(), neo4j_password());
+    format!(
+        "{neo4j}[graph.cache]\nenabled = true\n[graph.cache.redis]\nurl = \"{}\"\n\
+         prefix = \"{prefix}\"\nlease_ms = 300\nanswer_timeout_ms = 200\nhold_ms = 2000\n",
+        redis_url()
+    )
+}
+
+async fn hits(node: &Node) -> f64 {
+    let metrics = node.get("/metrics").await.text;
+    let reads = metrics.lines().filter(|it| it.starts_with("tidings_graph_cache_reads_total{"));
+    let kept = reads.filter(|it| it.contains("from=\"process\"") || it.contains("from=\"redis\""));
+    kept.map(|it| it.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_share_a_cache_see_each_others_follows_at_once() {
+    let toml = cached_toml(&unique_name("cache"));
+    let sites = [Site::new(&toml), Site::new(&toml)];
+    let nodes = [start(&sites[0]), start(&sites[1])];
+    let [ann, ben] = ["ann", "ben"].map(unique_name);
+    let check = json!({"follower": ann, "followees": [ben]}).to_string();
+    let path = format!("/v1/users/{ann}/following/{ben}");
+    // The cache opens when both nodes have been seen for a while.
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while hits(&nodes[0]).await < 5.0 || hits(&nodes[1]).await < 5.0 {
+        assert!(std::time::Instant::now() < deadline, "the cache keeps nothing");
+        for node in &nodes {
+            node.get(&format!("/v1/users/{ben}/counts")).await.expect(200);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for turn in 0..60 {
+        let (writer, reader) = (&nodes[turn % 2], &nodes[1 - turn % 2]);
+        let follows = turn % 3 != 2;
+        if follows {
+            writer.put(&path, &json!({})).await.expect(200);
+        } else {
+            writer.delete(&path).await.expect(204);
+        }
+        for node in [reader, writer] {
+            let checked = node.post("/v1/graph/check", check.clone()).await.expect(200);
+            assert_eq!(checked["following"], json!([follows]), "turn {turn}");
+            let counts = node.get(&format!("/v1/users/{ben}/counts")).await.expect(200);
+            assert_eq!(counts["followers"], u64::from(follows), "turn {turn}");
+        }
+    }
+    for node in nodes {
+        node.stop();
+    }
+}
+
+#[test]
+fn a_cache_before_the_embedded_graph_is_refused() {
+    let said = Site::new("[graph.cache]\nenabled = true\n").refused();
+    assert!(said.contains("graph.cache.enabled"), "{said}");
 }

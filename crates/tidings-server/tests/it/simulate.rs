@@ -3,13 +3,12 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Answer, Node, PATIENCE, Site},
+    harness::{Answer, Node, Site},
     pushing::{deliveries, send, with_outcome},
 };
 
