@@ -1,6 +1,6 @@
 //! What a group of commands will change, worked out before anything is written.
 
-use std::{collections::HashMap, hint::black_box};
+use std::collections::HashMap;
 
 use hashbrown::HashTable;
 use tidings_core::{clock::Timestamp, follow, ids::UserId, ports::GraphError};
@@ -152,11 +152,11 @@ impl Group {
         let mut known = Vec::with_capacity(2 * edges.len());
         index.ids().find_all(&ids.collect::<Vec<_>>(), &mut known);
         let (ends, _) = known.as_chunks::<2>();
-        for [source, target] in ends {
-            // The lists that will be looked through come from memory together.
-            let source = source.map(|it| index.touch(it, Direction::Following));
-            black_box((source, target.map(|it| index.touch(it, Direction::Followers))));
-        }
+        // The lists that will be looked through.
+        index.touch(known.iter().enumerate().filter_map(|(end, user)| {
+            let direction = Direction::BOTH[end % 2];
+            user.map(|user| (user, direction))
+        }));
         let mut new = 0;
         for (edge, known) in edges.iter().zip(ends).filter(|(it, _)| it.source != it.target) {
             let ids = [&edge.source, &edge.target];

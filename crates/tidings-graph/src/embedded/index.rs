@@ -1,6 +1,6 @@
 //! The graph in memory.
 
-use std::sync::Arc;
+use std::{hint::black_box, sync::Arc};
 
 use tidings_core::{
     clock::Timestamp,
@@ -18,6 +18,10 @@ use super::{
     packed::PackedList,
     segment::{Direction, SEGMENT_USERS, Segment, segment_of},
 };
+
+const CACHE_LINE_BYTES: usize = 64;
+/// Most lists take no more.
+const TOUCHED_LINES: usize = 6;
 
 /// The index's and the store's number for a user: 0, 1, 2 … in the order of arrival.
 pub(super) type UserNumber = u32;
@@ -195,10 +199,21 @@ impl Index {
         segment.map_or_else(PackedList::default, |it| it.list(place, direction))
     }
 
-    /// Has a list come from memory while something else is done.
-    pub(super) fn touch(&self, user: UserNumber, direction: Direction) -> u8 {
-        let (segment, place) = segment_of(user);
-        self.segments.get(segment).map_or(0, |it| it.touch(place, direction))
+    /// Has lists come from memory together. Each is somewhere else, and so is what says where: asked for
+    /// one after the other, each would be waited for. What is read depends on nothing that was read, but
+    /// for the place of a list, so that the processor runs ahead.
+    pub(super) fn touch(&self, lists: impl Iterator<Item = (UserNumber, Direction)>) {
+        let bytes = lists.map(|(user, direction)| {
+            let (segment, place) = segment_of(user);
+            let segment = self.segments.get(segment);
+            segment.map_or(&[][..], |it| it.bytes_from(place, direction))
+        });
+        let bytes: Vec<_> = bytes.collect();
+        let lines = (0..TOUCHED_LINES).map(|line| line * CACHE_LINE_BYTES);
+        for bytes in bytes {
+            let read = lines.clone().fold(0, |all, at| all ^ bytes.get(at).copied().unwrap_or(0));
+            black_box(read);
+        }
     }
 
     /// The frozen layer, if the segment of the user has not taken it in.

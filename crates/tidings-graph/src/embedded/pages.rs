@@ -68,11 +68,8 @@ impl Index {
         found: &mut Vec<Follow>,
     ) -> Reached {
         let (entries, reached) = self.entries(user, Direction::Followers, reach);
-        // The time of a follow is in the follower's list. Each of these lists is somewhere else in memory:
-        // asked for together, they come in the time of a few.
-        for entry in &entries {
-            black_box(self.touch(entry.other, Direction::Following));
-        }
+        // The time of a follow is in the follower's list.
+        self.touch(entries.iter().map(|it| (it.other, Direction::Following)));
         let followers = entries.iter().filter_map(|it| {
             let at = self.followed_at(it.other, user);
             debug_assert!(at.is_some(), "an edge is kept at both ends");

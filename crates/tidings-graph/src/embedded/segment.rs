@@ -12,8 +12,6 @@ use super::{
 /// Users of a segment; the last one may have fewer.
 pub(super) const SEGMENT_USERS: usize = 4_096;
 const PLACE_BYTES: usize = 4;
-const CACHE_LINE_BYTES: usize = 64;
-const TOUCHED_BYTES: usize = 1_024;
 
 /// One of the two lists of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,12 +99,9 @@ impl Segment {
         }
     }
 
-    /// Has a list, or the front of a long one, come from memory while something else is done. Most
-    /// lists take a few cache lines: asked for one after the other, each would be waited for.
-    pub(super) fn touch(&self, user: usize, direction: Direction) -> u8 {
-        let (bytes, length) = self.raw(user, direction);
-        let front = &bytes[..length.min(TOUCHED_BYTES)];
-        front.iter().step_by(CACHE_LINE_BYTES).chain(front.last()).fold(0, |all, it| all ^ it)
+    /// The bytes from a list on, which may be those of the next one.
+    pub(super) fn bytes_from(&self, user: usize, direction: Direction) -> &[u8] {
+        self.raw(user, direction).0
     }
 }
 
