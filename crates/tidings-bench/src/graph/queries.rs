@@ -100,7 +100,7 @@ impl Asked {
                 (followee, followee)
             }
             // Half of them do.
-            Query::IsFollowing if n % 2 == 0 => edge(2),
+            Query::IsFollowing if n.is_multiple_of(2) => edge(2),
             Query::IsFollowing => (anyone, draw(3) % shape.users),
             Query::Common => (edge(4).0, edge(5).0),
             Query::Known => (anyone, edge(6).1),

@@ -272,7 +272,7 @@ async fn connections_that_break_one_after_the_other_open_no_breaker_and_lose_not
     let count = std::sync::atomic::AtomicU64::new(0);
     world.apns.set(move |_| {
         let n = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if n / 30 % 3 == 0 { Verdict::Interrupted } else { Verdict::Delivered }
+        if (n / 30).is_multiple_of(3) { Verdict::Interrupted } else { Verdict::Delivered }
     });
     world.push(Platform::Apns, 0..300);
     within(60 * SECOND, "all are delivered", || {
