@@ -138,7 +138,7 @@ async fn ask(
         }
         let begun = Instant::now();
         if turn % WRITE_EVERY == WRITE_EVERY - 1 {
-            let (user, is_followed) = (zipf(&shape, n * 4), turn % 2 == 0);
+            let (user, is_followed) = (zipf(&shape, n * 4), turn / WRITE_EVERY % 2 == 1);
             let edge = own.entry((user, is_followed)).or_default();
             write(&mut connection, lane, (user, is_followed), !*edge).await?;
             let took = begun.elapsed();

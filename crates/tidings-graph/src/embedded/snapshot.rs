@@ -309,7 +309,6 @@ impl Content {
         let Self { segments, ids, blocks, mutes } = self;
         let found = State {
             users: ids.users() as u64,
-            forgotten: (ids.users() - ids.known()) as u64,
             follows: count(&segments, Direction::Following),
             blocks: blocks.len(),
             mutes: mutes.len(),
@@ -318,7 +317,10 @@ impl Content {
         let users: usize = segments.iter().map(|it| it.users()).sum();
         let is_full = |it: &Arc<Segment>| it.users() == SEGMENT_USERS;
         let are_full = segments.split_last().is_none_or(|(_, it)| it.iter().all(is_full));
+        // Ids are written last: those of users who were erased meanwhile are gone, too. The log says who.
+        let forgotten = (ids.users() - ids.known()) as u64;
         if found != state
+            || forgotten < state.forgotten
             || users != ids.users()
             || !are_full
             || count(&segments, Direction::Followers) != state.follows

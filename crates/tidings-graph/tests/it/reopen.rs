@@ -1,7 +1,7 @@
 //! Closing, opening again, and opening twice.
 
 use tidings_core::{
-    follow::{Edge, FollowCounts},
+    follow::{Edge, EdgeKind, FollowCounts},
     ports::{GraphError, SocialGraphStore},
 };
 use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore, GraphOpenError};
@@ -214,6 +214,71 @@ async fn an_erased_id_is_on_the_disk_no_more_after_two_snapshots() {
         let found = bytes.windows(name.len()).any(|it| it == name.as_bytes());
         assert!(!found, "{}", path.display());
     }
+}
+
+#[tokio::test]
+async fn snapshots_are_whole_although_users_are_erased_while_they_are_made() {
+    let directory = tempfile::tempdir().unwrap();
+    for life in 0..3 {
+        let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 300)).unwrap();
+        let from = life * 6_000;
+        // Snapshots are under way nearly all the time.
+        let import = async {
+            for first in (from..from + 6_000).step_by(100) {
+                let edges = (first..first + 100).map(edge).map(Edge::from).collect();
+                store.import_edges(edges).await.unwrap();
+            }
+        };
+        let erase = async {
+            for n in 0..300 {
+                let name = user(&format!("gone-{life}-{n}"));
+                store.add_follow(&name, &user("hub"), edge(0).at).await.unwrap();
+                store.erase_user(&name).await.unwrap();
+            }
+        };
+        tokio::join!(import, erase);
+        let before = everything(&store, from + 6_000).await;
+        let stats = store.stats().await.unwrap();
+        store.close().await;
+        drop(store);
+        let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 300)).unwrap();
+        assert!(everything(&store, from + 6_000).await == before, "life {life}");
+        assert_eq!(store.stats().await.unwrap(), stats);
+        store.close().await;
+        let mut files = std::fs::read_dir(directory.path()).unwrap();
+        let is_damaged = |it: std::io::Result<std::fs::DirEntry>| {
+            it.unwrap().file_name().to_string_lossy().contains("damaged")
+        };
+        assert!(!files.any(is_damaged), "a snapshot was taken for damaged");
+    }
+}
+
+#[tokio::test]
+async fn two_who_erase_a_user_at_once_are_both_answered_when_nothing_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedGraphStore::open(config(directory.path())).unwrap();
+    for round in 0..20 {
+        let gone = user(&format!("gone-{round}"));
+        let follow = |n: u32| Edge {
+            kind: EdgeKind::Follow,
+            source: user(&format!("fan-{n}")),
+            target: gone.clone(),
+            at: edge(0).at,
+        };
+        store.import_edges((0..700).map(follow).collect()).await.unwrap();
+        let erase = async {
+            store.erase_user(&gone).await.unwrap();
+            let page = store.get_followers(&gone, None, 10).await.unwrap();
+            assert!(page.items.is_empty(), "round {round}: it was answered too early");
+        };
+        let again = async {
+            store.erase_user(&gone).await.unwrap();
+            let counts = store.counts(&gone).await.unwrap();
+            assert_eq!(counts, FollowCounts::default(), "round {round}");
+        };
+        tokio::join!(erase, again);
+    }
+    store.close().await;
 }
 
 #[test]

@@ -29,6 +29,8 @@ enum Encoding {
         decoder: raw::Decoder<'static>,
         /// Whether a frame has begun and not ended.
         within: bool,
+        /// Whether there is more than fitted into the last part.
+        holds_more: bool,
     },
 }
 
@@ -42,51 +44,54 @@ impl Unpack {
         let encoding = match name.trim().to_ascii_lowercase().as_str() {
             "identity" | "" => Encoding::Plain,
             "gzip" | "x-gzip" => Encoding::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
-            "zstd" => Encoding::Zstd { decoder: zstd_decoder()?, within: false },
+            "zstd" => Encoding::Zstd { decoder: zstd_decoder()?, within: false, holds_more: false },
             _ => return Err(unknown(name)),
         };
         Ok(Self { encoding, limit, left: limit })
     }
 
-    /// Takes the next piece and hands on what it unpacks to, in parts.
-    pub(super) fn push(
+    /// The next part of what `piece` unpacks to, of which `taken` bytes have been taken; `None` when all of
+    /// it has come out. Parts are small, however much a few bytes unpack to.
+    pub(super) fn next_part(
         &mut self,
         piece: &[u8],
-        mut take: impl FnMut(&[u8]),
-    ) -> Result<(), Problem> {
-        let (limit, left) = (self.limit, &mut self.left);
-        let mut count = |part: &[u8]| {
-            *left = left.checked_sub(part.len()).ok_or_else(|| Problem::body_too_large(limit))?;
-            take(part);
-            Ok(())
-        };
-        match &mut self.encoding {
-            Encoding::Plain => count(piece),
+        taken: &mut usize,
+    ) -> Result<Option<Vec<u8>>, Problem> {
+        let input = piece.get(*taken..).unwrap_or_default();
+        let part = match &mut self.encoding {
+            Encoding::Plain | Encoding::Gzip(_) if input.is_empty() => return Ok(None),
+            Encoding::Plain => {
+                *taken = piece.len();
+                input.to_vec()
+            }
             Encoding::Gzip(decoder) => {
-                for part in piece.chunks(GZIP_BYTES) {
-                    decoder.write_all(part).map_err(|error| broken(&error))?;
-                    count(decoder.get_ref())?;
-                    decoder.get_mut().clear();
-                }
-                Ok(())
+                let input = &input[..input.len().min(GZIP_BYTES)];
+                *taken += input.len();
+                decoder.write_all(input).map_err(|error| broken(&error))?;
+                std::mem::take(decoder.get_mut())
             }
-            Encoding::Zstd { decoder, within } => {
-                let mut input = InBuffer::around(piece);
+            Encoding::Zstd { holds_more: false, .. } if input.is_empty() => return Ok(None),
+            Encoding::Zstd { decoder, within, holds_more } => {
+                let is_more_given = !input.is_empty();
+                let mut input = InBuffer::around(input);
                 let mut part = vec![0; ZSTD_BYTES];
-                loop {
-                    let mut output = OutBuffer::around(part.as_mut_slice());
-                    let wanted = decoder.run(&mut input, &mut output);
-                    *within = wanted.map_err(|error| broken(&error))? != 0;
-                    let unpacked = output.as_slice();
-                    let is_full = unpacked.len() == ZSTD_BYTES;
-                    count(unpacked)?;
-                    // What did not fit comes out without further input.
-                    if input.pos() == piece.len() && !is_full {
-                        return Ok(());
-                    }
+                let mut output = OutBuffer::around(part.as_mut_slice());
+                let wanted = decoder.run(&mut input, &mut output);
+                *within = wanted.map_err(|error| broken(&error))? != 0;
+                let length = output.as_slice().len();
+                if is_more_given && input.pos() == 0 && length == 0 {
+                    return Err(broken(&io::Error::from(io::ErrorKind::InvalidData)));
                 }
+                // What did not fit comes out without further input.
+                *holds_more = length == ZSTD_BYTES;
+                *taken += input.pos();
+                part.truncate(length);
+                part
             }
-        }
+        };
+        let left = self.left.checked_sub(part.len());
+        self.left = left.ok_or_else(|| Problem::body_too_large(self.limit))?;
+        Ok(Some(part))
     }
 
     /// Checks that the body was whole, and hands on what was held back.
@@ -146,7 +151,10 @@ mod tests {
         let mut unpack = Unpack::new(&headers, limit)?;
         let mut unpacked = Vec::new();
         for piece in packed.chunks(piece) {
-            unpack.push(piece, |part| unpacked.extend_from_slice(part))?;
+            let mut taken = 0;
+            while let Some(part) = unpack.next_part(piece, &mut taken)? {
+                unpacked.extend_from_slice(&part);
+            }
         }
         unpack.finish(|part| unpacked.extend_from_slice(part))?;
         Ok(unpacked)
@@ -193,8 +201,15 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
             let mut unpack = Unpack::new(&headers, 1 << 20).unwrap();
-            let refused = unpack.push(&packed, |part| most = most.max(part.len()));
-            assert!(refused.is_err(), "{encoding}");
+            let mut taken = 0;
+            let refused = loop {
+                match unpack.next_part(&packed, &mut taken) {
+                    Ok(Some(part)) => most = most.max(part.len()),
+                    Ok(None) => break false,
+                    Err(_) => break true,
+                }
+            };
+            assert!(refused, "{encoding}");
             assert!(most <= 2 << 20, "{encoding} held {most} bytes");
         }
     }

@@ -115,14 +115,20 @@ async fn import(
     let mut splitter = LineSplitter::new(MAX_LINE_BYTES);
     let mut lines = Vec::new();
     loop {
-        let unpacked = match pieces.next().await {
-            Ok(Some(piece)) => unpack.push(&piece, |part| splitter.push(part, &mut lines)),
+        let piece = match pieces.next().await {
+            Ok(Some(piece)) => piece,
             Ok(None) => break,
-            Err(problem) => Err(problem),
+            Err(problem) => return Err(import.end_with(problem).await),
         };
-        import.add_all(&mut lines).await?;
-        if let Err(problem) = unpacked {
-            return Err(import.end_with(problem).await);
+        let mut taken = 0;
+        // Part by part: a small piece may hold millions of lines.
+        loop {
+            match unpack.next_part(&piece, &mut taken) {
+                Ok(Some(part)) => splitter.push(&part, &mut lines),
+                Ok(None) => break,
+                Err(problem) => return Err(import.end_with(problem).await),
+            }
+            import.add_all(&mut lines).await?;
         }
     }
     let unpacked = unpack.finish(|part| splitter.push(part, &mut lines));
