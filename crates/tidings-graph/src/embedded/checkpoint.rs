@@ -102,3 +102,44 @@ fn write(
         *file = Err(error);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::clock::Timestamp;
+
+    use super::*;
+    use crate::embedded::{digest::Digest, index::Edge, snapshot};
+
+    #[test]
+    fn a_snapshot_is_whole_when_users_were_erased_while_it_was_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut index = Index::default();
+        (0..9).for_each(|user| index.add_user(&format!("u{user}")));
+        let edge = |source, target| Edge {
+            kind: EdgeKind::Follow,
+            source,
+            target,
+            at: Timestamp::from_millis(1),
+            numbers: [0; 2],
+        };
+        (1..8).for_each(|user| index.add(&edge(user, 0)));
+        let state = State {
+            commits: 3,
+            next_number: 0,
+            users: 9,
+            forgotten: 0,
+            follows: 7,
+            blocks: 0,
+            mutes: 0,
+            digest: Digest(5),
+        };
+        let frozen = Frozen::new(&mut index, state, 2, directory.path().to_owned());
+        // Commits after the one that the snapshot is of.
+        index.forget_user(8);
+        let index = RwLock::new(index);
+        let (written, _) = frozen.settle(&index).unwrap();
+        let loaded = snapshot::load(&written).unwrap();
+        assert_eq!(loaded.state, state, "the log goes on from there");
+        assert_eq!((loaded.index.ids().users(), loaded.index.ids().known()), (9, 8));
+    }
+}
