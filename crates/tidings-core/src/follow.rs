@@ -43,6 +43,24 @@ impl From<Follow> for Edge {
     }
 }
 
+/// Which end of their follows the neighbours of a user are at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NeighbourSide {
+    /// Those whom the user follows.
+    Following,
+    /// Those who follow the user.
+    Followers,
+}
+
+/// Some of a user's neighbours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// How many there are in all.
+    pub total: u64,
+    /// The newest of them, newest first.
+    pub users: Vec<UserId>,
+}
+
 /// How large a graph is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct GraphStats {

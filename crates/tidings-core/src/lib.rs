@@ -29,5 +29,6 @@ pub mod inbox;
 pub mod notification;
 pub mod plan;
 pub mod ports;
+pub mod recommendation;
 pub mod retry;
 pub mod route;

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 
 use crate::{
     clock::Timestamp,
-    follow::{Block, Edge, Follow, FollowCounts, GraphStats, Hidden, Mute},
+    follow::{
+        Block, Edge, Follow, FollowCounts, GraphStats, Hidden, Mute, NeighbourSide, Neighbours,
+    },
     ids::{GraphId, UserId},
     ports::GraphError,
 };
@@ -213,6 +215,20 @@ pub trait SocialGraphStore: Send + Sync + 'static {
         follower: &UserId,
         followees: &[UserId],
     ) -> Result<Vec<bool>, GraphError>;
+
+    /// Up to `most` neighbours of each of `users` on one side, newest first, and how many there are in
+    /// all: one answer each, in their order. With `most` zero, the numbers alone. What is read of one
+    /// user is as of one moment, what is read of two need not be.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`].
+    async fn get_neighbours(
+        &self,
+        users: &[UserId],
+        side: NeighbourSide,
+        most: usize,
+    ) -> Result<Vec<Neighbours>, GraphError>;
 
     /// How many edges the user has.
     ///

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
-    follow::{Block, Edge, Follow, FollowCounts, GraphStats, Hidden, Mute},
+    follow::{
+        Block, Edge, Follow, FollowCounts, GraphStats, Hidden, Mute, NeighbourSide, Neighbours,
+    },
     ids::{GraphId, UserId},
     ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
@@ -161,6 +163,16 @@ impl SocialGraphStore for GraphCache {
         }
         let question = Question::AreFollowing(follower.clone(), followees.to_vec());
         self.0.read(&question, |it| answer::flags(it, followees.len())).await
+    }
+
+    /// Not kept: what is worth keeping is what is made of so many lists.
+    async fn get_neighbours(
+        &self,
+        users: &[UserId],
+        side: NeighbourSide,
+        most: usize,
+    ) -> Result<Vec<Neighbours>, GraphError> {
+        self.0.store.get_neighbours(users, side, most).await
     }
 
     async fn counts(&self, user: &UserId) -> Result<FollowCounts, GraphError> {

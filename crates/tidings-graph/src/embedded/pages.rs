@@ -3,7 +3,7 @@
 use std::{hint::black_box, ops::ControlFlow};
 
 use tidings_core::{
-    follow::{Block, Follow, Mute},
+    follow::{Block, Follow, Mute, Neighbours},
     ids::UserId,
 };
 
@@ -101,6 +101,28 @@ impl Index {
             at: times.get(entry),
         }));
         reached
+    }
+
+    /// The newest neighbours of a user on one side, and how many there are.
+    pub(super) fn neighbours(
+        &self,
+        user: UserNumber,
+        direction: Direction,
+        most: usize,
+    ) -> Neighbours {
+        let list = self.list(user, direction);
+        let mut others = Vec::with_capacity(most.min(64));
+        if most > 0 {
+            list.walk(u64::MAX, usize::MAX, |entry| {
+                if others.len() >= most {
+                    return ControlFlow::Break(());
+                }
+                others.push(entry.other);
+                ControlFlow::Continue(0)
+            });
+        }
+        self.touch_ids(others.iter().copied());
+        Neighbours { total: list.len(), users: others.iter().map(|it| self.id(*it)).collect() }
     }
 
     /// Has the texts of ids come from memory together.

@@ -3,6 +3,8 @@
 //! The buffer is also what the snapshot holds: reading it back is reading a file. It begins with the
 //! places of the lists, two per user, that of the following before that of the followers.
 
+use tidings_core::follow::NeighbourSide;
+
 use super::{
     bits::{PADDING, to_usize},
     index::UserNumber,
@@ -35,6 +37,15 @@ impl Direction {
     /// Whether its lists hold the times.
     pub(super) fn has_times(self) -> bool {
         self == Self::Following
+    }
+}
+
+impl From<NeighbourSide> for Direction {
+    fn from(side: NeighbourSide) -> Self {
+        match side {
+            NeighbourSide::Following => Self::Following,
+            NeighbourSide::Followers => Self::Followers,
+        }
     }
 }
 

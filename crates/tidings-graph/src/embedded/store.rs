@@ -9,7 +9,9 @@ use std::{
 use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
-    follow::{self, Block, Follow, FollowCounts, GraphStats, Hidden, Mute},
+    follow::{
+        self, Block, Follow, FollowCounts, GraphStats, Hidden, Mute, NeighbourSide, Neighbours,
+    },
     ids::{GraphId, UserId},
     ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
@@ -346,6 +348,22 @@ impl SocialGraphStore for EmbeddedGraphStore {
                 let ends = follower.zip(index.user(it));
                 ends.is_some_and(|(a, b)| index.is_following(a, b))
             }));
+        }
+        Ok(answers)
+    }
+
+    async fn get_neighbours(
+        &self,
+        users: &[UserId],
+        side: NeighbourSide,
+        most: usize,
+    ) -> Result<Vec<Neighbours>, GraphError> {
+        let most = most.min(PAGE_ITEMS);
+        let mut answers = Vec::with_capacity(users.len());
+        for user in users {
+            let index = self.read("get_neighbours")?;
+            let neighbours = index.user(user).map(|it| index.neighbours(it, side.into(), most));
+            answers.push(neighbours.unwrap_or_default());
         }
         Ok(answers)
     }

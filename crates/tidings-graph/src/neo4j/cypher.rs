@@ -66,6 +66,10 @@ pub(super) struct Reads {
     /// A piece of whom `$user` follows, and who of them is followed by `$other`.
     pub(super) common: String,
     pub(super) are_following: String,
+    /// The newest neighbours of many users, and how many there are: whom they follow.
+    pub(super) neighbours_following: String,
+    /// The same for those who follow them.
+    pub(super) neighbours_followers: String,
     pub(super) counts: String,
     pub(super) stats: String,
     pub(super) is_averted: String,
@@ -115,6 +119,8 @@ WITH i, u, o WHERE EXISTS {{
 }}
 RETURN collect(i)"
             ),
+            neighbours_following: neighbours(user, follows, "source", "t", "(u)-[:{}]->()"),
+            neighbours_followers: neighbours(user, follows, "target", "s", "(u)<-[:{}]-()"),
             counts: format!(
                 "MATCH (u:{user} {{id: $user}})
 RETURN COUNT {{ (u)<-[:{follows}]-() }}, COUNT {{ (u)-[:{follows}]->() }}"
@@ -157,6 +163,23 @@ CALL (u) {{
   RETURN e, {other} AS other ORDER BY e.{end} DESC, e.number DESC LIMIT $limit
 }}
 RETURN e.number, other.id, e.at"
+    )
+}
+
+/// The newest edges at one end of many users, newest first: who is at the `other` end; and how many there
+/// are, which `all` matches.
+fn neighbours(user: &str, edges: &str, end: &str, other: &str, all: &str) -> String {
+    let all = all.replace("{}", edges);
+    format!(
+        "UNWIND range(0, size($users) - 1) AS i
+MATCH (u:{user} {{id: $users[i]}})
+CALL (u) {{
+  MATCH (s)-[e:{edges}]->(t) USING INDEX SEEK e:{edges}({end}, number)
+  WHERE e.{end} = u.number AND e.number < $before
+  WITH e, {other} AS other ORDER BY e.{end} DESC, e.number DESC LIMIT $limit
+  RETURN collect(other.id) AS others
+}}
+RETURN i, COUNT {{ {all} }}, others"
     )
 }
 

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use tidings_core::{
     clock::Timestamp,
+    follow::{NeighbourSide, Neighbours},
     ids::UserId,
     ports::{Cursor, GraphError, Page},
 };
@@ -77,6 +78,19 @@ fn mark(rows: Vec<Row>, answers: &mut [bool]) -> Result<(), Failure> {
             let place = place.place(what)?;
             *answers.get_mut(place).ok_or(Failure::Unreadable(what))? = true;
         }
+    }
+    Ok(())
+}
+
+/// Puts the neighbours in the places of the users whose they are.
+fn place(rows: Vec<Row>, answers: &mut [Neighbours]) -> Result<(), Failure> {
+    let what = "neighbours of a user";
+    for mut row in rows {
+        let place = row.place(what)?;
+        let answer = answers.get_mut(place).ok_or(Failure::Unreadable(what))?;
+        answer.total = row.size(what)?;
+        let users = row.rows(what)?.into_iter().filter(Row::is_whole).map(|mut it| it.user());
+        answer.users = users.collect::<Result<_, _>>()?;
     }
     Ok(())
 }
@@ -157,6 +171,32 @@ impl Neo4jGraphStore {
             }
             piece = (piece * 2).min(PIECE_WORK.1);
         }
+    }
+
+    /// Reads the newest neighbours of many users.
+    pub(super) async fn neighbours(
+        &self,
+        users: &[UserId],
+        side: NeighbourSide,
+        most: usize,
+    ) -> Result<Vec<Neighbours>, GraphError> {
+        let op = "get_neighbours";
+        let cypher: fn(&Reads) -> &str = match side {
+            NeighbourSide::Following => |reads| &reads.neighbours_following,
+            NeighbourSide::Followers => |reads| &reads.neighbours_followers,
+        };
+        let mut answers = vec![Neighbours::default(); users.len()];
+        let pieces = users.chunks(QUESTION_USERS).zip(answers.chunks_mut(QUESTION_USERS));
+        for (users, answers) in pieces {
+            let parameters = with([
+                ("users", ids(users)),
+                ("before", i64::MAX.into()),
+                ("limit", count(most.min(PAGE_ITEMS))),
+            ]);
+            let rows = self.query(op, cypher, parameters).await?;
+            place(rows, answers).map_err(|failure| failure.behind(op))?;
+        }
+        Ok(answers)
     }
 
     /// Asks about many users; one answer each, in their order.

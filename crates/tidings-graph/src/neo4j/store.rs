@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
-    follow::{Block, Edge, EdgeKind, Follow, FollowCounts, GraphStats, Hidden, Mute},
+    follow::{
+        Block, Edge, EdgeKind, Follow, FollowCounts, GraphStats, Hidden, Mute, NeighbourSide,
+        Neighbours,
+    },
     ids::{GraphId, UserId},
     ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
@@ -270,6 +273,15 @@ impl SocialGraphStore for Neo4jGraphStore {
     ) -> Result<Vec<bool>, GraphError> {
         let about = ("user", follower);
         self.ask("are_following", about, followees, |reads| &reads.are_following).await
+    }
+
+    async fn get_neighbours(
+        &self,
+        users: &[UserId],
+        side: NeighbourSide,
+        most: usize,
+    ) -> Result<Vec<Neighbours>, GraphError> {
+        self.neighbours(users, side, most).await
     }
 
     async fn counts(&self, user: &UserId) -> Result<FollowCounts, GraphError> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tidings_core::{
     clock::Timestamp,
-    follow::{Block, Edge, Follow, FollowCounts, GraphStats, Hidden, Mute},
+    follow::{
+        Block, Edge, Follow, FollowCounts, GraphStats, Hidden, Mute, NeighbourSide, Neighbours,
+    },
     ids::{GraphId, UserId},
     ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
@@ -156,6 +158,17 @@ impl<A: Around> SocialGraphStore for With<A> {
         followees: &[UserId],
     ) -> Result<Vec<bool>, GraphError> {
         let answer = self.0.before(Call::Read).await?.are_following(follower, followees).await;
+        self.0.after(Call::Read).await?;
+        answer
+    }
+
+    async fn get_neighbours(
+        &self,
+        users: &[UserId],
+        side: NeighbourSide,
+        most: usize,
+    ) -> Result<Vec<Neighbours>, GraphError> {
+        let answer = self.0.before(Call::Read).await?.get_neighbours(users, side, most).await;
         self.0.after(Call::Read).await?;
         answer
     }

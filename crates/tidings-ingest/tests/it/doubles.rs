@@ -12,7 +12,9 @@ use tidings_core::{
     clock::Timestamp,
     dead_letter::NewDeadLetter,
     fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutsLeft},
-    follow::{Block, Edge, Follow, FollowCounts, GraphStats, Hidden, Mute},
+    follow::{
+        Block, Edge, Follow, FollowCounts, GraphStats, Hidden, Mute, NeighbourSide, Neighbours,
+    },
     ids::{GraphId, InboxNumber, NotificationId, Seq, UserId},
     inbox::{Acknowledgement, InboxState, Mark, Selection},
     notification::Notification,
@@ -564,6 +566,15 @@ impl SocialGraphStore for Recorder {
     }
 
     async fn is_following(&self, _: &UserId, _: &UserId) -> Result<bool, GraphError> {
+        no_graph()
+    }
+
+    async fn get_neighbours(
+        &self,
+        _: &[UserId],
+        _: NeighbourSide,
+        _: usize,
+    ) -> Result<Vec<Neighbours>, GraphError> {
         no_graph()
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use tidings_core::{
     clock::Timestamp,
-    follow::{Edge, EdgeKind},
+    follow::{Edge, EdgeKind, NeighbourSide},
     ids::UserId,
     ports::{Cursor, GraphError, SocialGraphStore},
 };
@@ -348,12 +348,16 @@ impl Run<'_> {
     async fn ask_many(&mut self) {
         let [one, _] = self.pair();
         let asked: Vec<_> = (0..self.numbers.below(30)).map(|_| self.pair()[0].clone()).collect();
-        self.doing = format!("are_following and hidden_from {one} of {asked:?}");
+        self.doing = format!("are_following, neighbours and hidden_from {one} of {asked:?}");
         let mut answers = Vec::new();
         for store in self.stores {
             let names: Vec<_> = asked.iter().map(UserId::as_str).collect();
             let following = answer(store.are_following(&one, &asked).await);
-            answers.push((following, hidden(store, one.as_str(), &names).await));
+            let mut neighbours = Vec::new();
+            for side in [NeighbourSide::Following, NeighbourSide::Followers] {
+                neighbours.push(answer(store.get_neighbours(&asked, side, 20).await));
+            }
+            answers.push((following, neighbours, hidden(store, one.as_str(), &names).await));
         }
         self.same(&answers[0], &answers[1]);
     }

@@ -1,6 +1,7 @@
 //! Rules about what two users have in common, and about many questions at once.
 
 use tidings_core::{
+    follow::{NeighbourSide, Neighbours},
     ids::UserId,
     ports::{Cursor, GraphError, Page, SocialGraphStore},
 };
@@ -258,4 +259,32 @@ pub async fn many_questions_are_answered_in_their_order(store: &dyn SocialGraphS
     remove(store, "ann", "u3").await;
     let answers = store.are_following(&user("ann"), &[user("u0"), user("u3")]).await.unwrap();
     assert_eq!(answers, [true, false]);
+}
+
+/// The neighbours of each user come newest first, as many as were asked for, with the number of all.
+pub async fn neighbours_of_many_are_answered_in_their_order(store: &dyn SocialGraphStore) {
+    let sides = [NeighbourSide::Following, NeighbourSide::Followers];
+    for side in sides {
+        assert_eq!(store.get_neighbours(&[], side, 5).await.unwrap(), []);
+    }
+    let follows = (0..2_500).map(|n| follow("ann", &format!("u{n}"), n)).collect();
+    import(store, follows).await.unwrap();
+    for (n, follower) in ["ben", "cat", "dan"].into_iter().enumerate() {
+        add(store, follower, "u7", i64::try_from(n).unwrap()).await;
+    }
+    let asked: Vec<_> = ["u7", "nobody", "ann", "u7"].map(user).into();
+    let [following, followers] = sides;
+    let answers = store.get_neighbours(&asked, following, 3).await.unwrap();
+    let newest = Neighbours { total: 2_500, users: ["u2499", "u2498", "u2497"].map(user).into() };
+    assert_eq!(
+        answers,
+        [Neighbours::default(), Neighbours::default(), newest, Neighbours::default()]
+    );
+    let answers = store.get_neighbours(&asked, followers, 3).await.unwrap();
+    let newest = Neighbours { total: 4, users: ["dan", "cat", "ben"].map(user).into() };
+    assert_eq!(answers, [newest.clone(), Neighbours::default(), Neighbours::default(), newest]);
+    let many: Vec<_> = (0..2_500).map(|n| user(&format!("u{n}"))).collect();
+    let answers = store.get_neighbours(&many, followers, 0).await.unwrap();
+    assert!(answers.iter().all(|it| it.users.is_empty()), "nobody was asked for");
+    assert!(answers.iter().enumerate().all(|(n, it)| it.total == if n == 7 { 4 } else { 1 }));
 }

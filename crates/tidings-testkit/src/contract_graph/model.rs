@@ -8,7 +8,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use tidings_core::{
-    follow::{Edge, EdgeKind},
+    follow::{Edge, EdgeKind, NeighbourSide},
     ports::{GraphError, SocialGraphStore},
 };
 
@@ -128,7 +128,17 @@ async fn compare_answers(
     let answers = store.are_following(&user(one), &followees).await;
     let answers = answers.map_err(|error| error.to_string())?;
     let expected: Vec<_> = names.iter().map(|other| model.has(one, other)).collect();
-    differ(&format!("are_following of {one}"), &answers, &expected)
+    differ(&format!("are_following of {one}"), &answers, &expected)?;
+    for side in [NeighbourSide::Following, NeighbourSide::Followers] {
+        for most in [0, 2, 1_000] {
+            let answers = store.get_neighbours(&followees, side, most).await;
+            let answers = answers.map_err(|error| error.to_string())?;
+            let expected: Vec<_> =
+                names.iter().map(|other| model.neighbours(other, side, most)).collect();
+            differ(&format!("{most} neighbours {side:?}"), &answers, &expected)?;
+        }
+    }
+    Ok(())
 }
 
 /// Compares what the whole export has of this case.

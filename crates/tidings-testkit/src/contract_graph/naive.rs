@@ -1,6 +1,6 @@
 //! A graph that is too simple to be wrong: a list of edges.
 
-use tidings_core::follow::{Edge, EdgeKind, Follow, FollowCounts};
+use tidings_core::follow::{Edge, EdgeKind, Follow, FollowCounts, NeighbourSide, Neighbours};
 
 use super::{
     List, Listed, aversions::AVERSIONS, aversions::Aversion, bulk::edge, follow,
@@ -140,6 +140,15 @@ impl Model {
                 .map(|it| (it.followee.to_string(), None))
                 .collect(),
         }
+    }
+
+    pub(super) fn neighbours(&self, of: &str, side: NeighbourSide, most: usize) -> Neighbours {
+        let list = match side {
+            NeighbourSide::Following => self.list(List::Following, of),
+            NeighbourSide::Followers => self.list(List::Followers, of),
+        };
+        let users = list.iter().take(most).map(|it| super::user(&it.0)).collect();
+        Neighbours { total: list.len() as u64, users }
     }
 
     pub(super) fn counts(&self, of: &str) -> FollowCounts {

@@ -1,0 +1,47 @@
+//! What is asked of the engine.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use tidings_core::ids::UserId;
+
+/// The most recommendations that one answer holds.
+pub const MAX_RECOMMENDATIONS: usize = 500;
+
+/// For whom to recommend, how many, and what the app and the user have to say about it.
+#[derive(Debug, Clone)]
+pub struct RecommendRequest {
+    /// Who wants to know whom to follow.
+    pub user: UserId,
+    /// Recommendations at most, up to [`MAX_RECOMMENDATIONS`].
+    pub limit: usize,
+    /// Whether each comes with its reasons, which takes some more work.
+    pub explain: bool,
+    /// Recommend none but these; `None` for anyone. They are ranked, but still left out where the user
+    /// follows, blocks or mutes them.
+    pub among: Option<Vec<UserId>>,
+    /// Whom never to recommend to this user: those that they dismissed.
+    pub excluded: HashSet<UserId>,
+    /// Whom never to recommend to anyone: those who have left, or do not want to be found.
+    pub hidden: Arc<HashSet<UserId>>,
+    /// What scores are multiplied by, where it is not 1: above it lifts a user, below it sinks one.
+    pub factors: HashMap<UserId, f32>,
+}
+
+impl RecommendRequest {
+    /// Asks for `limit` recommendations without reasons, of anyone.
+    #[must_use]
+    pub fn new(user: UserId, limit: usize) -> Self {
+        Self {
+            user,
+            limit,
+            explain: false,
+            among: None,
+            excluded: HashSet::new(),
+            hidden: Arc::default(),
+            factors: HashMap::new(),
+        }
+    }
+}
