@@ -12,6 +12,7 @@ use crate::crash::{compare_stores, crash};
 use crate::generate::{Mode, generate};
 use crate::install::install;
 use crate::peers::{Peer, install_peers};
+use crate::recommender::train;
 use crate::services::{Service, Wipe, down, logs, status, up, watch};
 use crate::test::{Services, test};
 use crate::tools::{audit, coverage};
@@ -78,6 +79,18 @@ enum Command {
         /// Which peers; none means all.
         #[arg(value_enum, value_name = "PEER")]
         peers: Vec<Peer>,
+    },
+    /// Trains the model of the recommender; bench/recommend/README.md tells how. Takes half an hour.
+    TrainRecommender {
+        /// Graphs besides those that ship: edge lists, gzipped, `:undirected` behind those that are.
+        #[arg(value_name = "FILE[:undirected]")]
+        graphs: Vec<String>,
+        /// Users of each graph and seed, instead of 2,500.
+        #[arg(long, value_name = "N")]
+        users: Option<u32>,
+        /// Print how well the model finds what it was not trained on.
+        #[arg(long)]
+        test: bool,
     },
     /// Measures test coverage with cargo-llvm-cov; the report is target/llvm-cov/html/index.html.
     ///
@@ -197,6 +210,7 @@ pub(crate) fn run(xtask: Xtask) -> Result<ExitCode> {
         Command::Peers { peers } => {
             install_peers(if peers.is_empty() { &Peer::ALL } else { &peers })?;
         }
+        Command::TrainRecommender { graphs, users, test } => train(&graphs, users, test)?,
         Command::Coverage => coverage()?,
         Command::Audit => audit()?,
         Command::GuardServices(named) => watch(&named.services)?,

@@ -9,6 +9,7 @@ mod install;
 mod peers;
 mod process;
 mod push_peers;
+mod recommender;
 mod say;
 mod sdk;
 mod services;

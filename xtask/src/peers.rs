@@ -35,10 +35,12 @@ pub(crate) enum Peer {
     GoPush,
     /// A graph database, as a module of Redis.
     Falkordb,
+    /// Recommenders by matrix factorisation in Python, and what trains our model.
+    Implicit,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Connect,
         Self::Notifyd,
         Self::Centrifugo,
@@ -46,6 +48,7 @@ impl Peer {
         Self::Aioapns,
         Self::GoPush,
         Self::Falkordb,
+        Self::Implicit,
     ];
 
     fn name(self) -> &'static str {
@@ -57,11 +60,12 @@ impl Peer {
             Self::Aioapns => "aioapns",
             Self::GoPush => "go-push",
             Self::Falkordb => "falkordb",
+            Self::Implicit => "implicit",
         }
     }
 
     /// Its folder, `target/peers/NAME`.
-    fn dir(self) -> PathBuf {
+    pub(crate) fn dir(self) -> PathBuf {
         repo_root().join("target/peers").join(self.name())
     }
 }
@@ -79,7 +83,9 @@ pub(crate) fn install_peers(wanted: &[Peer]) -> Result<()> {
             Peer::Notifyd => build_notifyd(&dir)?,
             Peer::Centrifugo => build_centrifugo(&dir)?,
             Peer::Apns2 => push_peers::fetch_apns2(&dir)?,
-            Peer::Aioapns | Peer::Falkordb => push_peers::fetch_python(peer.name(), &dir)?,
+            Peer::Aioapns | Peer::Falkordb | Peer::Implicit => {
+                push_peers::fetch_python(peer.name(), &dir)?
+            }
             Peer::GoPush => push_peers::build_go_push(&dir)?,
         };
         say(format!("{}: {}", peer.name(), place.display()));

@@ -11,4 +11,5 @@ pub mod limit;
 pub mod process;
 pub mod push;
 pub mod realtime;
+pub mod recommend;
 pub mod report;

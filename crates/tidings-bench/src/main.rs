@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use tidings_bench::{
     demo, graph,
     ingest::{self, Length},
-    push, realtime,
+    push, realtime, recommend,
     report::Report,
 };
 use tikv_jemallocator::Jemalloc;
@@ -51,6 +51,9 @@ enum Bench {
     /// The embedded engine of `graph`, which starts it.
     #[value(hide = true)]
     GraphEngine,
+    /// What the recommender tells its model of users and candidates; the training starts it.
+    #[value(hide = true)]
+    RecommendFeatures,
     /// The load generator of `realtime`, which starts it.
     #[value(hide = true)]
     RealtimeLoad,
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Push => push::run(length, cli.rounds, &parts(&cli.only)?)?,
         Bench::Graph => graph::run(length, &parts(&cli.only)?)?,
         Bench::GraphEngine => return graph::engine(),
+        Bench::RecommendFeatures => return recommend::features(),
         Bench::PushSimulator => return push::simulator(),
         Bench::PushLoad => return push::load(),
         Bench::RealtimeLoad => return realtime::load(),

@@ -230,6 +230,14 @@ pub trait SocialGraphStore: Send + Sync + 'static {
         most: usize,
     ) -> Result<Vec<Neighbours>, GraphError>;
 
+    /// Up to `most` of those who have the most followers, and how many, the most first; in any order where
+    /// they have as many. It looks at every user, and what it finds is of several moments: ask seldom.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unavailable`].
+    async fn get_most_followed(&self, most: usize) -> Result<Vec<(UserId, u64)>, GraphError>;
+
     /// How many edges the user has.
     ///
     /// # Errors

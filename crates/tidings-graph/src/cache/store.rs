@@ -175,6 +175,11 @@ impl SocialGraphStore for GraphCache {
         self.0.store.get_neighbours(users, side, most).await
     }
 
+    /// Not kept: who asks keeps it.
+    async fn get_most_followed(&self, most: usize) -> Result<Vec<(UserId, u64)>, GraphError> {
+        self.0.store.get_most_followed(most).await
+    }
+
     async fn counts(&self, user: &UserId) -> Result<FollowCounts, GraphError> {
         self.0.read(&Question::Counts(user.clone()), answer::counts).await
     }

@@ -216,6 +216,18 @@ impl Index {
         }
     }
 
+    /// Has the beginnings of lists come from memory together.
+    pub(super) fn touch_heads(&self, lists: impl Iterator<Item = (UserNumber, Direction)>) {
+        let bytes = lists.map(|(user, direction)| {
+            let (segment, place) = segment_of(user);
+            let segment = self.segments.get(segment);
+            segment.map_or(&[][..], |it| it.bytes_from(place, direction))
+        });
+        for bytes in bytes {
+            black_box(bytes.first().copied());
+        }
+    }
+
     /// The frozen layer, if the segment of the user has not taken it in.
     pub(super) fn frozen_for(&self, user: UserNumber) -> Option<&Layer> {
         self.frozen.as_deref().filter(|_| segment_of(user).0 >= self.merged)
@@ -369,6 +381,11 @@ mod tests {
         }
         let newest_first: Vec<_> = expected.iter().rev().map(|(a, b)| (*a, *b)).collect();
         assert_eq!(seen, newest_first);
+        for most in [0, 2, usize::MAX] {
+            let mut others = Vec::new();
+            list.append_newest(most, &mut others);
+            assert!(others.iter().eq(newest_first.iter().take(most).map(|(_, (other, _))| other)));
+        }
         let mut oldest_first = Vec::new();
         let mut from = Some(0);
         while let Some(number) = from {

@@ -170,6 +170,32 @@ impl<'a> ListView<'a> {
         ControlFlow::Continue(())
     }
 
+    /// Appends who is at the other end of the newest entries, `most` at most, newest first.
+    pub(super) fn append_newest(&self, most: usize, others: &mut Vec<UserNumber>) {
+        let start = others.len();
+        let is_whole = self.active.is_empty() && self.frozen.is_none_or(|it| it.is_empty());
+        if !is_whole {
+            self.walk(u64::MAX, usize::MAX, |entry| {
+                if others.len() - start >= most {
+                    return ControlFlow::Break(());
+                }
+                others.push(entry.other);
+                ControlFlow::Continue(0)
+            });
+            return;
+        }
+        let mut end = self.packed.len();
+        let first = end - most.min(end);
+        let mut block = [0; BLOCK];
+        while end > first {
+            let start = (end - 1) / BLOCK * BLOCK;
+            self.packed.read_others(start / BLOCK, &mut block);
+            let wanted = first.saturating_sub(start)..end - start;
+            others.extend(block.get(wanted).unwrap_or_default().iter().rev());
+            end = start;
+        }
+    }
+
     fn entry(&self, number: u64, record: &Record) -> Entry {
         let source = EntrySource::Added(record.at());
         Entry { number, other: record.other(self.direction), source }

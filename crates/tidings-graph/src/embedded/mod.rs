@@ -44,6 +44,7 @@
 //! failure the head file may lag: a journal that is damaged as well may then lose the commits of the last
 //! seconds unnoticed.
 
+mod adjacency;
 mod aversions;
 mod bits;
 mod checkpoint;
@@ -68,6 +69,7 @@ mod lock;
 mod log;
 mod measure;
 mod merge;
+mod most_followed;
 mod packed;
 mod pages;
 mod segment;

@@ -27,6 +27,7 @@ use super::{
     intersect::{Intersection, Relation},
     list_view::Reached,
     lock::DirectoryLock,
+    most_followed::MostFollowed,
     pages::{Place, Reach},
     writer::Writer,
 };
@@ -131,7 +132,7 @@ impl EmbeddedGraphStore {
         Ok(self.writer.run(Command::Remove { kind, source, target }).await? > 0)
     }
 
-    fn read(&self, op: &'static str) -> Result<RwLockReadGuard<'_, Index>, GraphError> {
+    pub(super) fn read(&self, op: &'static str) -> Result<RwLockReadGuard<'_, Index>, GraphError> {
         self.index.read().map_err(|_| unavailable(op, HalfChanged))
     }
 
@@ -366,6 +367,18 @@ impl SocialGraphStore for EmbeddedGraphStore {
             answers.push(neighbours.unwrap_or_default());
         }
         Ok(answers)
+    }
+
+    async fn get_most_followed(&self, most: usize) -> Result<Vec<(UserId, u64)>, GraphError> {
+        let mut found = MostFollowed::new(most.min(PAGE_ITEMS));
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let index = self.read("get_most_followed")?;
+            next = index.find_most_followed(from, SLICE_USERS, &mut found);
+        }
+        let index = self.read("get_most_followed")?;
+        let named = |(total, user)| index.ids().text(user).map(|_| (index.id(user), total));
+        Ok(found.into_sorted().into_iter().filter_map(named).collect())
     }
 
     async fn counts(&self, user: &UserId) -> Result<FollowCounts, GraphError> {

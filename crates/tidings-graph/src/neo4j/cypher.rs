@@ -70,6 +70,7 @@ pub(super) struct Reads {
     pub(super) neighbours_following: String,
     /// The same for those who follow them.
     pub(super) neighbours_followers: String,
+    pub(super) most_followed: String,
     pub(super) counts: String,
     pub(super) stats: String,
     pub(super) is_averted: String,
@@ -121,6 +122,11 @@ RETURN collect(i)"
             ),
             neighbours_following: neighbours(user, follows, "source", "t", "(u)-[:{}]->()"),
             neighbours_followers: neighbours(user, follows, "target", "s", "(u)<-[:{}]-()"),
+            most_followed: format!(
+                "MATCH (u:{user})
+WITH u, COUNT {{ (u)<-[:{follows}]-() }} AS followers WHERE followers > 0
+RETURN u.id, followers ORDER BY followers DESC LIMIT $limit"
+            ),
             counts: format!(
                 "MATCH (u:{user} {{id: $user}})
 RETURN COUNT {{ (u)<-[:{follows}]-() }}, COUNT {{ (u)-[:{follows}]->() }}"

@@ -24,7 +24,7 @@ use super::{
     lists::{List, PAGE_ITEMS},
     measure,
     plan::Change,
-    row::{Parameters, Row, id, with},
+    row::{Parameters, Row, count, id, with},
     schema,
     threads::Threads,
     writer::{Command, Writer},
@@ -282,6 +282,15 @@ impl SocialGraphStore for Neo4jGraphStore {
         most: usize,
     ) -> Result<Vec<Neighbours>, GraphError> {
         self.neighbours(users, side, most).await
+    }
+
+    async fn get_most_followed(&self, most: usize) -> Result<Vec<(UserId, u64)>, GraphError> {
+        let op = "get_most_followed";
+        let limit = with([("limit", count(most.min(PAGE_ITEMS)))]);
+        let rows = self.query(op, |reads| &reads.most_followed, limit).await?;
+        let read = |mut row: Row| Ok((row.user()?, row.size("number of followers")?));
+        let found = rows.into_iter().filter(Row::is_whole).map(read).collect::<Result<Vec<_>, _>>();
+        found.map_err(|failure: Failure| failure.behind(op))
     }
 
     async fn counts(&self, user: &UserId) -> Result<FollowCounts, GraphError> {

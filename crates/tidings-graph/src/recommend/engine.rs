@@ -1,16 +1,32 @@
 //! The engine.
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use tidings_core::{
-    follow::NeighbourSide,
     ids::UserId,
     ports::{GraphError, SocialGraphStore},
     recommendation::Recommendation,
 };
 
-use super::request::{MAX_RECOMMENDATIONS, RecommendRequest};
+use super::{
+    adjacency::Adjacency,
+    features::{FEATURES, Row},
+    limits::POPULAR_CANDIDATES,
+    model::Model,
+    ranking::Ranking,
+    request::RecommendRequest,
+    subgraph::Subgraph,
+};
 use crate::embedded::EmbeddedGraphStore;
+
+/// For how long it is taken as known who is popular.
+const POPULAR_AGE: Duration = Duration::from_secs(600);
+/// Rankings whose buffers are kept.
+const KEPT_RANKINGS: usize = 8;
 
 /// Which graph the engine reads.
 #[derive(Clone)]
@@ -21,14 +37,37 @@ pub enum RecommendedGraph {
     Other(Arc<dyn SocialGraphStore>),
 }
 
-/// Recommends whom to follow.
-pub struct RecommendationEngine {
-    graph: RecommendedGraph,
+impl RecommendedGraph {
+    fn store(&self) -> &dyn SocialGraphStore {
+        match self {
+            Self::Embedded(store) => &**store,
+            Self::Other(store) => &**store,
+        }
+    }
 }
 
-impl std::fmt::Debug for RecommendationEngine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecommendationEngine").finish_non_exhaustive()
+/// Recommends whom to follow; see the [module](super).
+#[derive(Clone)]
+pub struct RecommendationEngine(Arc<Inner>);
+
+struct Inner {
+    graph: RecommendedGraph,
+    model: Model,
+    popular: tokio::sync::Mutex<Option<Popular>>,
+    /// Buffers that wait for the next request.
+    rankings: Mutex<Vec<Box<Ranking>>>,
+}
+
+/// Who has the most followers.
+#[derive(Clone)]
+struct Popular {
+    found: Instant,
+    users: Arc<[UserId]>,
+}
+
+impl fmt::Debug for RecommendationEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecommendationEngine").field("model", &self.0.model).finish_non_exhaustive()
     }
 }
 
@@ -36,12 +75,17 @@ impl RecommendationEngine {
     /// An engine over this graph.
     #[must_use]
     pub fn new(graph: RecommendedGraph) -> Self {
-        Self { graph }
+        let (popular, rankings) = (tokio::sync::Mutex::new(None), Mutex::new(Vec::new()));
+        Self(Arc::new(Inner { graph, model: Model::built_in(), popular, rankings }))
     }
 
-    /// Recommends users whom `request.user` does not follow, the best first. A user who is not known,
-    /// or of whom little is known, is recommended popular accounts. The same graph and request give the
-    /// same answer.
+    /// Recommends users whom `request.user` does not follow, the best first: never the user, nor anyone
+    /// of whom either has blocked or muted the other, nor anyone whom the request rules out.
+    ///
+    /// A user who is not known, or of whom little is known, is recommended popular accounts. The same
+    /// graph and request give the same answer, but for who is popular, which is found out every ten
+    /// minutes. It takes a bounded amount of work for any user; call it within a Tokio runtime, on whose
+    /// threads for blocking work it computes. One whose future is dropped computes to its end.
     ///
     /// # Errors
     ///
@@ -50,36 +94,119 @@ impl RecommendationEngine {
         &self,
         request: RecommendRequest,
     ) -> Result<Vec<Recommendation>, GraphError> {
-        let store: &dyn SocialGraphStore = match &self.graph {
-            RecommendedGraph::Embedded(store) => &**store,
-            RecommendedGraph::Other(store) => &**store,
-        };
-        let own = std::slice::from_ref(&request.user);
-        let own = store.get_neighbours(own, NeighbourSide::Following, 1_000).await?;
-        let followed = own.into_iter().next().unwrap_or_default().users;
-        let mut counts: HashMap<UserId, u32> = HashMap::new();
-        for lists in store.get_neighbours(&followed, NeighbourSide::Following, 1_000).await? {
-            for user in lists.users {
-                *counts.entry(user).or_default() += 1;
+        self.run(request, |ranking, graph, request, model| ranking.rank(graph, request, model))
+            .await
+    }
+
+    /// What the model is told of everyone that `request` finds or names, for training it: who they are,
+    /// their features, and how many of them are candidates and not only named.
+    ///
+    /// # Errors
+    ///
+    /// As [`RecommendationEngine::recommend_users`].
+    pub async fn features(
+        &self,
+        request: RecommendRequest,
+    ) -> Result<(Vec<UserId>, Vec<Row>, usize), GraphError> {
+        self.run(request, |ranking, graph, _, _| {
+            ranking.weigh(graph)?;
+            let users = ranking.nodes().iter().map(|it| graph.user(*it));
+            let users = users.collect::<Result<Option<Vec<_>>, _>>()?.unwrap_or_default();
+            let (rows, pool) = ranking.rows();
+            Ok((users, rows.to_vec(), pool))
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        request: RecommendRequest,
+        finish: impl FnOnce(
+            &mut Ranking,
+            &dyn Adjacency,
+            &RecommendRequest,
+            &Model,
+        ) -> Result<T, GraphError>
+        + Send
+        + 'static,
+    ) -> Result<T, GraphError> {
+        let inner = Arc::clone(&self.0);
+        let popular = inner.popular().await?;
+        match &self.0.graph {
+            RecommendedGraph::Embedded(store) => {
+                let store = Arc::clone(store);
+                compute(move || {
+                    let mut ranking = inner.take_ranking();
+                    ranking.find(&*store, &request, &popular)?;
+                    let finished = finish(&mut ranking, &*store, &request, &inner.model);
+                    inner.keep_ranking(ranking);
+                    finished
+                })
+                .await
+            }
+            RecommendedGraph::Other(store) => {
+                let mut graph = Subgraph::fetch(&**store, &request.user).await?;
+                graph.know(popular.iter().chain(request.among.iter().flatten()));
+                let mut ranking = inner.take_ranking();
+                let found = compute(move || {
+                    ranking.find(&graph, &request, &popular)?;
+                    Ok((ranking, graph, request))
+                });
+                let (mut ranking, mut graph, request) = found.await?;
+                graph.fetch_facts(&**store, &request.user, ranking.nodes()).await?;
+                compute(move || {
+                    let finished = finish(&mut ranking, &graph, &request, &inner.model);
+                    inner.keep_ranking(ranking);
+                    finished
+                })
+                .await
             }
         }
-        counts.retain(|user, _| {
-            *user != request.user
-                && !followed.contains(user)
-                && !request.excluded.contains(user)
-                && !request.hidden.contains(user)
-                && request.among.as_ref().is_none_or(|among| among.contains(user))
-        });
-        let mut ranked: Vec<_> = counts.into_iter().collect();
-        ranked.sort_unstable_by(|a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
-        ranked.truncate(request.limit.min(MAX_RECOMMENDATIONS));
-        let score = |count: u32| 1.0 - 1.0 / (1.0 + f64::from(count));
-        #[expect(clippy::cast_possible_truncation, reason = "a score needs few digits")]
-        let recommend = |(user, count)| Recommendation {
-            user,
-            score: score(count) as f32,
-            reasons: Vec::new(),
-        };
-        Ok(ranked.into_iter().map(recommend).collect())
     }
+}
+
+/// Computes on a thread where that may take a while.
+async fn compute<T: Send + 'static>(
+    compute: impl FnOnce() -> Result<T, GraphError> + Send + 'static,
+) -> Result<T, GraphError> {
+    let computed = tokio::task::spawn_blocking(compute).await;
+    computed.map_err(|source| GraphError::Unavailable {
+        op: "recommend_users",
+        backend: "recommending",
+        source: source.into(),
+    })?
+}
+
+impl Inner {
+    fn take_ranking(&self) -> Box<Ranking> {
+        let mut kept = self.rankings.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.pop().unwrap_or_default()
+    }
+
+    fn keep_ranking(&self, ranking: Box<Ranking>) {
+        let mut kept = self.rankings.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT_RANKINGS {
+            kept.push(ranking);
+        }
+    }
+
+    /// Who is popular. While one request finds it out anew, the others take what is known.
+    async fn popular(&self) -> Result<Arc<[UserId]>, GraphError> {
+        let mut popular = self.popular.lock().await;
+        if let Some(known) = &*popular
+            && known.found.elapsed() < POPULAR_AGE
+        {
+            return Ok(Arc::clone(&known.users));
+        }
+        let most = self.graph.store().get_most_followed(POPULAR_CANDIDATES).await?;
+        let users: Arc<[UserId]> = most.into_iter().map(|it| it.0).collect();
+        *popular = Some(Popular { found: Instant::now(), users: Arc::clone(&users) });
+        Ok(users)
+    }
+}
+
+/// The names of the features, in the order of [`RecommendationEngine::features`].
+#[must_use]
+pub fn feature_names() -> &'static [&'static str] {
+    &FEATURES
 }

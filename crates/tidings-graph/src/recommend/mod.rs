@@ -1,7 +1,31 @@
 //! Whom to follow.
+//!
+//! ```text
+//! user ──► signals ──────────────────────────► candidates ──► features ──► model ──► filters ──► answer
+//!          · alike, collaborative: three steps   the best by    relative      trees,    support,    reasons
+//!          · friends of friends, two steps       each signal,   to the best   trained   factors
+//!          · walks: personalised PageRank        followers,     of the same   to rank
+//!          · who follows the user                popular ones   user
+//! ```
+//!
+//! All of it is computed for one request from the graph as it is, within [`limits`]: a new follow changes
+//! the next answer, and a user with a million followers costs no more than any other.
 
+pub(crate) mod adjacency;
+#[cfg(test)]
+mod bounds;
+mod candidates;
 mod engine;
+mod explain;
+mod features;
+mod limits;
+mod model;
+mod push;
+mod ranking;
 mod request;
+mod signals;
+mod subgraph;
+mod tally;
 
-pub use engine::{RecommendationEngine, RecommendedGraph};
+pub use engine::{RecommendationEngine, RecommendedGraph, feature_names};
 pub use request::{MAX_RECOMMENDATIONS, RecommendRequest};

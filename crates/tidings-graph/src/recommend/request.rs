@@ -26,6 +26,10 @@ pub struct RecommendRequest {
     pub excluded: HashSet<UserId>,
     /// Whom never to recommend to anyone: those who have left, or do not want to be found.
     pub hidden: Arc<HashSet<UserId>>,
+    /// How many of the user's followees must follow whoever is recommended and does not follow the user.
+    /// From 1 on, accounts that nobody near the user follows are never recommended, however many of
+    /// them follow each other and what the user follows; new users see fewer for it.
+    pub least_known: u32,
     /// What scores are multiplied by, where it is not 1: above it lifts a user, below it sinks one.
     pub factors: HashMap<UserId, f32>,
 }
@@ -41,6 +45,7 @@ impl RecommendRequest {
             among: None,
             excluded: HashSet::new(),
             hidden: Arc::default(),
+            least_known: 0,
             factors: HashMap::new(),
         }
     }

@@ -173,6 +173,12 @@ impl<A: Around> SocialGraphStore for With<A> {
         answer
     }
 
+    async fn get_most_followed(&self, most: usize) -> Result<Vec<(UserId, u64)>, GraphError> {
+        let answer = self.0.before(Call::Read).await?.get_most_followed(most).await;
+        self.0.after(Call::Read).await?;
+        answer
+    }
+
     async fn counts(&self, user: &UserId) -> Result<FollowCounts, GraphError> {
         let answer = self.0.before(Call::Read).await?.counts(user).await;
         self.0.after(Call::Read).await?;

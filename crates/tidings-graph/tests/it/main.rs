@@ -6,5 +6,6 @@ mod contract;
 mod crash;
 mod damage;
 mod harness;
+mod recommend;
 mod reopen;
 mod upgrade;

@@ -46,6 +46,7 @@ tidings_testkit::contract_tests!(
     lists_are_newest_first_with_their_times,
     many_questions_are_answered_in_their_order,
     neighbours_of_many_are_answered_in_their_order,
+    the_most_followed_come_first,
     nobody_is_hidden_where_nobody_turned_away,
     pages_are_exact_while_others_come_and_go,
     pages_are_exact_while_writers_run,

@@ -578,6 +578,10 @@ impl SocialGraphStore for Recorder {
         no_graph()
     }
 
+    async fn get_most_followed(&self, _: usize) -> Result<Vec<(UserId, u64)>, GraphError> {
+        no_graph()
+    }
+
     async fn counts(&self, _: &UserId) -> Result<FollowCounts, GraphError> {
         no_graph()
     }

@@ -288,3 +288,24 @@ pub async fn neighbours_of_many_are_answered_in_their_order(store: &dyn SocialGr
     assert!(answers.iter().all(|it| it.users.is_empty()), "nobody was asked for");
     assert!(answers.iter().enumerate().all(|(n, it)| it.total == if n == 7 { 4 } else { 1 }));
 }
+
+/// Those whom the most follow come first, each with the number of their followers; who lost them all is
+/// not among them.
+pub async fn the_most_followed_come_first(store: &dyn SocialGraphStore) {
+    // A store may be shared with other rules: these have more followers than anyone there.
+    let mut follows = Vec::new();
+    for (star, fans) in [("star_a", 3_700), ("star_b", 3_900), ("star_c", 3_800), ("star_d", 3_600)]
+    {
+        follows.extend((0..fans).map(|n| follow(&format!("fan{n}"), star, n)));
+    }
+    import(store, follows).await.unwrap();
+    let expected = [("star_b", 3_900), ("star_c", 3_800), ("star_a", 3_700)];
+    let found = store.get_most_followed(3).await.unwrap();
+    assert_eq!(found, expected.map(|(star, fans)| (user(star), fans)));
+    store.erase_user(&user("star_c")).await.unwrap();
+    remove(store, "fan7", "star_b").await;
+    let expected = [("star_b", 3_899), ("star_a", 3_700), ("star_d", 3_600)];
+    let found = store.get_most_followed(3).await.unwrap();
+    assert_eq!(found, expected.map(|(star, fans)| (user(star), fans)));
+    assert_eq!(store.get_most_followed(0).await.unwrap(), []);
+}

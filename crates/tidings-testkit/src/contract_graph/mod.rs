@@ -58,7 +58,7 @@ pub use intersections::{
     a_cursor_of_another_intersection_is_refused, common_follows_are_those_whom_both_follow,
     followers_you_know_are_followed_by_you, intersections_are_exact_while_others_come_and_go,
     many_questions_are_answered_in_their_order, neighbours_of_many_are_answered_in_their_order,
-    what_is_rare_among_many_is_found,
+    the_most_followed_come_first, what_is_rare_among_many_is_found,
 };
 pub use model::random_operations_agree_with_a_naive_model;
 pub use pages::{

@@ -1,0 +1,105 @@
+//! The index as the recommender reads it: by number, many lists under one lock, no longer than a page
+//! holds it.
+
+use tidings_core::{follow::NeighbourSide, ids::UserId, ports::GraphError};
+
+use super::{index::Index, segment::Direction, store::EmbeddedGraphStore};
+use crate::recommend::adjacency::{Adjacency, Lists, Node};
+
+/// Entries that are read under one lock, and users that are asked about.
+const SLICE_ENTRIES: usize = 4_096;
+const SLICE_USERS: usize = 512;
+/// Lists that are brought from memory together.
+const TOUCHED_LISTS: usize = 32;
+
+const OP: &str = "recommend_users";
+
+impl EmbeddedGraphStore {
+    /// Reads lists under one lock; how many.
+    fn read_some(
+        &self,
+        nodes: &[Node],
+        direction: Direction,
+        most: usize,
+        lists: &mut Lists,
+    ) -> Result<usize, GraphError> {
+        let index = self.read(OP)?;
+        let start = lists.nodes().len();
+        for (place, node) in nodes.iter().enumerate() {
+            if place % TOUCHED_LISTS == 0 {
+                if lists.nodes().len() - start >= SLICE_ENTRIES || place >= SLICE_USERS {
+                    return Ok(place);
+                }
+                let next = nodes.iter().skip(place).take(TOUCHED_LISTS);
+                index.touch(next.map(|it| (*it, direction)));
+            }
+            index.list(*node, direction).append_newest(most, lists.nodes());
+            lists.end();
+        }
+        Ok(nodes.len())
+    }
+}
+
+impl Adjacency for EmbeddedGraphStore {
+    fn node(&self, user: &UserId) -> Result<Option<Node>, GraphError> {
+        Ok(self.read(OP)?.user(user))
+    }
+
+    fn user(&self, node: Node) -> Result<Option<UserId>, GraphError> {
+        let index = self.read(OP)?;
+        Ok(index.ids().text(node).map(|_| index.id(node)))
+    }
+
+    fn totals(
+        &self,
+        nodes: &[Node],
+        side: NeighbourSide,
+        totals: &mut Vec<u32>,
+    ) -> Result<(), GraphError> {
+        let direction = Direction::from(side);
+        let total = |index: &Index, node: Node| {
+            u32::try_from(index.list(node, direction).len()).unwrap_or(u32::MAX)
+        };
+        for nodes in nodes.chunks(SLICE_USERS) {
+            let index = self.read(OP)?;
+            for nodes in nodes.chunks(TOUCHED_LISTS) {
+                index.touch_heads(nodes.iter().map(|it| (*it, direction)));
+                totals.extend(nodes.iter().map(|it| total(&index, *it)));
+            }
+        }
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        nodes: &[Node],
+        side: NeighbourSide,
+        most: usize,
+        lists: &mut Lists,
+    ) -> Result<(), GraphError> {
+        let mut rest = nodes;
+        while !rest.is_empty() {
+            let read = self.read_some(rest, side.into(), most, lists)?;
+            rest = rest.get(read..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn ruled_out(
+        &self,
+        node: Node,
+        others: &[Node],
+        answers: &mut Vec<bool>,
+    ) -> Result<(), GraphError> {
+        for others in others.chunks(SLICE_USERS) {
+            let index = self.read(OP)?;
+            let is_ruled_out = |other| {
+                index.is_following(node, other)
+                    || index.is_hidden(node, other)
+                    || index.is_hidden(other, node)
+            };
+            answers.extend(others.iter().map(|it| is_ruled_out(*it)));
+        }
+        Ok(())
+    }
+}

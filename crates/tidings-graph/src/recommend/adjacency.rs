@@ -1,0 +1,73 @@
+//! What the engine reads of a graph.
+
+use tidings_core::{follow::NeighbourSide, ids::UserId, ports::GraphError};
+
+/// A user, as whoever holds the graph numbers them.
+pub(crate) type Node = u32;
+
+/// A graph whose lists can be read by number, many at a time.
+///
+/// It may change between two calls: what was read before is then that much older.
+pub(crate) trait Adjacency {
+    /// The number of a user; `None` for one that the graph does not know.
+    fn node(&self, user: &UserId) -> Result<Option<Node>, GraphError>;
+
+    /// The id of a user; `None` if the graph has forgotten them.
+    fn user(&self, node: Node) -> Result<Option<UserId>, GraphError>;
+
+    /// Appends how many neighbours each of `nodes` has on one side.
+    fn totals(
+        &self,
+        nodes: &[Node],
+        side: NeighbourSide,
+        totals: &mut Vec<u32>,
+    ) -> Result<(), GraphError>;
+
+    /// Appends the newest neighbours of each of `nodes` on one side, `most` at most, newest first.
+    fn read(
+        &self,
+        nodes: &[Node],
+        side: NeighbourSide,
+        most: usize,
+        lists: &mut Lists,
+    ) -> Result<(), GraphError>;
+
+    /// Appends whether each of `others` must not be recommended to `node`: because `node` follows them, or
+    /// because either has blocked or muted the other.
+    fn ruled_out(
+        &self,
+        node: Node,
+        others: &[Node],
+        answers: &mut Vec<bool>,
+    ) -> Result<(), GraphError>;
+}
+
+/// Neighbours of several users, one list after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    nodes: Vec<Node>,
+    ends: Vec<usize>,
+}
+
+impl Lists {
+    pub(crate) fn clear(&mut self) {
+        self.nodes.clear();
+        self.ends.clear();
+    }
+
+    /// Where the neighbours of the next user are to be appended; [`Lists::end`] ends the list.
+    pub(crate) fn nodes(&mut self) -> &mut Vec<Node> {
+        &mut self.nodes
+    }
+
+    /// Ends the list of one user.
+    pub(crate) fn end(&mut self) {
+        self.ends.push(self.nodes.len());
+    }
+
+    /// The lists, in the order in which they were read.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[Node]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(start, end)| self.nodes.get(*start..*end).unwrap_or_default())
+    }
+}

@@ -1,0 +1,89 @@
+//! Which of the user's followees follow those who are recommended.
+
+use tidings_core::{follow::NeighbourSide, ids::UserId, ports::GraphError, recommendation::Reason};
+
+use super::{
+    adjacency::{Adjacency, Lists, Node},
+    limits::{LIST_ENTRIES, NEAR_ENTRIES},
+    tally::Tally,
+};
+
+/// Followees that a reason names.
+const NAMED: usize = 3;
+/// Lists that are read together.
+const LISTS: usize = 64;
+
+/// Finds reasons, for one list of recommendations after the other.
+#[derive(Debug, Default)]
+pub(super) struct Explainer {
+    /// The place of each in the list of recommendations, counted from one.
+    places: Tally<1>,
+    lists: Lists,
+    found: Vec<Found>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Found {
+    named: Vec<Node>,
+    all: u64,
+}
+
+impl Explainer {
+    /// Looks through the lists of the user's followees, the newest first, for `recommended`.
+    pub(super) fn find(
+        &mut self,
+        graph: &dyn Adjacency,
+        following: &[Node],
+        recommended: &[Node],
+    ) -> Result<(), GraphError> {
+        self.places.clear();
+        for (place, node) in recommended.iter().enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "a list has some hundred places")]
+            let place = (place + 1) as f32;
+            self.places.of(*node)[0] = place;
+        }
+        self.found.clear();
+        self.found.resize(recommended.len(), Found::default());
+        let mut left = NEAR_ENTRIES;
+        for followees in following.chunks(LISTS) {
+            self.lists.clear();
+            graph.read(followees, NeighbourSide::Following, LIST_ENTRIES, &mut self.lists)?;
+            for (followee, list) in followees.iter().zip(self.lists.iter()) {
+                if list.len() > left {
+                    return Ok(());
+                }
+                left -= list.len();
+                for other in list {
+                    let place = self.places.get(*other)[0];
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "a place in a list"
+                    )]
+                    let found = (place as usize).checked_sub(1);
+                    let Some(found) = found.and_then(|it| self.found.get_mut(it)) else { continue };
+                    found.all += 1;
+                    if found.named.len() < NAMED {
+                        found.named.push(*followee);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The reason for the recommendation at `place`, if it is one.
+    pub(super) fn followed_by(
+        &self,
+        graph: &dyn Adjacency,
+        place: usize,
+    ) -> Result<Option<Reason>, GraphError> {
+        let Some(found) = self.found.get(place).filter(|it| it.all > 0) else { return Ok(None) };
+        let mut known: Vec<UserId> = Vec::with_capacity(found.named.len());
+        for node in &found.named {
+            known.extend(graph.user(*node)?);
+        }
+        let others = found.all.saturating_sub(known.len() as u64);
+        Ok(Some(Reason::FollowedBy { known, others }))
+    }
+}

@@ -1,0 +1,200 @@
+//! The way from a user to a ranked list, over any graph that can be read by number.
+
+use tidings_core::{
+    follow::NeighbourSide,
+    ids::UserId,
+    ports::GraphError,
+    recommendation::{Reason, Recommendation},
+};
+
+use super::{
+    adjacency::{Adjacency, Node},
+    candidates::Candidates,
+    explain::Explainer,
+    features::{self, Facts, Row},
+    model::Model,
+    request::{MAX_RECOMMENDATIONS, RecommendRequest},
+    signals::Signals,
+    tally::Tally,
+};
+
+/// A request under way, with its buffers, which are kept for the next.
+#[derive(Debug, Default)]
+pub(super) struct Ranking {
+    signals: Signals,
+    candidates: Candidates,
+    /// The candidates, and behind them those of the request that are none.
+    nodes: Vec<Node>,
+    pool: usize,
+    /// Those whom the request admits, if it names them.
+    admitted: Tally<1>,
+    facts: Facts,
+    ruled_out: Vec<bool>,
+    rows: Vec<Row>,
+    scores: Vec<f32>,
+    explainer: Explainer,
+}
+
+impl Ranking {
+    /// Finds whom the graph speaks for, and those that the request names.
+    pub(super) fn find(
+        &mut self,
+        graph: &dyn Adjacency,
+        request: &RecommendRequest,
+        popular: &[UserId],
+    ) -> Result<(), GraphError> {
+        let user = graph.node(&request.user)?;
+        match user {
+            Some(user) => self.signals.gather(graph, user)?,
+            None => self.signals.clear(),
+        }
+        let mut others = Vec::with_capacity(popular.len());
+        for one in popular {
+            others.extend(graph.node(one)?.filter(|it| Some(*it) != user));
+        }
+        self.candidates.gather(graph, &self.signals, &others)?;
+        self.nodes.clear();
+        self.nodes.extend_from_slice(&self.candidates.nodes);
+        self.pool = self.nodes.len();
+        self.admitted.clear();
+        let Some(among) = &request.among else { return Ok(()) };
+        for one in among {
+            let Some(node) = graph.node(one)?.filter(|it| Some(*it) != user) else { continue };
+            let admitted = self.admitted.of(node);
+            if admitted[0] == 0.0 && !self.candidates.has(node) {
+                self.nodes.push(node);
+            }
+            admitted[0] = 1.0;
+        }
+        Ok(())
+    }
+
+    /// Everyone of whom something is to be known before they are ranked.
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Writes the features of all that were found.
+    pub(super) fn weigh(&mut self, graph: &dyn Adjacency) -> Result<(), GraphError> {
+        let Facts { followers, following } = &mut self.facts;
+        followers.clear();
+        following.clear();
+        graph.totals(&self.nodes, NeighbourSide::Followers, followers)?;
+        graph.totals(&self.nodes, NeighbourSide::Following, following)?;
+        features::write(&self.signals, &self.nodes, &self.facts, self.pool, &mut self.rows);
+        Ok(())
+    }
+
+    /// The features of all that were found, in the order of [`Ranking::nodes`]; of them, so many are
+    /// candidates.
+    pub(super) fn rows(&self) -> (&[Row], usize) {
+        (&self.rows, self.pool)
+    }
+
+    /// Ranks what was found and makes the answer.
+    pub(super) fn rank(
+        &mut self,
+        graph: &dyn Adjacency,
+        request: &RecommendRequest,
+        model: &Model,
+    ) -> Result<Vec<Recommendation>, GraphError> {
+        self.weigh(graph)?;
+        self.ruled_out.clear();
+        match graph.node(&request.user)? {
+            Some(user) => graph.ruled_out(user, &self.nodes, &mut self.ruled_out)?,
+            None => self.ruled_out.resize(self.nodes.len(), false),
+        }
+        let model = if request.among.is_some() { &model.affinity } else { &model.order };
+        model.score(&self.rows, &mut self.scores);
+        let mut ranked = Vec::with_capacity(self.nodes.len());
+        for (place, node) in self.nodes.iter().enumerate() {
+            let is_admitted = request.among.is_none() || self.admitted.get(*node)[0] > 0.0;
+            if self.ruled_out[place] || !is_admitted || !self.has_support(place, request) {
+                continue;
+            }
+            let Some(user) = graph.user(*node)?.filter(|it| request.admits(it)) else { continue };
+            let factor = request.factors.get(&user).copied().unwrap_or(1.0);
+            // Of two that the app lifts as far as scores go, the better one stays before the other.
+            let (score, likelihood) = (self.scores[place], model.probability(self.scores[place]));
+            ranked.push(Ranked { score: likelihood * factor, raw: score, node: *node, user });
+        }
+        ranked.sort_unstable_by(Ranked::order);
+        ranked.truncate(request.limit.min(MAX_RECOMMENDATIONS));
+        let mut recommendations: Vec<_> = ranked.iter().map(Ranked::recommendation).collect();
+        if request.explain {
+            self.explain(graph, &ranked, &mut recommendations)?;
+        }
+        Ok(recommendations)
+    }
+
+    /// Whether enough speaks for them: whom a single stranger follows anyone can bring up, who makes an
+    /// account or two.
+    fn has_support(&self, place: usize, request: &RecommendRequest) -> bool {
+        let node = self.nodes[place];
+        let known = self.signals.known_followers(node);
+        let is_known = known >= features::number(request.least_known);
+        let is_followed = known > 0.0 || self.facts.followers[place] > 1;
+        request.among.is_some() || self.signals.is_follower(node) || (is_known && is_followed)
+    }
+
+    fn explain(
+        &mut self,
+        graph: &dyn Adjacency,
+        ranked: &[Ranked],
+        recommendations: &mut [Recommendation],
+    ) -> Result<(), GraphError> {
+        let nodes: Vec<_> = ranked.iter().map(|it| it.node).collect();
+        self.explainer.find(graph, &self.signals.following, &nodes)?;
+        let mut followers = Vec::new();
+        graph.totals(&nodes, NeighbourSide::Followers, &mut followers)?;
+        for (place, recommendation) in recommendations.iter_mut().enumerate() {
+            let node = nodes[place];
+            let reasons = &mut recommendation.reasons;
+            if self.signals.is_follower(node) {
+                reasons.push(Reason::FollowsYou);
+            }
+            reasons.extend(self.explainer.followed_by(graph, place)?);
+            let people = self.signals.collaborative.get(node)[2];
+            if people > 0.0 {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a count of at most some thousand"
+                )]
+                reasons.push(Reason::FollowedBySimilar { people: people as u64 });
+            }
+            if reasons.is_empty() {
+                reasons.push(Reason::Popular { followers: u64::from(followers[place]) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A candidate with a score.
+struct Ranked {
+    /// From 0 to 1, times the factor of the request.
+    score: f32,
+    raw: f32,
+    node: Node,
+    user: UserId,
+}
+
+impl Ranked {
+    fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let scores = other.score.total_cmp(&self.score).then(other.raw.total_cmp(&self.raw));
+        scores.then_with(|| self.user.cmp(&other.user))
+    }
+
+    fn recommendation(&self) -> Recommendation {
+        let score = self.score.clamp(0.0, 1.0);
+        Recommendation { user: self.user.clone(), score, reasons: Vec::new() }
+    }
+}
+
+impl RecommendRequest {
+    /// Whether the app and the user let this one be recommended.
+    fn admits(&self, user: &UserId) -> bool {
+        *user != self.user && !self.excluded.contains(user) && !self.hidden.contains(user)
+    }
+}

@@ -1,0 +1,316 @@
+//! What the graph around a user says of everyone near, gathered within [`limits`](super::limits).
+
+use tidings_core::{follow::NeighbourSide, ports::GraphError};
+
+use super::{
+    adjacency::{Adjacency, Lists, Node},
+    features::number,
+    limits::{
+        ALIKE_COMPARED, ALIKE_ENTRIES, ALIKE_FOLLOWERS, ALIKE_FOLLOWING_ENTRIES, ALIKE_USERS,
+        LIST_ENTRIES, NEAR_ENTRIES, OWN_ENTRIES,
+    },
+    push,
+    tally::Tally,
+};
+
+/// The sums of all signals. Kept from one request to the next for their memory.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// Whom the user follows, newest first.
+    pub(super) following: Vec<Node>,
+    /// Who follows the user, newest first.
+    pub(super) followers: Vec<Node>,
+    /// The same as a set.
+    fans: Tally<1>,
+    pub(super) own: Own,
+    /// Those who follow what the user follows: by the popularity of what is shared, to the power of a half,
+    /// and plainly.
+    pub(super) alike: Tally<2>,
+    /// Whom those who are most alike follow: the same two weights, and how many they are.
+    pub(super) collaborative: Tally<3>,
+    /// Followees of followees, by resource allocation, and how many followees.
+    pub(super) friends_of_friends: Tally<2>,
+    /// Followees of followers, by resource allocation.
+    pub(super) followers_following: Tally<1>,
+    /// Followers of followers, by resource allocation.
+    pub(super) followers_followers: Tally<1>,
+    /// Personalised PageRank over follows in both directions, and what [`push`] needs besides.
+    pub(super) walks: Tally<3>,
+    work: Work,
+}
+
+/// How many follow the user, and the reverse.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Own {
+    pub(super) following: u32,
+    pub(super) followers: u32,
+    /// Of the follows that were read, so many are returned.
+    pub(super) friends: u32,
+    /// Of the follows of the user's followees, as many as were read, and how many of them are returned.
+    pub(super) around: [u32; 2],
+}
+
+/// Buffers.
+#[derive(Debug, Default)]
+struct Work {
+    totals: Vec<u32>,
+    other_totals: Vec<u32>,
+    lists: Lists,
+    other_lists: Lists,
+    order: Vec<(u32, Node)>,
+    nodes: Vec<Node>,
+    weighed: Vec<Weighed>,
+    members: Tally<1>,
+}
+
+/// Somebody who is like the user, by either weight.
+#[derive(Debug, Clone, Copy)]
+struct Weighed {
+    node: Node,
+    weights: [f32; 2],
+}
+
+/// Followees of whom it is looked at how many follow back.
+const AROUND_USERS: usize = 16;
+const AROUND_ENTRIES: u32 = 500;
+
+impl Signals {
+    /// Gathers the signals around `user`.
+    pub(super) fn gather(&mut self, graph: &dyn Adjacency, user: Node) -> Result<(), GraphError> {
+        self.clear();
+        self.read_own(graph, user)?;
+        self.find_alike(graph, user)?;
+        self.follow_alike(graph)?;
+        self.look_near(graph)?;
+        self.look_around(graph)?;
+        push::walk(graph, user, &mut self.walks)?;
+        self.leave_out_own(user);
+        Ok(())
+    }
+
+    /// Whether this one follows the user; of very many followers the newest are known.
+    pub(super) fn is_follower(&self, node: Node) -> bool {
+        self.fans.get(node)[0] > 0.0
+    }
+
+    /// How many of the user's followees follow this one, as far as their lists were read.
+    pub(super) fn known_followers(&self, node: Node) -> f32 {
+        self.friends_of_friends.get(node)[1]
+    }
+
+    /// Leaves the user and those whom they follow out of what may be recommended.
+    fn leave_out_own(&mut self, user: Node) {
+        for node in self.following.iter().copied().chain([user]) {
+            self.alike.zero(node);
+            self.collaborative.zero(node);
+            self.friends_of_friends.zero(node);
+            self.followers_following.zero(node);
+            self.followers_followers.zero(node);
+            self.walks.zero(node);
+        }
+    }
+
+    /// Forgets the last user.
+    pub(super) fn clear(&mut self) {
+        self.following.clear();
+        self.followers.clear();
+        self.fans.clear();
+        self.own = Own::default();
+        self.alike.clear();
+        self.collaborative.clear();
+        self.friends_of_friends.clear();
+        self.followers_following.clear();
+        self.followers_followers.clear();
+        self.walks.clear();
+    }
+
+    fn read_own(&mut self, graph: &dyn Adjacency, user: Node) -> Result<(), GraphError> {
+        let work = &mut self.work;
+        for (side, nodes) in [
+            (NeighbourSide::Following, &mut self.following),
+            (NeighbourSide::Followers, &mut self.followers),
+        ] {
+            work.lists.clear();
+            work.totals.clear();
+            graph.totals(&[user], side, &mut work.totals)?;
+            graph.read(&[user], side, OWN_ENTRIES, &mut work.lists)?;
+            nodes.extend(work.lists.iter().flatten());
+            let total = work.totals.first().copied().unwrap_or_default();
+            match side {
+                NeighbourSide::Following => self.own.following = total,
+                NeighbourSide::Followers => self.own.followers = total,
+            }
+        }
+        for follower in &self.followers {
+            self.fans.of(*follower)[0] = 1.0;
+        }
+        let returned = self.following.iter().filter(|it| self.fans.get(**it)[0] > 0.0);
+        self.own.friends = u32::try_from(returned.count()).unwrap_or(u32::MAX);
+        Ok(())
+    }
+
+    /// Second step: who follows what the user follows.
+    fn find_alike(&mut self, graph: &dyn Adjacency, user: Node) -> Result<(), GraphError> {
+        let work = &mut self.work;
+        let limits = (ALIKE_FOLLOWERS, ALIKE_ENTRIES);
+        choose(graph, &self.following, NeighbourSide::Followers, limits, work)?;
+        graph.read(&work.nodes, NeighbourSide::Followers, usize::MAX, &mut work.lists)?;
+        for ((total, _), list) in work.order.iter().zip(work.lists.iter()) {
+            let popularity = number(*total);
+            let weights = [popularity.max(1.0).sqrt().recip(), popularity.max(1.0).recip()];
+            for other in list.iter().filter(|it| **it != user) {
+                let sums = self.alike.of(*other);
+                sums[0] += weights[0];
+                sums[1] += weights[1];
+            }
+        }
+        Ok(())
+    }
+
+    /// Third step: whom those follow who are most alike, for how much they follow in all.
+    fn follow_alike(&mut self, graph: &dyn Adjacency) -> Result<(), GraphError> {
+        let work = &mut self.work;
+        work.weighed.clear();
+        work.weighed.extend(self.alike.iter().map(|(node, sums)| Weighed { node, weights: *sums }));
+        keep_best(&mut work.weighed, ALIKE_COMPARED);
+        work.nodes.clear();
+        work.nodes.extend(work.weighed.iter().map(|it| it.node));
+        work.totals.clear();
+        graph.totals(&work.nodes, NeighbourSide::Following, &mut work.totals)?;
+        for (one, total) in work.weighed.iter_mut().zip(&work.totals) {
+            let total = number(*total).max(1.0);
+            let root = total.sqrt();
+            // To the power of 0.75, and of 1.
+            one.weights[0] /= root * root.sqrt();
+            one.weights[1] /= total;
+        }
+        keep_best(&mut work.weighed, ALIKE_USERS);
+        work.nodes.clear();
+        work.nodes.extend(work.weighed.iter().map(|it| it.node));
+        let mut left = ALIKE_FOLLOWING_ENTRIES;
+        for (nodes, alike) in work.nodes.chunks(64).zip(work.weighed.chunks(64)) {
+            work.lists.clear();
+            graph.read(nodes, NeighbourSide::Following, LIST_ENTRIES, &mut work.lists)?;
+            for (one, list) in alike.iter().zip(work.lists.iter()) {
+                if list.len() > left {
+                    return Ok(());
+                }
+                left -= list.len();
+                for other in list {
+                    let sums = self.collaborative.of(*other);
+                    sums[0] += one.weights[0];
+                    sums[1] += one.weights[1];
+                    sums[2] += 1.0;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The ways of two steps through somebody whom the user knows.
+    fn look_near(&mut self, graph: &dyn Adjacency) -> Result<(), GraphError> {
+        let work = &mut self.work;
+        let limits = (u32::MAX, NEAR_ENTRIES);
+        choose(graph, &self.following, NeighbourSide::Following, limits, work)?;
+        each_of(graph, NeighbourSide::Following, work, |other, weight| {
+            let sums = self.friends_of_friends.of(other);
+            sums[0] += weight;
+            sums[1] += 1.0;
+        })?;
+        choose(graph, &self.followers, NeighbourSide::Following, limits, work)?;
+        each_of(graph, NeighbourSide::Following, work, |other, weight| {
+            self.followers_following.of(other)[0] += weight;
+        })?;
+        choose(graph, &self.followers, NeighbourSide::Followers, limits, work)?;
+        each_of(graph, NeighbourSide::Followers, work, |other, weight| {
+            self.followers_followers.of(other)[0] += weight;
+        })
+    }
+
+    /// How often follows are returned among the user's followees: people of one place behave alike, and of
+    /// a new user there is little else to go by.
+    fn look_around(&mut self, graph: &dyn Adjacency) -> Result<(), GraphError> {
+        let work = &mut self.work;
+        work.totals.clear();
+        work.other_totals.clear();
+        graph.totals(&self.following, NeighbourSide::Following, &mut work.totals)?;
+        graph.totals(&self.following, NeighbourSide::Followers, &mut work.other_totals)?;
+        let totals = work.totals.iter().zip(&work.other_totals);
+        let few = |(_, (following, followers)): &(&Node, (&u32, &u32))| {
+            **following > 0 && **following <= AROUND_ENTRIES && **followers <= AROUND_ENTRIES
+        };
+        work.nodes.clear();
+        let newest = self.following.iter().zip(totals);
+        work.nodes.extend(newest.filter(few).take(AROUND_USERS).map(|it| it.0));
+        work.lists.clear();
+        work.other_lists.clear();
+        let most = AROUND_ENTRIES as usize;
+        graph.read(&work.nodes, NeighbourSide::Following, most, &mut work.lists)?;
+        graph.read(&work.nodes, NeighbourSide::Followers, most, &mut work.other_lists)?;
+        let [mut followed, mut returned] = [0, 0];
+        for (following, followers) in work.lists.iter().zip(work.other_lists.iter()) {
+            work.members.clear();
+            for follower in followers {
+                work.members.of(*follower)[0] = 1.0;
+            }
+            followed += following.len();
+            returned += following.iter().filter(|it| work.members.get(**it)[0] > 0.0).count();
+        }
+        self.own.around = [followed, returned].map(|it| u32::try_from(it).unwrap_or(u32::MAX));
+        Ok(())
+    }
+}
+
+/// Chooses of `nodes` those whose lists are to be read: the shortest first, none that is longer than
+/// `longest`, as many as come to so many entries. Puts them and their totals into the order and the nodes.
+fn choose(
+    graph: &dyn Adjacency,
+    nodes: &[Node],
+    side: NeighbourSide,
+    (longest, entries): (u32, usize),
+    work: &mut Work,
+) -> Result<(), GraphError> {
+    work.totals.clear();
+    work.lists.clear();
+    graph.totals(nodes, side, &mut work.totals)?;
+    work.order.clear();
+    let lengths = work.totals.iter().copied().zip(nodes.iter().copied());
+    work.order.extend(lengths.filter(|it| it.0 <= longest && it.0 > 0));
+    work.order.sort_unstable();
+    let mut sum = 0;
+    let fits = |(total, _): &&(u32, Node)| {
+        sum += (*total as usize).min(LIST_ENTRIES.max(ALIKE_FOLLOWERS as usize));
+        sum <= entries
+    };
+    let count = work.order.iter().take_while(fits).count();
+    work.order.truncate(count);
+    work.nodes.clear();
+    work.nodes.extend(work.order.iter().map(|it| it.1));
+    Ok(())
+}
+
+/// Shows every entry of the chosen lists to `visit`, with what it weighs by resource allocation.
+fn each_of(
+    graph: &dyn Adjacency,
+    side: NeighbourSide,
+    work: &mut Work,
+    mut visit: impl FnMut(Node, f32),
+) -> Result<(), GraphError> {
+    graph.read(&work.nodes, side, LIST_ENTRIES, &mut work.lists)?;
+    for ((total, _), list) in work.order.iter().zip(work.lists.iter()) {
+        let weight = number(*total).max(1.0).recip();
+        list.iter().for_each(|other| visit(*other, weight));
+    }
+    Ok(())
+}
+
+/// Keeps the `most` of the largest first weight, and puts them in order.
+fn keep_best(weighed: &mut Vec<Weighed>, most: usize) {
+    let order =
+        |a: &Weighed, b: &Weighed| b.weights[0].total_cmp(&a.weights[0]).then(a.node.cmp(&b.node));
+    if weighed.len() > most {
+        weighed.select_nth_unstable_by(most, order);
+        weighed.truncate(most);
+    }
+    weighed.sort_unstable_by(order);
+}

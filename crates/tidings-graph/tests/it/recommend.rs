@@ -1,0 +1,291 @@
+//! Whom to follow.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use proptest::{prelude::*, test_runner::TestRunner};
+use tidings_core::{
+    clock::Timestamp,
+    follow::{Edge, EdgeKind},
+    ids::UserId,
+    ports::SocialGraphStore,
+    recommendation::{Reason, Recommendation},
+};
+use tidings_graph::{
+    EmbeddedGraphConfig, EmbeddedGraphStore, RecommendRequest, RecommendationEngine,
+    RecommendedGraph,
+};
+use tokio::runtime::Runtime;
+
+fn user(name: impl ToString) -> UserId {
+    UserId::new(&name.to_string()).unwrap()
+}
+
+fn edge(kind: EdgeKind, source: impl ToString, target: impl ToString) -> Edge {
+    Edge { kind, source: user(source), target: user(target), at: Timestamp::from_millis(1) }
+}
+
+fn follow(follower: impl ToString, followee: impl ToString) -> Edge {
+    edge(EdgeKind::Follow, follower, followee)
+}
+
+/// A graph in a directory of its own, and the engine over it.
+struct World {
+    store: Arc<EmbeddedGraphStore>,
+    engine: RecommendationEngine,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    async fn new(edges: Vec<Edge>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = EmbeddedGraphConfig::new(directory.path());
+        let store = Arc::new(EmbeddedGraphStore::open(config).unwrap());
+        store.import_edges(edges).await.unwrap();
+        let graph = RecommendedGraph::Embedded(Arc::clone(&store));
+        Self { store, engine: RecommendationEngine::new(graph), _directory: directory }
+    }
+
+    async fn recommend(&self, name: impl ToString, limit: usize) -> Vec<Recommendation> {
+        self.ask(RecommendRequest { explain: true, ..RecommendRequest::new(user(name), limit) })
+            .await
+    }
+
+    async fn ask(&self, request: RecommendRequest) -> Vec<Recommendation> {
+        self.engine.recommend_users(request).await.unwrap()
+    }
+
+    async fn follow(&self, follower: &str, followee: &str) {
+        let at = Timestamp::from_millis(2);
+        self.store.add_follow(&user(follower), &user(followee), at).await.unwrap();
+    }
+}
+
+fn names(recommendations: &[Recommendation]) -> Vec<&str> {
+    recommendations.iter().map(|it| it.user.as_str()).collect()
+}
+
+/// Two circles of twelve who follow most of their own circle, and a star whom everyone follows.
+fn circles() -> Vec<Edge> {
+    let mut edges = Vec::new();
+    for circle in ["a", "b"] {
+        for n in 0..12 {
+            for step in 1..=6 {
+                edges.push(follow(format!("{circle}{n}"), format!("{circle}{}", (n + step) % 12)));
+            }
+            edges.push(follow(format!("{circle}{n}"), "star"));
+        }
+    }
+    edges
+}
+
+#[tokio::test]
+async fn people_of_the_same_circle_are_recommended_first() {
+    let world = World::new(circles()).await;
+    let found = world.recommend("a0", 5).await;
+    assert_eq!(found.len(), 5);
+    for it in names(&found) {
+        let number: u32 = it.strip_prefix('a').expect("of the same circle").parse().unwrap();
+        assert!((7..12).contains(&number), "{it} is followed already");
+    }
+    assert!(found.windows(2).all(|it| it[0].score >= it[1].score), "the best come first");
+    assert!(found.iter().all(|it| (0.0..=1.0).contains(&it.score)));
+}
+
+#[tokio::test]
+async fn reasons_say_what_the_graph_says() {
+    let world = World::new(circles()).await;
+    for it in world.recommend("a0", 10).await {
+        let name = it.user.as_str();
+        let follows_you = world.store.is_following(&it.user, &user("a0")).await.unwrap();
+        assert_eq!(it.reasons.contains(&Reason::FollowsYou), follows_you, "{name}");
+        let mut known = Vec::new();
+        for followee in ["a1", "a2", "a3", "a4", "a5", "a6", "star"] {
+            if world.store.is_following(&user(followee), &it.user).await.unwrap() {
+                known.push(user(followee));
+            }
+        }
+        let said = it.reasons.iter().find_map(|reason| match reason {
+            Reason::FollowedBy { known, others } => Some((known, *others)),
+            _ => None,
+        });
+        assert_eq!(said.is_some(), !known.is_empty(), "{name}: {said:?}, {known:?}");
+        if let Some((named, others)) = said {
+            assert_eq!(named.len() as u64 + others, known.len() as u64, "{name}");
+            assert!(named.iter().all(|it| known.contains(it)), "{name}");
+            // Whom the user followed last comes first, and the star came last.
+            let place = |it: &UserId| known.iter().position(|other| other == it);
+            assert!(named.windows(2).all(|it| place(&it[0]) > place(&it[1])), "{name}: {named:?}");
+        }
+        assert!(!it.reasons.is_empty(), "{name} for no reason");
+    }
+    let request = RecommendRequest::new(user("a0"), 10);
+    assert!(world.ask(request).await.iter().all(|it| it.reasons.is_empty()));
+}
+
+#[tokio::test]
+async fn a_new_user_is_shown_who_is_popular_and_after_the_first_follow_who_is_near() {
+    let mut edges = circles();
+    edges.extend((0..30).map(|n| follow(format!("fan{n}"), "idol")));
+    let world = World::new(edges).await;
+    for name in ["nobody_knows_me", "fan_of_nobody"] {
+        let found = world.recommend(name, 3).await;
+        assert_eq!(names(&found)[..2], ["idol", "star"], "{name}");
+        assert_eq!(found[0].reasons, [Reason::Popular { followers: 30 }]);
+    }
+    world.follow("newcomer", "b3").await;
+    let found = world.recommend("newcomer", 5).await;
+    let near = names(&found).iter().filter(|it| it.starts_with('b')).count();
+    assert!(near >= 4, "{found:?}");
+}
+
+#[tokio::test]
+async fn a_follow_changes_the_next_answer() {
+    let world = World::new(circles()).await;
+    let before = world.recommend("a0", 3).await;
+    let first = before[0].user.as_str();
+    world.follow("a0", first).await;
+    let after = world.recommend("a0", 3).await;
+    assert!(!names(&after).contains(&first));
+    world.store.remove_follow(&user("a0"), &user(first)).await.unwrap();
+    assert!(names(&world.recommend("a0", 5).await).contains(&first));
+}
+
+#[tokio::test]
+async fn the_request_lifts_sinks_and_rules_out() {
+    let world = World::new(circles()).await;
+    let plain = world.recommend("a0", 20).await;
+    let [first, second, .., last] = &names(&plain)[..] else { panic!("{plain:?}") };
+    let ask = |change: &dyn Fn(&mut RecommendRequest)| {
+        let mut request = RecommendRequest::new(user("a0"), 20);
+        change(&mut request);
+        world.ask(request)
+    };
+    let sunk = ask(&|it| _ = it.factors.insert(user(first), 1e-6)).await;
+    assert_eq!(names(&sunk).last(), Some(first));
+    let lifted = ask(&|it| _ = it.factors.insert(user(last), 1e6)).await;
+    assert_eq!(names(&lifted)[..2], [*last, *first]);
+    assert!(lifted[0].score <= 1.0);
+    let dismissed = ask(&|it| _ = it.excluded.insert(user(first))).await;
+    assert_eq!(names(&dismissed), names(&plain)[1..]);
+    let gone = ask(&|it| it.hidden = Arc::new([user(second)].into())).await;
+    assert!(!names(&gone).contains(second));
+    let named = ask(&|it| {
+        it.among = Some(["b1", "a1", "star", "nobody", "a0", last].map(user).into());
+    });
+    let named: BTreeSet<_> = names(&named.await).into_iter().map(str::to_owned).collect();
+    assert_eq!(named, BTreeSet::from(["b1".to_owned(), (*last).to_owned()]));
+}
+
+#[tokio::test]
+async fn a_ring_that_nobody_near_the_user_follows_can_be_shut_out() {
+    let mut edges = circles();
+    // They follow each other, the user, and whom the user follows.
+    for n in 0..40 {
+        edges.push(follow(format!("spam{n}"), "a0"));
+        edges.extend((1..=6).map(|it| follow(format!("spam{n}"), format!("a{it}"))));
+        edges
+            .extend((1..40).map(|it| follow(format!("spam{n}"), format!("spam{}", (n + it) % 40))));
+        edges.push(follow(format!("spam{n}"), "target"));
+    }
+    let world = World::new(edges).await;
+    let ask = |least_known| {
+        let request = RecommendRequest::new(user("a0"), 5);
+        world.ask(RecommendRequest { least_known, ..request })
+    };
+    let found = ask(1).await;
+    assert!(!names(&found).contains(&"target"), "{found:?}");
+    // Nobody is kept from being recommended to those who know them.
+    world.follow("a1", "target").await;
+    let everyone = RecommendRequest { least_known: 1, ..RecommendRequest::new(user("a0"), 500) };
+    assert!(names(&world.ask(everyone).await).contains(&"target"));
+}
+
+#[tokio::test]
+async fn what_one_stranger_alone_follows_is_not_recommended() {
+    let mut edges = circles();
+    edges.push(follow("a11", "hobby"));
+    edges.push(follow("stranger", "a1"));
+    edges.push(follow("stranger", "a2"));
+    edges.push(follow("stranger", "unknown"));
+    let world = World::new(edges).await;
+    let found = world.recommend("a0", 500).await;
+    assert!(!names(&found).contains(&"unknown"), "{found:?}");
+    world.follow("a4", "unknown").await;
+    assert!(names(&world.recommend("a0", 500).await).contains(&"unknown"));
+}
+
+/// Edges of a small graph of all kinds.
+fn graph() -> impl Strategy<Value = Vec<Edge>> {
+    let kind = prop_oneof![
+        20 => Just(EdgeKind::Follow), 1 => Just(EdgeKind::Block), 1 => Just(EdgeKind::Mute)
+    ];
+    proptest::collection::vec((kind, 0..24u8, 0..24u8), 0..160).prop_map(|edges| {
+        edges.into_iter().map(|(kind, a, b)| edge(kind, format!("u{a}"), format!("u{b}"))).collect()
+    })
+}
+
+async fn check(edges: Vec<Edge>) {
+    let world = World::new(edges.clone()).await;
+    let remote = RecommendationEngine::new(RecommendedGraph::Other(Arc::clone(&world.store) as _));
+    let has = |kind, a: &UserId, b: &UserId| {
+        edges.iter().any(|it| it.kind == kind && it.source == *a && it.target == *b)
+    };
+    for n in [0, 1, 2, 30] {
+        let me = user(format!("u{n}"));
+        let request = RecommendRequest { explain: true, ..RecommendRequest::new(me.clone(), 50) };
+        let found = world.ask(request.clone()).await;
+        assert_eq!(found, world.ask(request.clone()).await, "the same question, the same answer");
+        let mut seen = BTreeSet::new();
+        for it in &found {
+            assert!(it.user != me && seen.insert(it.user.clone()));
+            assert!(!world.store.is_following(&me, &it.user).await.unwrap());
+            for kind in [EdgeKind::Block, EdgeKind::Mute] {
+                assert!(!has(kind, &me, &it.user) && !has(kind, &it.user, &me), "{kind:?}");
+            }
+        }
+        assert!(found.windows(2).all(|it| it[0].score >= it[1].score));
+        // All lists are short here: what is fetched through the port is all there is.
+        let fetched = remote.recommend_users(request).await.unwrap();
+        let scores = |list: &[Recommendation]| -> BTreeMap<String, f32> {
+            list.iter().map(|it| (it.user.to_string(), it.score)).collect()
+        };
+        let [own, other] = [scores(&found), scores(&fetched)];
+        assert!(own.keys().eq(other.keys()), "{own:?}\n{other:?}");
+        for (user, score) in own {
+            assert!((score - other[&user]).abs() < 0.02, "{user}: {score} and {}", other[&user]);
+        }
+    }
+}
+
+#[test]
+fn nobody_is_recommended_who_must_not_be_and_every_path_answers_alike() {
+    let runtime = Runtime::new().unwrap();
+    let config = proptest::test_runner::Config { cases: 24, ..Default::default() };
+    TestRunner::new(config)
+        .run(&graph(), |edges| {
+            runtime.block_on(check(edges));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[tokio::test]
+async fn follows_far_away_change_nothing() {
+    let world = World::new(circles()).await;
+    let before = world.recommend("a0", 20).await;
+    let far = (0..200).map(|n| follow(format!("far{n}"), format!("far{}", (n * 7 + 1) % 200)));
+    world.store.import_edges(far.collect()).await.unwrap();
+    assert_eq!(world.recommend("a0", 20).await, before);
+}
+
+#[tokio::test]
+async fn factors_of_those_who_are_no_candidates_do_nothing() {
+    let world = World::new(circles()).await;
+    let plain = world.ask(RecommendRequest::new(user("a0"), 20)).await;
+    let factors = HashMap::from([(user("a1"), 9.0), (user("nobody"), 9.0), (user("a0"), 9.0)]);
+    let request = RecommendRequest { factors, ..RecommendRequest::new(user("a0"), 20) };
+    assert_eq!(world.ask(request).await, plain);
+}
