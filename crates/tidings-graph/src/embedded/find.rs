@@ -1,7 +1,5 @@
 //! Looking for single edges.
 
-use std::ops::ControlFlow;
-
 use tidings_core::clock::Timestamp;
 
 use super::{
@@ -153,35 +151,8 @@ impl Index {
         }
     }
 
-    /// Up to `most` edges of the user, of all kinds and in both directions.
-    pub(super) fn edges_of(&self, user: UserNumber, most: usize) -> Vec<Edge> {
-        let mut edges = Vec::new();
-        for direction in Direction::BOTH {
-            let mut entries = Vec::new();
-            self.list(user, direction).walk(u64::MAX, usize::MAX, |entry| {
-                if edges.len() + entries.len() >= most {
-                    return ControlFlow::Break(());
-                }
-                entries.push(entry);
-                ControlFlow::Continue(0)
-            });
-            edges.extend(
-                entries
-                    .iter()
-                    .filter_map(|it| self.follow_of(user, direction, it.other, it.number)),
-            );
-        }
-        for kind in [EdgeKind::Block, EdgeKind::Mute] {
-            let Some(aversions) = self.aversions(kind) else { continue };
-            let left = most.saturating_sub(edges.len());
-            let pairs = aversions.pairs_of(user).take(left);
-            edges.extend(pairs.filter_map(|(source, target)| self.find(kind, source, target)));
-        }
-        edges
-    }
-
     /// A follow of which the number in one list, whose owner may have very many, is known.
-    fn follow_of(
+    pub(super) fn follow_of(
         &self,
         user: UserNumber,
         direction: Direction,

@@ -52,6 +52,7 @@ mod config;
 mod cursor;
 mod digest;
 mod disk;
+mod erase;
 mod error;
 mod find;
 mod format_2;
