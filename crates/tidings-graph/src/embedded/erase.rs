@@ -17,6 +17,8 @@ const STEP_EDGES: usize = 32;
 /// Entries that one step looks at, those included that are gone already: who wants to change the index
 /// meanwhile, and the readers behind, wait for that.
 const STEP_WORK: usize = 1_024;
+/// Entries of another's list that are looked through in about the time that one takes here.
+const SCANNED: usize = 1_024;
 /// Steps of one command, at most: after those, other commands have their turn.
 pub(super) const STEPS: usize = 8;
 /// Entries that one command looks at before they have it.
@@ -99,8 +101,10 @@ impl Index {
             if is_through || edges.len() >= STEP_EDGES {
                 return ControlFlow::Break(());
             }
-            edges.extend(self.follow_of(user, direction, entry.other, entry.number));
-            ControlFlow::Continue(0)
+            let found = self.follow_of((user, direction), (entry.other, entry.number));
+            let Some((edge, looked)) = found else { return ControlFlow::Continue(0) };
+            edges.push(edge);
+            ControlFlow::Continue(looked / SCANNED)
         });
         is_through |= reached.end;
         span.before = if is_through { span.from } else { reached.before };

@@ -71,6 +71,7 @@ mod measure;
 mod merge;
 mod packed;
 mod pages;
+mod seek;
 mod segment;
 mod series;
 mod snapshot;
