@@ -156,6 +156,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_does_not_end_is_refused_without_being_read() {
+        const LINE_BYTES: u64 = 10 << 20;
+        let mut list = read(io::BufReader::new(io::repeat(b'7').take(LINE_BYTES)));
+        let error = list.next().unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "line 1 has more than 4096 bytes");
+        assert!(list.next().is_none());
+        assert!(list.bytes.capacity() <= 2 * MAX_LINE_BYTES, "{}", list.bytes.capacity());
+        let unread = list.reader.get_ref().limit();
+        assert!(unread >= LINE_BYTES - (64 << 10), "{unread} bytes are not read");
+    }
+
+    #[test]
     fn a_reader_that_fails_is_reported_with_its_line() {
         struct Broken;
         impl Read for Broken {

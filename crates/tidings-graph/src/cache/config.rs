@@ -56,7 +56,7 @@ pub struct RedisCacheConfig {
     pub lease: Duration,
     /// How long all nodes do without the cache after one has fallen silent, or the server has started. A
     /// node that is alive has to be back within this time. At least three times `lease` and
-    /// `answer_timeout` together.
+    /// `answer_timeout` together, and longer than the store can take for a write.
     pub hold: Duration,
 }
 
@@ -70,7 +70,7 @@ impl RedisCacheConfig {
             connect_timeout: Duration::from_secs(2),
             answer_timeout: Duration::from_millis(500),
             lease: Duration::from_secs(2),
-            hold: Duration::from_secs(10),
+            hold: Duration::from_secs(15),
         }
     }
 }

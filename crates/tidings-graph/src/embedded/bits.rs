@@ -3,6 +3,8 @@
 //! A reader may look past the end of what it reads: whoever owns a buffer keeps [`PADDING`] bytes
 //! behind the last packed number.
 
+use std::ops::Range;
+
 /// Numbers that are unpacked at once: of any width, so many begin and end at a whole byte.
 pub(super) const BLOCK: usize = 64;
 /// Bytes behind the end that a reader may look at.
@@ -138,20 +140,21 @@ pub(super) fn sum(bytes: &[u8], width: u32, count: usize) -> u64 {
     numbers[..count.min(BLOCK)].iter().map(|number| u64::from(*number)).sum()
 }
 
-/// The place of `wanted` among `count` numbers of at most 32 bits, looking at each.
-pub(super) fn find(bytes: &[u8], width: u32, count: usize, wanted: u32) -> Option<usize> {
+/// A place of `wanted` among the numbers at `places`, of at most 32 bits, looking at each.
+pub(super) fn find(bytes: &[u8], width: u32, places: Range<usize>, wanted: u32) -> Option<usize> {
     if width < u32::BITS && wanted >> width != 0 {
         return None;
     }
     let mut numbers = [0; BLOCK];
-    for block in 0..count.div_ceil(BLOCK) {
+    for block in places.start / BLOCK..places.end.div_ceil(BLOCK) {
         unpack(bytes, width, block, &mut numbers);
         // First whether, then where: the compiler turns the first into a few wide comparisons.
         if numbers.iter().fold(false, |found, number| found | (*number == wanted)) {
-            let valid = (count - block * BLOCK).min(BLOCK);
-            let place = numbers[..valid].iter().position(|number| *number == wanted);
-            if let Some(place) = place {
-                return Some(block * BLOCK + place);
+            let first = block * BLOCK;
+            let mut found = places.start.max(first)..places.end.min(first + BLOCK);
+            let place = found.find(|place| numbers[place - first] == wanted);
+            if place.is_some() {
+                return place;
             }
         }
     }
@@ -241,10 +244,17 @@ mod tests {
                     prop_assert_eq!(sum(&bytes, width, place), numbers[..place].iter().sum::<u64>());
                 }
                 let first = numbers.iter().position(|it| it == number);
-                prop_assert_eq!(find(&bytes, width, numbers.len(), low_word(*number)), first);
+                prop_assert_eq!(find(&bytes, width, 0..numbers.len(), low_word(*number)), first);
             }
             let absent = (0..).find(|it| !numbers.contains(&u64::from(*it))).unwrap();
-            prop_assert_eq!(find(&bytes, width, numbers.len(), absent), None);
+            prop_assert_eq!(find(&bytes, width, 0..numbers.len(), absent), None);
+            for (place, number) in numbers.iter().enumerate() {
+                let number = low_word(*number);
+                let found = find(&bytes, width, place..numbers.len(), number);
+                prop_assert_eq!(found, Some(place));
+                let found = find(&bytes, width, 0..place, number);
+                prop_assert!(found.is_none_or(|it| it < place));
+            }
         }
 
         #[test]

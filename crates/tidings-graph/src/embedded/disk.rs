@@ -119,9 +119,19 @@ impl Disk {
 
     /// Removes the snapshots beyond those that are kept, and the log before them. With one snapshot,
     /// which may be damaged one day, the log from its beginning on is the other.
+    ///
+    /// Of those that are damaged the newest stays for a person to look at, until what is kept is newer:
+    /// an id that was erased since is to be gone from the disk by then.
     fn clean(&mut self) -> std::io::Result<()> {
-        let Some(oldest) = self.snapshots.get(KEPT - 1) else { return Ok(()) };
-        let oldest = oldest.generation;
+        let oldest = self.snapshots.get(KEPT - 1).cloned();
+        let is_older =
+            |it: &Snapshot| oldest.as_ref().is_some_and(|oldest| it.commits < oldest.commits);
+        for (place, damaged) in snapshot::list_damaged(&self.directory)?.iter().enumerate() {
+            if place > 0 || is_older(damaged) {
+                fs::remove_file(&damaged.path)?;
+            }
+        }
+        let Some(oldest) = oldest.map(|it| it.generation) else { return Ok(()) };
         while let Some(snapshot) = self.snapshots.get(KEPT) {
             fs::remove_file(&snapshot.path)?;
             self.snapshots.remove(KEPT);
@@ -178,15 +188,22 @@ impl Start<'_> {
         snapshot::remove_unfinished(self.directory).map_err(unusable)?;
         log::remove_unfinished(self.directory).map_err(unusable)?;
         let mut base = self.base()?;
+        let lost = |held| GraphOpenError::Lost {
+            path: self.directory.to_owned(),
+            head: head.path().to_owned(),
+            held,
+            acknowledged,
+        };
+        // The log that goes on behind a snapshot is there before the snapshot is. What it held nobody
+        // knows: the head file may lag. Whoever has removed that goes on without.
+        let has_log = || Ok(log::generations(self.directory)?.last() >= Some(&base.generation));
+        if base.generation > FIRST_GENERATION && acknowledged > 0 && !has_log().map_err(unusable)? {
+            return Err(lost(base.state.commits));
+        }
         let log = self.replay(&mut base)?;
         let Base { index, state, snapshots, damaged, .. } = base;
         if state.commits < acknowledged {
-            return Err(GraphOpenError::Lost {
-                path: self.directory.to_owned(),
-                head: head.path().to_owned(),
-                held: state.commits,
-                acknowledged,
-            });
+            return Err(lost(state.commits));
         }
         for (snapshot, error) in damaged {
             self.set_aside(&snapshot, &error)?;
@@ -306,7 +323,7 @@ impl Start<'_> {
 
     /// Gives a damaged snapshot, which was not needed, a name that no start looks at.
     fn set_aside(&self, snapshot: &Snapshot, error: &SnapshotError) -> Result<(), GraphOpenError> {
-        let aside = snapshot.path.with_extension("damaged");
+        let aside = snapshot.aside();
         tracing::warn!(
             path = %snapshot.path.display(), aside = %aside.display(), error = %error,
             "a snapshot of the graph is damaged and set aside; the one before it and the log hold all of it"

@@ -57,10 +57,12 @@ pub enum GraphOpenError {
         /// What does not fit.
         what: &'static str,
     },
-    /// The newest commits, which were acknowledged, are missing: the end of the log is damaged.
+    /// The newest commits, which were acknowledged, are missing, or may be: the end of the log is damaged
+    /// or gone.
     #[error(
-        "the graph in {} holds {held} of {acknowledged} acknowledged commits: restore it from a \
-         backup, or remove {} to try to go on without the missing ones",
+        "the end of the log of the graph in {} is missing: it holds {held} commits, and at least \
+         {acknowledged} were acknowledged: restore it from a backup, or remove {} to try to go on \
+         without what is missing",
         path.display(), head.display()
     )]
     Lost {

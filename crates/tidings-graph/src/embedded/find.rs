@@ -1,7 +1,5 @@
 //! Looking for single edges.
 
-use std::ops::ControlFlow;
-
 use tidings_core::clock::Timestamp;
 
 use super::{
@@ -49,7 +47,7 @@ impl Index {
     }
 
     /// Whether the entry at this place of a packed list was not removed since.
-    fn stands(
+    pub(super) fn stands(
         &self,
         list: PackedList<'_>,
         owner: UserNumber,
@@ -78,25 +76,28 @@ impl Index {
         Some(start + u64::from(changes.place_of(record)?))
     }
 
-    /// The number of a follow in one of its lists.
+    /// The number of a follow in one of its lists, and how many entries were looked through for it.
     fn number_in(
         &self,
         ends: [UserNumber; 2],
         direction: Direction,
-        located: &Located,
-    ) -> Option<u64> {
+        (located, at): (&Located, Timestamp),
+    ) -> Option<(u64, usize)> {
         let owner = owner(ends, direction);
-        match located {
-            Located::Active(record) => {
-                let list = self.list(owner, direction);
-                Some(list.active_start() + u64::from(list.active.place_of(*record)?))
+        let packed = self.packed(owner, direction);
+        let number = match (located, direction) {
+            (Located::Active(record), _) => {
+                let list = self.list_over(packed, owner, direction);
+                list.active_start() + u64::from(list.active.place_of(*record)?)
             }
-            Located::Frozen(record) => self.frozen_number(ends, direction, *record),
-            Located::Packed => {
-                let packed = self.packed(owner, direction);
-                packed.find(other(ends, direction)).map(|place| packed.number(place))
+            (Located::Frozen(record), _) => self.frozen_number(ends, direction, *record)?,
+            (Located::Packed, Direction::Following) => packed.number(packed.find(ends[1])?),
+            (Located::Packed, Direction::Followers) => {
+                let sought = self.seek_follower(packed, ends, at);
+                return Some((packed.number(sought.place?), sought.looked));
             }
-        }
+        };
+        Some((number, 0))
     }
 
     fn time_of(&self, [source, target]: [UserNumber; 2], located: &Located) -> Option<Timestamp> {
@@ -140,8 +141,8 @@ impl Index {
         let ends = [source, target];
         let located = self.locate(source, target)?;
         let at = self.time_of(ends, &located)?;
-        let following = self.number_in(ends, Direction::Following, &located)?;
-        let followers = self.number_in(ends, Direction::Followers, &located)?;
+        let (following, _) = self.number_in(ends, Direction::Following, (&located, at))?;
+        let (followers, _) = self.number_in(ends, Direction::Followers, (&located, at))?;
         Some(Edge { kind, source, target, at, numbers: [following, followers] })
     }
 
@@ -153,52 +154,25 @@ impl Index {
         }
     }
 
-    /// Up to `most` edges of the user, of all kinds and in both directions.
-    pub(super) fn edges_of(&self, user: UserNumber, most: usize) -> Vec<Edge> {
-        let mut edges = Vec::new();
-        for direction in Direction::BOTH {
-            let mut entries = Vec::new();
-            self.list(user, direction).walk(u64::MAX, usize::MAX, |entry| {
-                if edges.len() + entries.len() >= most {
-                    return ControlFlow::Break(());
-                }
-                entries.push(entry);
-                ControlFlow::Continue(0)
-            });
-            edges.extend(
-                entries
-                    .iter()
-                    .filter_map(|it| self.follow_of(user, direction, it.other, it.number)),
-            );
-        }
-        for kind in [EdgeKind::Block, EdgeKind::Mute] {
-            let Some(aversions) = self.aversions(kind) else { continue };
-            let left = most.saturating_sub(edges.len());
-            let pairs = aversions.pairs_of(user).take(left);
-            edges.extend(pairs.filter_map(|(source, target)| self.find(kind, source, target)));
-        }
-        edges
-    }
-
-    /// A follow of which the number in one list, whose owner may have very many, is known.
-    fn follow_of(
+    /// A follow of which the number in one list, whose owner may have very many, is known; and how many
+    /// entries were looked through for the other.
+    pub(super) fn follow_of(
         &self,
-        user: UserNumber,
-        direction: Direction,
-        other: UserNumber,
-        number: u64,
-    ) -> Option<Edge> {
+        (user, direction): (UserNumber, Direction),
+        (other, number): (UserNumber, u64),
+    ) -> Option<(Edge, usize)> {
         let ends @ [source, target] = match direction {
             Direction::Following => [user, other],
             Direction::Followers => [other, user],
         };
         let located = self.locate(source, target)?;
         let at = self.time_of(ends, &located)?;
+        let (second, looked) = self.number_in(ends, direction.reverse(), (&located, at))?;
         let numbers = match direction {
-            Direction::Following => [number, self.number_in(ends, Direction::Followers, &located)?],
-            Direction::Followers => [self.number_in(ends, Direction::Following, &located)?, number],
+            Direction::Following => [number, second],
+            Direction::Followers => [second, number],
         };
-        Some(Edge { kind: EdgeKind::Follow, source, target, at, numbers })
+        Some((Edge { kind: EdgeKind::Follow, source, target, at, numbers }, looked))
     }
 }
 
@@ -206,12 +180,5 @@ fn owner([source, target]: [UserNumber; 2], direction: Direction) -> UserNumber 
     match direction {
         Direction::Following => source,
         Direction::Followers => target,
-    }
-}
-
-fn other([source, target]: [UserNumber; 2], direction: Direction) -> UserNumber {
-    match direction {
-        Direction::Following => target,
-        Direction::Followers => source,
     }
 }

@@ -8,7 +8,8 @@ use tidings_core::{clock::Timestamp, follow, ids::UserId, ports::GraphError};
 use super::{
     bits::low_word,
     commit::{Commit, Forgotten},
-    digest::{hash_user, mix},
+    digest::mix,
+    erase::{ERASED_EDGES, Erasure},
     index::{Edge, EdgeKind, Index, UserNumber},
     segment::Direction,
 };
@@ -28,10 +29,10 @@ pub(super) enum Command {
         target: UserId,
     },
     Import(Vec<follow::Edge>),
-    /// Removes so many of a user's edges.
+    /// Goes on with the erasure of a user.
     Erase {
         user: UserId,
-        most: usize,
+        erasure: Erasure,
     },
     Check,
 }
@@ -59,7 +60,7 @@ impl Command {
             Self::Add { kind: EdgeKind::Block, .. } => 3,
             Self::Add { .. } | Self::Remove { .. } => 1,
             Self::Import(edges) => edges.len(),
-            Self::Erase { most, .. } => *most,
+            Self::Erase { .. } => ERASED_EDGES,
             Self::Check => 0,
         }
     }
@@ -122,7 +123,8 @@ impl Group {
     }
 
     /// Takes `command` in, as if all before it had been done; gives the number of edges that it adds
-    /// or removes, as it says. On an error an import may be in partly, anything else is not in.
+    /// or removes, as it says. On an error an import may be in partly, anything else is not in. Of an
+    /// erasure it is one step; see [`Group::erase`].
     pub(super) fn plan(&mut self, index: &Index, command: &Command) -> Result<u64, GraphError> {
         match command {
             Command::Add { kind, source, target, at } => {
@@ -137,7 +139,7 @@ impl Group {
                 Ok(u64::from(removed))
             }
             Command::Import(edges) => self.import(index, edges),
-            Command::Erase { user, most } => Ok(self.erase(index, user, *most)),
+            Command::Erase { user, erasure } => Ok(self.erase(index, user, *erasure).edges),
             Command::Check => Ok(0),
         }
     }
@@ -169,28 +171,41 @@ impl Group {
         Ok(new)
     }
 
-    /// Only edges of the index: what the same group adds is taken by the next command. When nothing is
-    /// left, the user is forgotten.
-    fn erase(&mut self, index: &Index, id: &UserId, most: usize) -> u64 {
-        let Some(user) = index.user(id).filter(|it| !self.is_forgotten(*it)) else { return 0 };
-        let edges = index.edges_of(user, most);
-        let is_end = |edge: &Edge| edge.source == user || edge.target == user;
-        if edges.is_empty() && !self.added.iter().flatten().any(is_end) {
-            self.forgotten.push(Forgotten { user, hash: hash_user(user, id.as_str()) });
+    /// Removes an edge of the index that the group has not touched; says whether it had not.
+    pub(super) fn take(&mut self, edge: Edge) -> bool {
+        let is_new = !self.is_touched(edge.kind, edge.source, edge.target);
+        if is_new {
+            self.touch((edge.kind, edge.source, edge.target), Touch::Removed);
+            self.removed.push(edge);
         }
-        let mut gone = 0;
-        for edge in edges {
-            let pair = (edge.kind, edge.source, edge.target);
-            if self.touch_of(&pair).is_none() {
-                self.touch(pair, Touch::Removed);
-                self.removed.push(edge);
-                gone += 1;
-            }
-        }
-        gone
+        is_new
     }
 
-    fn is_forgotten(&self, user: UserNumber) -> bool {
+    /// Forgets a user of the index who has no edges, neither there nor here.
+    pub(super) fn forget(&mut self, user: Forgotten) {
+        self.forgotten.push(user);
+    }
+
+    /// Whether the group adds an edge of a user of the index.
+    pub(super) fn adds_edge_of(&self, user: UserNumber) -> bool {
+        self.added.iter().flatten().any(|edge| edge.source == user || edge.target == user)
+    }
+
+    /// Whether the group numbers this user.
+    pub(super) fn is_new(&self, id: &UserId) -> bool {
+        self.new_numbers.contains_key(id)
+    }
+
+    pub(super) fn is_touched(
+        &self,
+        kind: EdgeKind,
+        source: UserNumber,
+        target: UserNumber,
+    ) -> bool {
+        self.touch_of(&(kind, source, target)).is_some()
+    }
+
+    pub(super) fn is_forgotten(&self, user: UserNumber) -> bool {
         self.forgotten.iter().any(|it| it.user == user)
     }
 
@@ -419,7 +434,7 @@ mod tests {
     fn a_user_is_forgotten_with_the_last_edge_and_comes_back_as_somebody_else() {
         let mut index = index_with(&[follow("ann", "ben"), add(EdgeKind::Mute, "cem", "ann")]);
         let ann = UserId::new("ann").unwrap();
-        let erase = Command::Erase { user: ann.clone(), most: 9 };
+        let erase = Command::Erase { user: ann.clone(), erasure: Erasure::Begun };
         let mut group = Group::new(9, 3);
         assert_eq!(group.plan(&index, &erase).unwrap(), 2);
         assert_eq!(group.plan(&index, &erase).unwrap(), 0, "the same edges are gone once");

@@ -296,7 +296,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::embedded::merge::merge_segment;
+    use crate::embedded::{erase::follows_of, merge::merge_segment};
 
     const USERS: u32 = 9;
 
@@ -434,7 +434,7 @@ mod tests {
             }
             for owner in (0..USERS).map(user) {
                 Direction::BOTH.into_iter().for_each(|it| check_list(&index, &model, owner, it));
-                let of = index.edges_of(owner, usize::MAX);
+                let of = follows_of(&index, owner);
                 for edge in &of {
                     prop_assert_eq!(index.find(edge.kind, edge.source, edge.target), Some(*edge));
                 }

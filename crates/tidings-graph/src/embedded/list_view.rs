@@ -97,6 +97,11 @@ impl<'a> ListView<'a> {
         self.packed.next() + self.frozen.map_or(0, |it| it.numbers())
     }
 
+    /// The number that the next entry will get.
+    pub(super) fn next(&self) -> u64 {
+        self.active_start() + self.active.numbers()
+    }
+
     /// How many entries it has.
     pub(super) fn len(&self) -> u64 {
         let mut len = (self.packed.len() as u64).cast_signed();

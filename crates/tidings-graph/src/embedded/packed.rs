@@ -12,6 +12,8 @@
 //!   user numbers · ORDERED: places by ascending user number · times
 //! ```
 
+use std::ops::Range;
+
 use super::{
     bits::{
         self, BLOCK, get_u32, pack, packed_bytes, put_varint, take_bytes, take_varint, to_usize,
@@ -184,7 +186,7 @@ impl<'a> PackedList<'a> {
     /// The place of the entry with this user at its other end.
     pub(super) fn find(&self, other: UserNumber) -> Option<usize> {
         if !self.is_ordered {
-            return bits::find(self.others, self.width, self.len, other);
+            return self.find_within(0..self.len, other);
         }
         let (order, width) = self.order();
         let (mut low, mut high) = (0, self.len);
@@ -198,6 +200,11 @@ impl<'a> PackedList<'a> {
             }
         }
         None
+    }
+
+    /// The place of that entry, if it is one of these, looking at each of them.
+    pub(super) fn find_within(&self, places: Range<usize>, other: UserNumber) -> Option<usize> {
+        bits::find(self.others, self.width, places.start..places.end.min(self.len), other)
     }
 
     fn order(&self) -> (&'a [u8], u32) {

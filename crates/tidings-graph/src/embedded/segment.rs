@@ -27,6 +27,14 @@ pub(super) enum Direction {
 impl Direction {
     pub(super) const BOTH: [Self; 2] = [Self::Following, Self::Followers];
 
+    /// The direction of the list at the other end.
+    pub(super) fn reverse(self) -> Self {
+        match self {
+            Self::Following => Self::Followers,
+            Self::Followers => Self::Following,
+        }
+    }
+
     fn place(self) -> usize {
         match self {
             Self::Following => 0,

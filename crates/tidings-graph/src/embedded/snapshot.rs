@@ -32,6 +32,8 @@ const HEAD_BYTES: usize = 20;
 const CHUNK_HEAD_BYTES: usize = 24;
 const BUFFER_BYTES: usize = 256 * 1024;
 const EXTENSION: &str = "graph";
+/// The extension of one that is damaged and was not needed.
+const DAMAGED: &str = "damaged";
 
 /// What a chunk holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +74,15 @@ impl Snapshot {
         Self { path: directory.join(name), commits, generation }
     }
 
-    /// The snapshot of this path, if it is the path of one.
-    fn of_path(path: PathBuf) -> Option<Self> {
+    /// Where it is put if it is damaged.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.path.with_extension(DAMAGED)
+    }
+
+    /// The snapshot of this path, if it is the path of one with this extension.
+    fn of_path(path: PathBuf, extension: &str) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
-        let name = name.strip_prefix("snapshot-")?.strip_suffix(&format!(".{EXTENSION}"))?;
+        let name = name.strip_prefix("snapshot-")?.strip_suffix(extension)?.strip_suffix('.')?;
         let (commits, generation) = name.split_once('-')?;
         let commits = u64::from_str_radix(commits, 16).ok()?;
         let generation = u64::from_str_radix(generation, 16).ok()?;
@@ -85,9 +92,18 @@ impl Snapshot {
 
 /// The snapshots of a directory, the newest first, whole or not.
 pub(super) fn list(directory: &Path) -> io::Result<Vec<Snapshot>> {
+    list_with(directory, EXTENSION)
+}
+
+/// Those that were put aside because they are damaged, the newest first.
+pub(super) fn list_damaged(directory: &Path) -> io::Result<Vec<Snapshot>> {
+    list_with(directory, DAMAGED)
+}
+
+fn list_with(directory: &Path, extension: &str) -> io::Result<Vec<Snapshot>> {
     let mut snapshots = Vec::new();
     for entry in fs::read_dir(directory)? {
-        snapshots.extend(Snapshot::of_path(entry?.path()));
+        snapshots.extend(Snapshot::of_path(entry?.path(), extension));
     }
     snapshots.sort_unstable_by_key(|it| std::cmp::Reverse((it.commits, it.generation)));
     Ok(snapshots)

@@ -20,6 +20,7 @@ use super::{
     config::EmbeddedGraphConfig,
     cursor::{self, ListKind, Owner},
     disk::Disk,
+    erase::Erasure,
     error::{GraphOpenError, HalfChanged, unavailable},
     group::Command,
     identity,
@@ -42,11 +43,9 @@ const PAGE_WORK: usize = 1 << 20;
 const EXPORT_SLICES: usize = 256;
 /// Users whose edges are looked for under one lock, for an export.
 const SLICE_USERS: usize = 1_024;
-/// Steps of an erasure in a row that may find nothing to remove while the user is still known: edges that
-/// are added all the time may stay.
+/// Steps of an erasure in a row that may neither remove anything nor come further: others who share their
+/// commits take out the same edges.
 const IDLE_ERASURES: u32 = 64;
-/// Edges that are erased by one commit. They are looked for under one lock.
-const ERASED_EDGES: usize = 256;
 
 /// The embedded follow graph: an index in memory over a durable store on disk.
 ///
@@ -246,19 +245,16 @@ impl SocialGraphStore for EmbeddedGraphStore {
     }
 
     async fn erase_user(&self, user: &UserId) -> Result<u64, GraphError> {
-        let (mut gone, mut idle) = (0, 0);
-        loop {
-            let command = Command::Erase { user: user.clone(), most: ERASED_EDGES };
-            let piece = self.writer.run(command).await?;
-            gone += piece;
-            idle = if piece == 0 { idle + 1 } else { 0 };
+        let (mut gone, mut idle, mut erasure) = (0, 0, Erasure::Begun);
+        while erasure != Erasure::Done && idle < IDLE_ERASURES {
+            let done = self.writer.erase(user.clone(), erasure).await?;
+            gone += done.edges;
             // Who shares a commit with another that removes the same edges removes none, and is not done.
-            if piece == 0
-                && (idle >= IDLE_ERASURES || self.read("erase_user")?.user(user).is_none())
-            {
-                return Ok(gone);
-            }
+            let is_idle = done.edges == 0 && done.erasure == erasure;
+            idle = if is_idle { idle + 1 } else { 0 };
+            erasure = done.erasure;
         }
+        Ok(gone)
     }
 
     async fn stats(&self) -> Result<GraphStats, GraphError> {

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use tidings_core::{error_chain::ErrorChain, ports::GraphError};
+use tidings_core::{error_chain::ErrorChain, ids::UserId, ports::GraphError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     commit::Commit,
     config::EmbeddedGraphConfig,
     disk::Disk,
+    erase::{self, Erasure},
     error::{Closed, HalfChanged, SharedCause, unavailable},
     group::{Command, Group},
     index::Index,
@@ -36,10 +37,25 @@ const CHANGED_SHARE: usize = 50;
 /// fewer again in no time.
 const CLOSING_SHARE: usize = 10;
 
+/// What became of a command.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer {
+    /// The edges that it added, or removed, as it was told to.
+    pub(super) edges: u64,
+    /// Where an erasure has come to.
+    pub(super) erasure: Erasure,
+}
+
+impl Answer {
+    fn of(edges: u64) -> Self {
+        Self { edges, erasure: Erasure::Done }
+    }
+}
+
 /// A command on its way through the queue, and where its answer goes; see [`Writer::run`].
 struct Job {
     command: Command,
-    reply: oneshot::Sender<Result<u64, GraphError>>,
+    reply: oneshot::Sender<Result<Answer, GraphError>>,
 }
 
 enum Message {
@@ -88,6 +104,15 @@ impl Writer {
     /// visible, with the number of edges that it added, or
     /// removed, as it was told to.
     pub(super) async fn run(&self, command: Command) -> Result<u64, GraphError> {
+        Ok(self.ask(command).await?.edges)
+    }
+
+    /// Goes on with an erasure from where it has come to, for a commit at most; as [`Writer::run`].
+    pub(super) async fn erase(&self, user: UserId, erasure: Erasure) -> Result<Answer, GraphError> {
+        self.ask(Command::Erase { user, erasure }).await
+    }
+
+    async fn ask(&self, command: Command) -> Result<Answer, GraphError> {
         let op = command.op();
         let (reply, answer) = oneshot::channel();
         let sent = self.queue.send(Message::Run(Job { command, reply })).await;
@@ -324,7 +349,7 @@ impl Committer {
     fn plan(
         &self,
         jobs: &[Job],
-        answers: &mut Vec<Result<u64, GraphError>>,
+        answers: &mut Vec<Result<Answer, GraphError>>,
     ) -> Result<Commit, SharedCause> {
         if let Some(cause) = &self.failed {
             return Err(Arc::clone(cause));
@@ -337,24 +362,41 @@ impl Committer {
     }
 
     /// Plans a command. A checkpoint may replace segments meanwhile, which changes where edges are and not
-    /// which there are; it must not wait for a long import, and readers behind it must not either.
+    /// which there are; it must not wait for a long import or erasure, and readers behind it must not either.
     fn plan_command(
         &self,
         group: &mut Group,
         command: &Command,
-    ) -> Result<Result<u64, GraphError>, SharedCause> {
+    ) -> Result<Result<Answer, GraphError>, SharedCause> {
         let lock = || self.index.read().map_err(|_| half_changed());
-        let Command::Import(edges) = command else {
-            return Ok(group.plan(&*lock()?, command));
-        };
-        let mut new = 0;
-        for edges in edges.chunks(PLAN_EDGES) {
-            match group.import(&*lock()?, edges) {
-                Ok(added) => new += added,
-                Err(error) => return Ok(Err(error)),
+        match command {
+            Command::Import(edges) => {
+                let mut new = 0;
+                for edges in edges.chunks(PLAN_EDGES) {
+                    match group.import(&*lock()?, edges) {
+                        Ok(added) => new += added,
+                        Err(error) => return Ok(Err(error)),
+                    }
+                }
+                Ok(Ok(Answer::of(new)))
             }
+            Command::Erase { user, erasure } => {
+                let (mut answer, mut work) = (Answer { edges: 0, erasure: *erasure }, 0);
+                for _ in 0..erase::STEPS {
+                    let step = group.erase(&*lock()?, user, answer.erasure);
+                    answer.edges += step.edges;
+                    work += step.work;
+                    let is_idle = step.edges == 0 && step.erasure == answer.erasure;
+                    answer.erasure = step.erasure;
+                    let is_done = is_idle || answer.erasure == Erasure::Done;
+                    if is_done || work >= erase::COMMAND_WORK {
+                        break;
+                    }
+                }
+                Ok(Ok(answer))
+            }
+            _ => Ok(group.plan(&*lock()?, command).map(Answer::of)),
         }
-        Ok(Ok(new))
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), SharedCause> {

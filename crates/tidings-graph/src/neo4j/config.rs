@@ -18,7 +18,8 @@ pub struct Neo4jGraphConfig {
     /// Certificates (PEM) that the server's has to be signed by; `None` for those of the system.
     pub ca: Option<PathBuf>,
     /// What the names of labels, relationship types, constraints and indexes begin with: an ASCII
-    /// letter, then up to 31 letters and digits. Graphs of different prefixes share a database.
+    /// letter, then up to 31 letters and digits. Graphs share a database if their prefixes differ in
+    /// more than upper and lower case.
     pub prefix: String,
     /// Connections that read, at least 1; one more writes.
     pub connections: usize,

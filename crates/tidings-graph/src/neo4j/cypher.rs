@@ -21,6 +21,9 @@ pub(super) fn slot(kind: EdgeKind) -> usize {
     }
 }
 
+/// What the label of the node that says which graph it is ends with.
+pub(super) const GRAPH: &str = "Graph";
+
 /// Names for one prefix.
 #[derive(Debug)]
 pub(super) struct Names {
@@ -44,11 +47,16 @@ impl Names {
         let upper = prefix.to_ascii_uppercase();
         Some(Self {
             user: format!("{prefix}User"),
-            graph: format!("{prefix}Graph"),
+            graph: format!("{prefix}{GRAPH}"),
             writer: format!("{prefix}Writer"),
             types: ["FOLLOWS", "BLOCKS", "MUTES"].map(|name| format!("{upper}_{name}")),
             schema: prefix.to_ascii_lowercase(),
         })
+    }
+
+    /// Whether a label says which graph another is that has names in common with this one.
+    pub(super) fn is_rival(&self, label: &str) -> bool {
+        label != self.graph && label.eq_ignore_ascii_case(&self.graph)
     }
 }
 

@@ -26,6 +26,17 @@ pub enum Neo4jOpenError {
         /// The prefix.
         prefix: String,
     },
+    /// The database holds the graph of a prefix that differs in case only, and would share its names.
+    #[error(
+        "the prefix {prefix} differs from {other}, of another graph in the database, in upper and \
+         lower case only"
+    )]
+    PrefixTaken {
+        /// The prefix.
+        prefix: String,
+        /// The other graph's.
+        other: String,
+    },
     /// The certificates cannot be read.
     #[error("the certificates in {} cannot be used", path.display())]
     Certificates {

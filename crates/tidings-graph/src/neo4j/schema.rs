@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     bolt::{Bolt, Deadline},
-    cypher::{Names, Writes},
+    cypher::{GRAPH, Names, Writes},
     error::{Failure, Neo4jOpenError},
     row::with,
 };
@@ -32,6 +32,9 @@ pub(super) fn migrate(
     deadline: Deadline,
 ) -> Result<GraphId, Neo4jOpenError> {
     check_server(bolt, deadline)?;
+    if let Some(other) = find_rival(bolt, names, deadline).map_err(unusable)? {
+        return Err(Neo4jOpenError::PrefixTaken { prefix: prefix.to_owned(), other });
+    }
     if let Some((id, version)) = find_graph(bolt, names, deadline).map_err(unusable)? {
         if version > VERSION {
             let prefix = prefix.to_owned();
@@ -74,6 +77,25 @@ fn check_server(bolt: &Bolt, deadline: Deadline) -> Result<(), Neo4jOpenError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The prefix of another graph in the database that differs from this one's in case only: the two would
+/// have the same types of relationships, and the same names of constraints and indexes.
+fn find_rival(bolt: &Bolt, names: &Names, deadline: Deadline) -> Result<Option<String>, Failure> {
+    let labels = bolt.query("open", "CALL db.labels() YIELD label", &with([]), deadline)?;
+    for mut row in labels {
+        let label = row.text("label")?;
+        if !names.is_rival(&label) {
+            continue;
+        }
+        // A label may outlive what had it. This one is a plain name, since it is ours but for the case.
+        let cypher = format!("MATCH (g:{label} {{key: 0}}) RETURN g.id");
+        if !bolt.query("open", &cypher, &with([]), deadline)?.is_empty() {
+            let prefix = label.get(..label.len() - GRAPH.len()).unwrap_or_default();
+            return Ok(Some(prefix.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 fn find_graph(

@@ -1,6 +1,9 @@
 //! Redis that is gone, slow or empty, and nodes that cannot reach it: slower, never wrong, never failing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use tidings_core::ports::SocialGraphStore;
 use tidings_graph::{GraphCache, GraphCacheConfig, RedisCacheConfig};
@@ -108,6 +111,35 @@ async fn answers_from_before_a_restart_do_not_count_after_it() {
     for node in [&one, &two] {
         assert_eq!(followers(&**node, "hub").await, 1);
     }
+}
+
+#[tokio::test]
+async fn a_write_whose_end_nobody_knows_is_marked_again_when_redis_was_emptied() {
+    let redis = PrivateRedis::start().await;
+    let far = Far::open(Duration::ZERO);
+    let mut config = shared_config(&redis.url(), "t");
+    // Longer than all of this takes.
+    config.write_lease = Duration::from_secs(60);
+    let [one, two] = open(&far, [&config, &config]).await;
+    far.0.loses_answers.store(true, SeqCst);
+    let lost = one.add_follow(&user("ann"), &user("hub"), now()).await;
+    assert!(lost.is_err());
+    far.0.loses_answers.store(false, SeqCst);
+    // A sign of life later the others would be told; it may as well be in this run.
+    for _ in 0..2 {
+        assert_eq!(followers(&*two, "hub").await, 1);
+        sleep(Duration::from_millis(300)).await;
+        redis.tell("FLUSHALL");
+        until("the cache is closed", async || !one.health.snapshot().is_open).await;
+        one.is_open().await;
+        two.is_open().await;
+    }
+    assert_eq!(followers(&*two, "hub").await, 1);
+    assert_eq!(followers(&*one, "hub").await, 1);
+    // The write is done at last, beside the cache: for once more than was asked.
+    far.0.near().add_follow(&user("ben"), &user("hub"), now()).await.unwrap();
+    assert_eq!(followers(&*two, "hub").await, 2);
+    assert_eq!(followers(&*one, "hub").await, 2);
 }
 
 #[tokio::test]

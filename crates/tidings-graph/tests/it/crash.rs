@@ -8,7 +8,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use tidings_core::{follow::Edge, ports::SocialGraphStore};
+use tidings_core::{
+    clock::Timestamp,
+    follow::{Edge, EdgeKind, FollowCounts},
+    ids::UserId,
+    ports::SocialGraphStore,
+};
 use tidings_graph::EmbeddedGraphStore;
 
 use crate::harness::{block, checkpointing, edge, everything, mute, user};
@@ -18,6 +23,8 @@ const DIRECTORY: &str = "TIDINGS_GRAPH_CRASH_DIRECTORY";
 /// From which edge on.
 const FROM: &str = "TIDINGS_GRAPH_CRASH_FROM";
 const LIVES: u32 = 12;
+/// Followers of a user who is erased, of whom each tenth is followed: more than one commit takes out.
+const FANS: u32 = 280;
 
 /// Not a test of its own: the process that the test below starts and kills.
 #[tokio::test]
@@ -29,7 +36,8 @@ async fn writer_process() {
     let from: u32 = from.to_str().unwrap().parse().unwrap();
     let store = open_to_be_killed(Path::new(&directory));
     // Four callers, so that commits hold several commands. Of three edges, one is removed again, one
-    // has its followee block the follower, and one has its follower mute the followee.
+    // has its followee block the follower, and one has its follower mute the followee. Now and then a
+    // user with many edges comes and is erased.
     let write = async |lane: u32| {
         for n in (from + lane..u32::MAX).step_by(4) {
             let edge = edge(n);
@@ -51,9 +59,44 @@ async fn writer_process() {
                     say(&format!("~{n}"));
                 }
             }
+            if n % 9 == 7 {
+                come_and_go(&store, n).await;
+            }
         }
     };
     tokio::join!(write(0), write(1), write(2), write(3));
+}
+
+fn star(n: u32) -> UserId {
+    user(&format!("star{n}"))
+}
+
+fn fan(n: u32, number: u32) -> UserId {
+    user(&format!("fan{n}-{number}"))
+}
+
+fn foe(n: u32) -> UserId {
+    user(&format!("foe{n}"))
+}
+
+/// All edges of a user who is to be erased.
+fn edges_of_star(n: u32) -> Vec<Edge> {
+    let edge = |kind, source, target| Edge { kind, source, target, at: Timestamp::from_millis(1) };
+    let follow = |source, target| edge(EdgeKind::Follow, source, target);
+    let fans = (0..FANS).map(|it| follow(fan(n, it), star(n)));
+    let idols = (0..FANS / 10).map(|it| follow(star(n), fan(n, it)));
+    let foes = [edge(EdgeKind::Block, star(n), foe(n)), edge(EdgeKind::Mute, foe(n), star(n))];
+    fans.chain(idols).chain(foes).collect()
+}
+
+async fn come_and_go(store: &EmbeddedGraphStore, n: u32) {
+    let edges = edges_of_star(n);
+    let count = edges.len() as u64;
+    assert_eq!(store.import_edges(edges).await.unwrap(), count);
+    say(&format!("*{n}"));
+    say(&format!("/{n}"));
+    assert_eq!(store.erase_user(&star(n)).await.unwrap(), count);
+    say(&format!("x{n}"));
 }
 
 /// A snapshot is under way at almost any moment.
@@ -75,6 +118,11 @@ struct Acknowledged {
     unfollowed: HashSet<u32>,
     /// Edges whose followee has blocked the follower, or whose follower has muted the followee.
     hidden: HashSet<u32>,
+    /// Users with many edges.
+    stars: HashSet<u32>,
+    /// Being erased: any of their edges may be gone.
+    erasing: HashSet<u32>,
+    erased: HashSet<u32>,
     last: u32,
 }
 
@@ -93,9 +141,43 @@ impl Acknowledged {
                 self.hidden.insert(n);
             }
             "~" => _ = self.hidden.insert(n),
+            "*" => _ = self.stars.insert(n),
+            "/" => _ = self.stars.remove(&n) && self.erasing.insert(n),
+            "x" => _ = self.erasing.remove(&n) && self.erased.insert(n),
             _ => return,
         }
         self.last = self.last.max(n);
+    }
+
+    /// Sees to it that who was erased is gone, and that who was being erased has whole edges, and is
+    /// erased when asked again.
+    async fn check_erasures(&mut self, store: &EmbeddedGraphStore, context: &str) {
+        for n in &self.stars {
+            let FollowCounts { followers, following } = store.counts(&star(*n)).await.unwrap();
+            let whole = (FANS.into(), (FANS / 10).into());
+            assert_eq!((followers, following), whole, "{context}: star {n} was acknowledged");
+        }
+        for n in self.erasing.drain() {
+            let FollowCounts { followers, following } = store.counts(&star(n)).await.unwrap();
+            let mut found = (0, 0);
+            for number in 0..FANS {
+                let (star, fan) = (star(n), fan(n, number));
+                found.0 += u64::from(store.is_following(&fan, &star).await.unwrap());
+                found.1 += u64::from(store.is_following(&star, &fan).await.unwrap());
+            }
+            assert_eq!(found, (followers, following), "{context}: star {n} is half erased");
+            store.erase_user(&star(n)).await.unwrap();
+            self.erased.insert(n);
+        }
+        for n in &self.erased {
+            let counts = store.counts(&star(*n)).await.unwrap();
+            assert_eq!(counts, FollowCounts::default(), "{context}: star {n} was erased");
+            let hidden = store.hidden_from(&star(*n), &[foe(*n)]).await.unwrap();
+            assert!(!hidden.contains(0), "{context}: a block or mute of star {n} is back");
+            let fans = [fan(*n, 0), fan(*n, FANS - 1)];
+            let follows = store.are_following(&star(*n), &fans).await.unwrap();
+            assert_eq!(follows, [false; 2], "{context}: star {n} was erased");
+        }
     }
 }
 
@@ -162,6 +244,7 @@ async fn every_acknowledged_change_survives_sigkill() {
             let follows = store.is_following(&edge.follower, &edge.followee).await.unwrap();
             assert!(n % 3 == 0 || is_blocked != follows, "{context}: edge {n} is half blocked");
         }
+        acknowledged.check_erasures(&store, &context).await;
         let listed = everything(&store, acknowledged.last + 4).await;
         let follows: usize = listed.iter().map(Vec::len).sum();
         let least = acknowledged.followed.len();

@@ -211,6 +211,59 @@ async fn one_damaged_snapshot_is_made_up_for_and_two_are_not() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), before, "nothing is tidied away");
 }
 
+fn damaged_files(directory: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(directory).unwrap().map(|it| it.unwrap().path());
+    files.filter(|it| it.extension().is_some_and(|it| it == "damaged")).collect()
+}
+
+#[tokio::test]
+async fn one_damaged_snapshot_is_kept_until_there_are_two_newer_ones() {
+    let saved = Saved::new(|path| checkpointing(path, 1_000)).await;
+    let directory = tempfile::tempdir().unwrap();
+    saved.restore(directory.path());
+    let newest = saved.files.iter().filter(|it| is_snapshot(it)).max_by_key(|it| &it.path).unwrap();
+    let path = directory.path().join(&newest.path);
+    fs::write(directory.path().join("snapshot-0000000000000001-00000002.damaged"), b"x").unwrap();
+    fs::write(&path, &newest.bytes[..newest.bytes.len() / 2]).unwrap();
+    open(directory.path()).close().await;
+    assert_eq!(damaged_files(directory.path()), [path.with_extension("damaged")]);
+    for round in 0..2 {
+        let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 1_000)).unwrap();
+        let first = EDGES + round * 2_000;
+        let edges = (first..first + 2_000).map(edge).map(Edge::from).collect();
+        assert_eq!(store.import_edges(edges).await.unwrap(), 2_000);
+        store.close().await;
+    }
+    assert_eq!(damaged_files(directory.path()), [] as [PathBuf; 0]);
+}
+
+#[tokio::test]
+async fn a_log_behind_a_snapshot_that_is_gone_is_noticed_whatever_the_head_file_knows() {
+    let directory = tempfile::tempdir().unwrap();
+    // The snapshot that is made at the end holds everything.
+    let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 10_000)).unwrap();
+    store.import_edges((0..EDGES).map(edge).map(Edge::from).collect()).await.unwrap();
+    let whole = content(&store).await;
+    store.close().await;
+    drop(store);
+    let is_log = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("log-");
+    let logs = fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().path());
+    let logs: Vec<_> = logs.filter(is_log).collect();
+    assert!(logs.len() > 1);
+    for log in logs {
+        fs::remove_dir_all(log).unwrap();
+    }
+    for _ in 0..2 {
+        let error = EmbeddedGraphStore::open(config(directory.path())).unwrap_err();
+        let GraphOpenError::Lost { held, acknowledged, .. } = error else { panic!("{error:?}") };
+        assert_eq!(held, acknowledged, "all are in the snapshot, which nobody can know");
+    }
+    // A person may accept the loss.
+    fs::remove_file(directory.path().join("graph.head")).unwrap();
+    let store = open(directory.path());
+    assert!(content(&store).await == whole);
+}
+
 #[tokio::test]
 async fn damage_beside_snapshots_is_noticed_or_harmless() {
     let saved = Saved::new(|path| checkpointing(path, 2_500)).await;

@@ -19,6 +19,19 @@ async fn the_graph_keeps_its_id_and_another_prefix_has_another() {
 }
 
 #[tokio::test]
+async fn a_prefix_that_differs_from_another_in_case_only_is_refused() {
+    let claim = claim().await;
+    Neo4jGraphStore::open(config(&claim)).await.unwrap();
+    let prefix = claim.prefix.to_uppercase();
+    let refused = Neo4jGraphStore::open(Neo4jGraphConfig { prefix, ..config(&claim) }).await;
+    let error = refused.unwrap_err();
+    let Neo4jOpenError::PrefixTaken { other, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*other, claim.prefix);
+    // It has left nothing that would keep the other from its graph.
+    Neo4jGraphStore::open(config(&claim)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_schema_of_a_newer_program_is_refused_by_its_version() {
     let claim = claim().await;
     Neo4jGraphStore::open(config(&claim)).await.unwrap();

@@ -78,10 +78,32 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
              for a graph behind a network",
         );
     }
+    check_times(config, problems);
     if redis.url.is_empty() && config.realtime.bus.redis.sharded {
         problems.add(
             "graph.cache.redis.url",
             "is empty, and the bus is a cluster: the cache needs one server of its own",
         );
+    }
+}
+
+/// A change may come as late as the graph takes for one, also where nobody waits for it any more. Until
+/// then its lists have to be marked, and after a loss of all marks the cache has to be closed.
+fn check_times(config: &Config, problems: &mut Problems) {
+    let (neo4j, cache) = (&config.graph.neo4j, &config.graph.cache);
+    if neo4j.url.is_empty() {
+        return;
+    }
+    let mut times = vec![("graph.cache.write_lease_ms", cache.write_lease_ms)];
+    if !config.graph_cache_redis_url().is_empty() {
+        times.push(("graph.cache.redis.hold_ms", cache.redis.hold_ms));
+    }
+    let query = neo4j.query_timeout_ms;
+    for (option, millis) in times.into_iter().filter(|(_, millis)| *millis <= query) {
+        let problem = format!(
+            "is {millis}, and has to be more than graph.neo4j.query_timeout_ms, which is {query}: a \
+             change may take that long"
+        );
+        problems.add(option, problem);
     }
 }

@@ -108,6 +108,34 @@ fn each_fault_names_its_option() {
 }
 
 #[test]
+fn the_graph_may_not_take_longer_for_a_change_than_its_cache_reckons_with() {
+    let toml = |query: u64, lease: u64, hold: u64| {
+        format!(
+            "[graph.neo4j]\nurl = \"bolt://db\"\npassword = \"p\"\nquery_timeout_ms = {query}\n\
+             [graph.cache]\nenabled = true\nwrite_lease_ms = {lease}\n\
+             [graph.cache.redis]\nurl = \"redis://cache\"\nhold_ms = {hold}"
+        )
+    };
+    load(&toml(10_000, 10_001, 10_001)).unwrap();
+    for (toml, option) in [
+        (toml(10_000, 60_000, 10_000), "graph.cache.redis.hold_ms: is 10000"),
+        (toml(10_000, 10_000, 20_000), "graph.cache.write_lease_ms: is 10000"),
+    ] {
+        let message = problem(&toml);
+        assert!(message.contains(option), "{toml:?} gave {message}");
+        assert!(message.contains("more than graph.neo4j.query_timeout_ms"), "{message}");
+    }
+    // What is not in use may be anything, and the defaults fit each other.
+    load(&toml(10_000, 60_000, 10_000).replace("enabled = true", "enabled = false")).unwrap();
+    load(&toml(10_000, 60_000, 10_000).replace("redis://cache", "")).unwrap();
+    load(
+        "[graph.neo4j]\nurl = \"bolt://db\"\npassword = \"p\"\n\
+         [graph.cache]\nenabled = true\n[graph.cache.redis]\nurl = \"redis://cache\"",
+    )
+    .unwrap();
+}
+
+#[test]
 fn each_lane_has_a_connection_that_writes() {
     let toml = |lanes, connections| {
         format!(

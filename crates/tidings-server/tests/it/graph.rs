@@ -226,12 +226,7 @@ async fn a_users_token_reads_its_own_lists_and_nothing_of_the_whole() {
     }
     node.get("/v1/users/ann/common/ben").await.expect(200);
     assert_eq!(node.delete("/v1/users/ann/graph").await.problem(403).0, "not-allowed");
-    let token = std::process::Command::new(env!("CARGO_BIN_EXE_tidings"))
-        .args(["token", "--user", "ann", "--config"])
-        .arg(site.path().join("tidings.toml"))
-        .output()
-        .unwrap();
-    node = node.with_bearer(String::from_utf8(token.stdout).unwrap().trim());
+    node = node.with_bearer(&token_of(&site, "ann"));
     for path in ["/v1/users/me/common/ben", "/v1/users/ann/followers-you-know/ben"] {
         node.get(path).await.expect(200);
     }
@@ -248,4 +243,62 @@ async fn a_users_token_reads_its_own_lists_and_nothing_of_the_whole() {
         assert_eq!(refused.problem(403).0, "not-allowed", "{user}");
     }
     assert_eq!(import(&node, &[], "{}").await.problem(403).0, "not-allowed");
+}
+
+fn token_of(site: &Site, user: &str) -> String {
+    let token = std::process::Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args(["token", "--user", user, "--config"])
+        .arg(site.path().join("tidings.toml"))
+        .output()
+        .unwrap();
+    String::from_utf8(token.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_block_hides_what_two_have_in_common_from_their_tokens_and_not_from_a_server() {
+    let key = ApiKey::generate().unwrap();
+    let secret = "a secret of at least thirty-two bytes";
+    let site = Site::new(&format!(
+        "[[auth.keys]]\nname = \"app\"\nsha256 = \"{}\"\n\
+         scopes = [\"graph:read\", \"graph:write\"]\n\
+         [auth.tokens]\nhs256_secret = \"{secret}\"",
+        key.digest_hex(),
+    ));
+    let mut node = site.start().with_bearer(key.expose());
+    let (ann, ben) = (token_of(&site, "ann"), token_of(&site, "ben"));
+    let edges = [
+        follow("ann", "cem", 1),
+        follow("ben", "cem", 2),
+        follow("cem", "ben", 3),
+        follow("cem", "ann", 4),
+    ];
+    import(&node, &[], edges.concat()).await.expect(200);
+    // What is put between the two, and whether their tokens see what they have in common then.
+    for (between, is_seen) in [
+        (vec![], true),
+        (vec!["ann/mutes/ben"], true),
+        (vec!["ben/mutes/ann"], true),
+        (vec!["ann/blocks/ben"], false),
+        (vec!["ben/blocks/ann"], false),
+        (vec!["ben/blocks/ann", "ann/mutes/ben"], false),
+    ] {
+        node = node.with_bearer(key.expose());
+        for edge in &between {
+            node.put(&format!("/v1/users/{edge}"), &json!({})).await.expect(200);
+        }
+        for (bearer, everything) in [(key.expose(), true), (&*ann, is_seen), (&*ben, is_seen)] {
+            node = node.with_bearer(bearer);
+            let [user, other] = if bearer == ben { ["ben", "ann"] } else { ["ann", "ben"] };
+            let expected: &[&str] = if everything { &["cem"] } else { &[] };
+            for list in ["common", "followers-you-know"] {
+                let page = node.get(&format!("/v1/users/{user}/{list}/{other}")).await.expect(200);
+                assert_eq!(users(&page), expected, "{list} of {user} with {between:?}");
+                assert!(page.get("next").is_none());
+            }
+        }
+        node = node.with_bearer(key.expose());
+        for edge in &between {
+            assert_eq!(node.delete(&format!("/v1/users/{edge}")).await.status, 204);
+        }
+    }
 }

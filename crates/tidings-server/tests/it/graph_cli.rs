@@ -105,6 +105,20 @@ async fn an_import_stops_at_a_bad_line_and_goes_on_there() {
     assert_eq!(size(&node)["follows"], 5_000);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_does_not_end_is_refused_packed_or_not() {
+    let site = Site::new("");
+    let node = site.start();
+    let text = [&b"a b\n"[..], &vec![b'7'; 10 << 20]].concat();
+    for (name, bytes) in [("endless.txt", text.clone()), ("endless.gz", gzip(&text))] {
+        let file = path(&site, name);
+        std::fs::write(&file, bytes).unwrap();
+        let (done, _, err) = graph(&node, &["import", &file]);
+        assert!(!done && err.contains("line 2 has more than 2048 bytes"), "{name}: {err}");
+    }
+    assert_eq!(size(&node)["follows"], 1, "what is before the line is in");
+}
+
 /// Waits until the node has some follows.
 async fn until_some_follow(node: &Node) -> u64 {
     let deadline = Instant::now() + PATIENCE;

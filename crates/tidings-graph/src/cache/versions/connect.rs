@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::config::{GraphCacheConfig, GraphCacheError, RedisCacheConfig},
-    link::Link,
+    link::{Beat, Link},
     shared::SharedVersions,
 };
 
@@ -160,7 +160,7 @@ impl SharedVersions {
         let timing = self.connector.timing;
         let mut beat = interval(timing.lease / BEATS);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_new = true;
+        let (mut is_new, mut last_born) = (true, None);
         // A sign of life puts the end of the epoch off. Where the server takes signs of life, and then
         // not the marks of those who wait for that end, they would wait for ever.
         while self.is_waited_for() {
@@ -175,8 +175,13 @@ impl SharedVersions {
             let latest = clock.1.elapsed() + timing.answer_timeout;
             let latest = clock.0 + u64::try_from(latest.as_millis()).unwrap_or(u64::MAX / 2);
             self.lapse.put_off();
-            let (now, is_open) = link.beat(self.connector.node, latest).await?;
+            let Beat { now, is_open, born } = link.beat(self.connector.node, latest).await?;
             clock = (now, Instant::now());
+            // A server that was emptied knows of no marks any more. There is no epoch for a hold: all
+            // nodes have marked theirs again by then.
+            if born.is_some() && born != last_born {
+                (is_new, last_born) = (true, born);
+            }
             if self.health.set_open(is_open) {
                 tracing::info!(is_open, "the graph's cache has opened or closed");
             }

@@ -31,6 +31,17 @@ pub(in super::super) struct Fill {
     pub(in super::super) answer: Answer,
 }
 
+/// What the server answers to a sign of life.
+pub(super) struct Beat {
+    /// Its clock, in milliseconds.
+    pub(super) now: u64,
+    /// Whether there is an epoch.
+    pub(super) is_open: bool,
+    /// Since when it has known of nodes, by its clock; not known of a sign of life that came too late.
+    /// Another time than before: it has lost everything.
+    pub(super) born: Option<u64>,
+}
+
 /// A connection to one run of one server: when the server starts again, it is another, and so are the
 /// names of all keys.
 pub(in super::super) struct Link {
@@ -164,13 +175,13 @@ impl Link {
         self.sum(commands).await
     }
 
-    /// Gives a sign of life that counts until `latest` by the server's clock; gives that clock, and
-    /// whether there is an epoch.
-    pub(super) async fn beat(&self, node: u64, latest: u64) -> RedisResult<(u64, bool)> {
+    /// Gives a sign of life that counts until `latest` by the server's clock.
+    pub(super) async fn beat(&self, node: u64, latest: u64) -> RedisResult<Beat> {
         let mut command = self.script(&self.scripts.beat, &[self.key(b"e"), self.key(b"n")]);
         command.arg(node).arg(millis(self.timing.lease)).arg(millis(self.timing.hold));
         command.arg(&random()[..]).arg(latest);
-        self.ask(&command).await
+        let (now, is_open, born) = self.ask(&command).await?;
+        Ok(Beat { now, is_open, born: Some(born).filter(|born| *born > 0) })
     }
 
     pub(super) async fn leave(&self, node: u64) -> RedisResult<()> {

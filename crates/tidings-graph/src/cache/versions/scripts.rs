@@ -77,14 +77,15 @@ return 1
 ";
 
 /// Gives a sign of life. KEYS: the epoch, the nodes. ARGV: the node, lease, hold, an epoch, when the sign
-/// is too late. Gives the server's clock and whether there is an epoch.
+/// is too late. Gives the server's clock, whether there is an epoch, and since when there is the list of
+/// nodes: 0 if it was too late.
 ///
 /// The epoch ends a lease after the oldest sign, whatever happens to those who would say so. Nobody is
 /// dropped from the list before a hold is over, and it says itself how old it is: one that was lost has
 /// to wait for those who were on it.
 const BEAT: &str = r"
 local lease, hold = tonumber(ARGV[2]), tonumber(ARGV[3])
-if now > tonumber(ARGV[5]) then return { now, 0 } end
+if now > tonumber(ARGV[5]) then return { now, 0, 0 } end
 local born = tonumber(redis.call('HGET', KEYS[2], 'born') or '')
 if not born then
   redis.call('DEL', KEYS[1], KEYS[2])
@@ -104,11 +105,11 @@ for at = 1, #nodes, 2 do
 end
 if now < born + hold or oldest + lease <= now then
   redis.call('DEL', KEYS[1])
-  return { now, 0 }
+  return { now, 0, born }
 end
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SET', KEYS[1], ARGV[4]) end
 redis.call('PEXPIREAT', KEYS[1], oldest + lease)
-return { now, 1 }
+return { now, 1, born }
 ";
 
 /// Signs off. KEYS: the nodes. ARGV: the node.

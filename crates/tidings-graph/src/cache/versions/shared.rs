@@ -205,7 +205,7 @@ impl SharedVersions {
         }
     }
 
-    /// Tells the others what they have not been told, on a connection that knows of nothing if `is_new`.
+    /// Tells the others what they have not been told, by way of a server that knows of nothing if `is_new`.
     pub(super) async fn mark_unsettled(&self, link: &Link, is_new: bool) -> RedisResult<()> {
         let (mut scopes, mut done) = (Vec::new(), Vec::new());
         {

@@ -54,6 +54,11 @@ pub(super) struct FollowPage {
 }
 
 impl FollowPage {
+    /// A list without anybody in it.
+    pub(super) fn empty() -> Json<Self> {
+        Json(Self { items: Vec::new(), next: None })
+    }
+
     pub(super) fn new<T>(
         page: Page<T>,
         show: impl Fn(T) -> (UserId, Option<Timestamp>),

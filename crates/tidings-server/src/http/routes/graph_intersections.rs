@@ -27,9 +27,31 @@ fn pair(caller: &Caller, user: &str, other: &str) -> Result<(UserId, UserId), Pr
     Ok((user, other))
 }
 
+/// Whether the caller is a user who is to see nothing of `other`, because either has blocked the other;
+/// or muted, if both have. A server's key sees everything.
+async fn is_kept_from(
+    app: &App,
+    caller: &Caller,
+    user: &UserId,
+    other: &UserId,
+) -> Result<bool, Problem> {
+    if !matches!(caller, Caller::User(_)) {
+        return Ok(false);
+    }
+    // A block hides in both directions, and a mute in one.
+    for (actor, from) in [(user, other), (other, user)] {
+        let hidden = app.graph.hidden_from(actor, std::slice::from_ref(from)).await?;
+        if !hidden.contains(0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Whom both a user and another follow, in the order in which the user followed them, newest first.
 ///
-/// A page may hold fewer than `limit`, even none, with more to come: `next` tells.
+/// A page may hold fewer than `limit`, even none, with more to come: `next` tells. With a user's token it
+/// is empty while either of the two has blocked the other, or both have muted each other.
 #[utoipa::path(
     get, path = "/v1/users/{user}/common/{other}", tag = "graph",
     params(
@@ -50,6 +72,9 @@ async fn common(
 ) -> Result<Json<FollowPage>, Problem> {
     let (user, other) = pair(&caller, &user, &other)?;
     let (cursor, limit) = (cursor(&page)?, page.limit()?);
+    if is_kept_from(&app, &caller, &user, &other).await? {
+        return Ok(FollowPage::empty());
+    }
     let page = app.graph.get_common_follows(&user, &other, cursor.as_ref(), limit).await?;
     Ok(FollowPage::new(page, |user| (user, None)))
 }
@@ -57,7 +82,8 @@ async fn common(
 /// Whom a user follows and who follow another: the other's followers whom the user knows, in the order
 /// in which the user followed them, newest first.
 ///
-/// A page may hold fewer than `limit`, even none, with more to come: `next` tells.
+/// A page may hold fewer than `limit`, even none, with more to come: `next` tells. With a user's token it
+/// is empty while either of the two has blocked the other, or both have muted each other.
 #[utoipa::path(
     get, path = "/v1/users/{user}/followers-you-know/{other}", tag = "graph",
     params(
@@ -78,6 +104,9 @@ async fn followers_you_know(
 ) -> Result<Json<FollowPage>, Problem> {
     let (user, other) = pair(&caller, &user, &other)?;
     let (cursor, limit) = (cursor(&page)?, page.limit()?);
+    if is_kept_from(&app, &caller, &user, &other).await? {
+        return Ok(FollowPage::empty());
+    }
     let page = app.graph.get_followers_you_know(&user, &other, cursor.as_ref(), limit).await?;
     Ok(FollowPage::new(page, |user| (user, None)))
 }
