@@ -1,6 +1,7 @@
 //! Whom to follow.
 
 mod engine;
+pub mod evaluate;
 mod request;
 
 pub use engine::{RecommendationEngine, RecommendedGraph};
