@@ -16,6 +16,7 @@ pub(crate) mod adjacency;
 mod bounds;
 mod candidates;
 mod engine;
+pub mod evaluate;
 mod explain;
 mod features;
 mod limits;

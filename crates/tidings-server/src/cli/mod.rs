@@ -1,11 +1,13 @@
 //! The command line.
 
+mod evaluate;
 mod graph;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::evaluate::EvaluateArgs;
 pub use self::graph::{GraphCommand, ImportArgs, TextFormat};
 
 /// Tidings tells people what happened.
@@ -26,6 +28,7 @@ pub use self::graph::{GraphCommand, ImportArgs, TextFormat};
         tidings dlq list                 what could not become notifications, and why\n  \
         tidings deliveries export        what came of every attempt to deliver\n  \
         tidings graph import FILE        bring in who follows whom\n  \
+        tidings evaluate FILE            how good recommendations are on your follows\n  \
         tidings config print             every option and its value"
 )]
 pub struct Cli {
@@ -55,6 +58,12 @@ pub enum Command {
     /// Import, export and size who follows whom, and erase a user from it.
     #[command(subcommand)]
     Graph(GraphCommand),
+    /// Measure how good recommendations are on a graph of yours.
+    ///
+    /// Some follows are hidden, and should be recommended. What Tidings serves is compared with simple
+    /// methods, on the same graph and users.
+    #[command(after_long_help = evaluate::HELP)]
+    Evaluate(EvaluateArgs),
     /// See and move how far Kafka was read.
     #[command(subcommand)]
     Offsets(OffsetsCommand),

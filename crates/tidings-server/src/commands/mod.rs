@@ -3,6 +3,7 @@
 mod config;
 mod deliveries;
 mod dlq;
+mod evaluate;
 mod graph;
 mod keys;
 mod migrate;
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(command) => config::run(&command)?,
         Command::Deliveries(command) => block_on(deliveries::run(command))?,
         Command::Dlq(command) => block_on(dlq::run(command))?,
+        Command::Evaluate(args) => block_on(evaluate::run(args))?,
         Command::Graph(command) => block_on(graph::run(command))?,
         Command::Offsets(command) => block_on(offsets::run(command))?,
         Command::Migrate(args) => block_on(migrate::run(args))?,

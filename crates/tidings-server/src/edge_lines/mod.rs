@@ -26,6 +26,9 @@ pub(crate) enum LineFormat {
     Csv,
     /// Two ids per line, divided by white space; `#` begins a comment.
     List,
+    /// The same; each line may have a time as its third word, an integer of any unit, which is taken for
+    /// milliseconds.
+    TimedList,
 }
 
 /// An edge as a line tells it.
@@ -59,6 +62,10 @@ pub(crate) enum EdgeLineError {
     Quote,
     #[error("has {0} words where an edge has two")]
     Words(usize),
+    #[error("has {0} words where an edge has two, and a time perhaps")]
+    TimedWords(usize),
+    #[error("{text:?} is not a time: an integer from 0 to {most}")]
+    Integer { text: String, most: i64 },
     #[error("{field}: {source}")]
     Id { field: &'static str, source: IdError },
     #[error("at: {0}")]
@@ -88,6 +95,7 @@ impl EdgeLines {
         match self.format {
             LineFormat::Json => json::read(line),
             LineFormat::List => list::read(std::str::from_utf8(line)?),
+            LineFormat::TimedList => list::read_timed(std::str::from_utf8(line)?),
             LineFormat::Csv => {
                 let line = std::str::from_utf8(line)?;
                 match &self.columns {

@@ -89,6 +89,26 @@ fn a_list_has_comments_and_two_words() {
     assert!(matches!(reader.read(b"\xff 1"), Err(EdgeLineError::NotText(_))));
 }
 
+#[test]
+fn a_timed_list_has_an_integer_perhaps() {
+    let lines = ["# from to at", "1 2 1700000000", "1\t3"];
+    let expected = [
+        line(EdgeKind::Follow, "1", "2", Some(1_700_000_000)),
+        line(EdgeKind::Follow, "1", "3", None),
+    ];
+    assert_eq!(read(LineFormat::TimedList, &lines).unwrap(), expected);
+    for (bad, expected) in [
+        ("1", "has 1 words where an edge has two, and a time perhaps"),
+        ("1 2 3 4", "has 4 words"),
+        ("1 2 noon", "\"noon\" is not a time"),
+        ("1 2 -1", "\"-1\" is not a time"),
+        ("1 2 999999999999999999", "\"999999999999999999\" is not a time"),
+    ] {
+        let error = read(LineFormat::TimedList, &[bad]).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{bad}: {error}");
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read(

@@ -17,6 +17,7 @@ mod deliveries;
 mod demo;
 mod devices;
 mod devices_pushed;
+mod evaluate;
 mod follow_events;
 mod generated;
 mod graph;

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     cli::ImportArgs,
     commands::{dlq::connect, print},
+    edge_lines::LineFormat,
 };
 
 /// Batches that are read ahead of the one that is being sent.
@@ -34,6 +35,8 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let from_line = args.from_line;
     let wanted = Wanted {
         format: args.format,
+        // A third word could be of any unit, and these times are kept.
+        list: LineFormat::List,
         undirected: args.undirected,
         from_line,
         batch_edges: args.batch.into(),

@@ -37,21 +37,23 @@ pub(super) struct Batch {
 /// What is wrong with a text, and where.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line} {problem}")]
-pub(super) struct BadLine {
+pub(in crate::commands) struct BadLine {
     pub(super) line: u64,
     problem: String,
 }
 
 /// Which edges are read, and how.
-pub(super) struct Wanted {
-    pub(super) format: TextFormat,
-    pub(super) undirected: bool,
-    pub(super) from_line: u64,
-    pub(super) batch_edges: u64,
+pub(in crate::commands) struct Wanted {
+    pub(in crate::commands) format: TextFormat,
+    /// How a list is read.
+    pub(in crate::commands) list: LineFormat,
+    pub(in crate::commands) undirected: bool,
+    pub(in crate::commands) from_line: u64,
+    pub(in crate::commands) batch_edges: u64,
 }
 
 /// A text of edges that is being read.
-pub(super) struct Input {
+pub(in crate::commands) struct Input {
     text: Box<dyn BufRead + Send>,
     wanted: Wanted,
     lines: Option<EdgeLines>,
@@ -65,7 +67,7 @@ pub(super) struct Input {
 impl Input {
     /// Opens a file, or standard input for `-`, and unpacks what is packed. `read` counts bytes of the
     /// file; the second part is how many there are, if that is known.
-    pub(super) fn open(
+    pub(in crate::commands) fn open(
         path: &Path,
         wanted: Wanted,
         read: Arc<AtomicU64>,
@@ -126,14 +128,15 @@ impl Input {
         }
     }
 
-    fn next_edge(&mut self) -> Result<Option<EdgeLine>, BadLine> {
+    /// The next edge; `None` at the end.
+    pub(in crate::commands) fn next_edge(&mut self) -> Result<Option<EdgeLine>, BadLine> {
         while self.next_line()? {
             if self.bytes.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             let lines = self
                 .lines
-                .get_or_insert_with(|| EdgeLines::new(format_of(self.wanted.format, &self.bytes)));
+                .get_or_insert_with(|| EdgeLines::new(format_of(&self.wanted, &self.bytes)));
             // The names of the columns are wanted even when the edges below are not.
             let is_wanted = self.line >= self.wanted.from_line;
             if !is_wanted && lines.knows_columns() {
@@ -173,18 +176,18 @@ fn bad(line: u64, problem: String) -> BadLine {
     BadLine { line, problem }
 }
 
-fn format_of(format: TextFormat, first: &[u8]) -> LineFormat {
-    match format {
+fn format_of(wanted: &Wanted, first: &[u8]) -> LineFormat {
+    match wanted.format {
         TextFormat::Ndjson => LineFormat::Json,
         TextFormat::Csv => LineFormat::Csv,
-        TextFormat::List => LineFormat::List,
+        TextFormat::List => wanted.list,
         TextFormat::Auto if first.trim_ascii_start().starts_with(b"{") => LineFormat::Json,
         TextFormat::Auto
             if first.contains(&b',') && !first.trim_ascii_start().starts_with(b"#") =>
         {
             LineFormat::Csv
         }
-        TextFormat::Auto => LineFormat::List,
+        TextFormat::Auto => wanted.list,
     }
 }
 
@@ -225,7 +228,13 @@ mod tests {
     use super::*;
 
     fn wanted(from_line: u64, batch_edges: u64) -> Wanted {
-        Wanted { format: TextFormat::Auto, undirected: false, from_line, batch_edges }
+        Wanted {
+            format: TextFormat::Auto,
+            list: LineFormat::List,
+            undirected: false,
+            from_line,
+            batch_edges,
+        }
     }
 
     /// All batches as (text, next line), and the fault at the end.

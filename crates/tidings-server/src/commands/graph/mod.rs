@@ -2,8 +2,8 @@
 
 mod export;
 mod import;
-mod input;
-mod progress;
+pub(super) mod input;
+pub(super) mod progress;
 
 use std::time::Duration;
 

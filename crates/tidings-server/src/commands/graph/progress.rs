@@ -5,14 +5,20 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 /// Draws on a terminal only.
-pub(super) struct Progress {
+pub(in crate::commands) struct Progress {
     bar: ProgressBar,
+    what: &'static str,
     begun: Instant,
 }
 
 impl Progress {
-    /// Of `total` units, if that is known: bytes of a file, or edges of a graph.
-    pub(super) fn new(total: Option<u64>) -> Self {
+    /// Counts edges. Of `total` units, if that is known: bytes of a file, or edges of a graph.
+    pub(in crate::commands) fn new(total: Option<u64>) -> Self {
+        Self::of("edges", total)
+    }
+
+    /// Counts `what`.
+    pub(in crate::commands) fn of(what: &'static str, total: Option<u64>) -> Self {
         let (bar, template) = match total {
             Some(total) => (
                 ProgressBar::new(total),
@@ -25,31 +31,33 @@ impl Progress {
             Err(_) => bar,
         };
         bar.enable_steady_tick(Duration::from_millis(250));
-        Self { bar, begun: Instant::now() }
+        Self { bar, what, begun: Instant::now() }
     }
 
-    /// `edges` are done, and `position` of the units.
-    pub(super) fn set(&self, position: u64, edges: u64) {
+    /// This many are done, and `position` of the units.
+    pub(in crate::commands) fn set(&self, position: u64, done: u64) {
         self.bar.set_position(position);
         self.bar.set_message(format!(
-            "{} edges, {}/s",
-            HumanCount(edges),
-            HumanCount(self.rate(edges))
+            "{} {}, {}/s",
+            HumanCount(done),
+            self.what,
+            HumanCount(self.rate(done))
         ));
     }
 
-    pub(super) fn finish(&self) {
+    pub(in crate::commands) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
     /// What a command says when it is done.
-    pub(super) fn summary(&self, edges: u64) -> String {
+    pub(in crate::commands) fn summary(&self, done: u64) -> String {
         let secs = self.begun.elapsed().as_secs_f64();
-        format!("{} edges in {secs:.1} s ({}/s)", HumanCount(edges), HumanCount(self.rate(edges)))
+        let (what, rate) = (self.what, HumanCount(self.rate(done)));
+        format!("{} {what} in {secs:.1} s ({rate}/s)", HumanCount(done))
     }
 
-    fn rate(&self, edges: u64) -> u64 {
+    fn rate(&self, done: u64) -> u64 {
         let millis = self.begun.elapsed().as_millis().max(1);
-        u64::try_from(u128::from(edges) * 1_000 / millis).unwrap_or(u64::MAX)
+        u64::try_from(u128::from(done) * 1_000 / millis).unwrap_or(u64::MAX)
     }
 }

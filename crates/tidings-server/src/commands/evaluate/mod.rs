@@ -1,0 +1,183 @@
+//! `tidings evaluate`.
+#![expect(clippy::print_stderr, reason = "a command says what it did")]
+
+mod report;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use anyhow::{Context, bail};
+use tidings_core::follow::EdgeKind;
+use tidings_graph::{
+    EmbeddedGraphConfig, EmbeddedGraphStore, RecommendationEngine, RecommendedGraph,
+    recommend::evaluate::{
+        Direction, EvaluateError, Experiment, Follows, FollowsBuilder, HoldOut, Method, Protocol,
+        ServedEngine, Summary,
+    },
+};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+    task::spawn_blocking,
+};
+
+use super::{
+    graph::{
+        input::{Input, Wanted},
+        progress::Progress,
+    },
+    print,
+};
+use crate::{
+    cli::{EvaluateArgs, TextFormat},
+    edge_lines::LineFormat,
+};
+
+/// Edges after which the progress is told.
+const TOLD_EDGES: u64 = 10_000;
+
+pub(super) async fn run(args: EvaluateArgs) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut evaluating = spawn_blocking({
+        let (stop, runtime) = (Arc::clone(&stop), Handle::current());
+        move || evaluate(&args, &runtime, &stop)
+    });
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let evaluated = tokio::select! {
+        evaluated = &mut evaluating => evaluated,
+        _ = interrupt.recv() => {
+            // It ends after the step that it is at, and takes its temporary directory away.
+            stop.store(true, Ordering::Relaxed);
+            evaluating.await
+        }
+    };
+    evaluated.context("the evaluation did not come to its end")?
+}
+
+fn evaluate(args: &EvaluateArgs, runtime: &Handle, stop: &AtomicBool) -> anyhow::Result<()> {
+    let follows = read(&args.file, args.undirected, stop)?;
+    let hold_out = if args.by_time { HoldOut::Newest } else { HoldOut::Random };
+    let protocol = Protocol { seed: args.seed, users: args.users as usize, hold_out };
+    let experiment = match Experiment::prepare(&follows, protocol) {
+        Err(EvaluateError::NoTimes) => bail!(
+            "--by-time: not every follow has a time: a third word that is an integer in an edge list, or \
+             `at` in CSV and NDJSON"
+        ),
+        result => {
+            result.with_context(|| format!("{} is no graph for this", args.file.display()))?
+        }
+    };
+    let methods = methods(args);
+    let mut found = if methods.contains(&Method::Tidings) {
+        measure_served(&follows, &experiment, &methods, runtime, stop)?
+    } else {
+        measure(&experiment, &methods, None, stop)?
+    };
+    report::sort(&mut found);
+    print(&report::table(experiment.facts(), &found))?;
+    if let Some(path) = &args.json {
+        let text = report::json(experiment.facts(), hold_out, &found)?;
+        std::fs::write(path, text)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path, undirected: bool, stop: &AtomicBool) -> anyhow::Result<Follows> {
+    let wanted = Wanted {
+        format: TextFormat::Auto,
+        list: LineFormat::TimedList,
+        undirected: false,
+        from_line: 1,
+        batch_edges: 0,
+    };
+    let bytes = Arc::new(AtomicU64::new(0));
+    let (mut input, total) = Input::open(path, wanted, Arc::clone(&bytes))?;
+    let direction = if undirected { Direction::Undirected } else { Direction::Directed };
+    let mut follows = FollowsBuilder::new(direction);
+    let progress = Progress::new(total);
+    let mut edges = 0;
+    while let Some(edge) =
+        input.next_edge().with_context(|| format!("{} cannot be read", path.display()))?
+    {
+        edges += 1;
+        if edges % TOLD_EDGES == 0 {
+            progress.set(bytes.load(Ordering::Relaxed), edges);
+            if stop.load(Ordering::Relaxed) {
+                return Err(EvaluateError::Stopped.into());
+            }
+        }
+        if edge.kind == EdgeKind::Follow {
+            follows.add(edge.source, edge.target, edge.at.map(|at| at.as_millis()))?;
+        }
+    }
+    progress.finish();
+    eprintln!("read {}", progress.summary(edges));
+    Ok(follows.finish())
+}
+
+/// Those that are asked for, or all that have a meaning.
+fn methods(args: &EvaluateArgs) -> Vec<Method> {
+    let mut methods: Vec<Method> = if args.methods.is_empty() {
+        let is_of_use = |method: &Method| !(args.undirected && method.needs_direction());
+        Method::ALL.into_iter().filter(is_of_use).collect()
+    } else {
+        args.methods.clone()
+    };
+    // By place in the list of all, each once.
+    methods.sort_unstable_by_key(|method| Method::ALL.iter().position(|it| it == method));
+    methods.dedup();
+    methods
+}
+
+/// Measures with an engine over a graph of its own, which is gone afterwards.
+fn measure_served(
+    follows: &Follows,
+    experiment: &Experiment<'_>,
+    methods: &[Method],
+    runtime: &Handle,
+    stop: &AtomicBool,
+) -> anyhow::Result<Vec<(Method, Summary)>> {
+    let dir = tempfile::Builder::new()
+        .prefix("tidings-evaluate-")
+        .tempdir()
+        .context("there is no temporary directory for the graph")?;
+    let store = EmbeddedGraphStore::open(EmbeddedGraphConfig::new(dir.path()))
+        .context("the embedded graph cannot be opened")?;
+    let store = Arc::new(store);
+    let found = runtime
+        .block_on(experiment.load(&*store))
+        .context("the follows cannot be imported")
+        .and_then(|()| {
+            let graph = RecommendedGraph::Embedded(Arc::clone(&store));
+            let engine = RecommendationEngine::new(graph);
+            let served = ServedEngine::new(engine, runtime.clone(), follows);
+            measure(experiment, methods, Some(&served), stop)
+        });
+    runtime.block_on(store.close());
+    found
+}
+
+fn measure(
+    experiment: &Experiment<'_>,
+    methods: &[Method],
+    served: Option<&ServedEngine>,
+    stop: &AtomicBool,
+) -> anyhow::Result<Vec<(Method, Summary)>> {
+    let progress = Progress::of("test users", Some(experiment.facts().test_users as u64));
+    let done = AtomicU64::new(0);
+    let on_user = || {
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        progress.set(done, done);
+    };
+    let found = experiment.run(methods, served, &on_user, stop);
+    progress.finish();
+    let found = found?;
+    eprintln!("ranked for {}", progress.summary(done.load(Ordering::Relaxed)));
+    Ok(found)
+}
