@@ -90,6 +90,7 @@ fn cutoffs(section: &RetentionSection, now: Timestamp) -> Cutoffs {
         deliveries: before(section.deliveries_days),
         answers: Some(now.before(HOUR * section.answers_hours)),
         devices: before(section.devices_days),
+        impressions: None,
     }
 }
 
@@ -205,6 +206,7 @@ mod tests {
             deliveries: Some(now.before(DAY)),
             answers: Some(now.before(HOUR * 3)),
             devices: Some(now.before(DAY * 4)),
+            impressions: None,
         };
         assert_eq!(*steps, vec![(cutoffs, 7); 6]);
     }
