@@ -1,12 +1,16 @@
 //! The command line.
 
 mod graph;
+mod recommend;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::graph::{GraphCommand, ImportArgs, TextFormat};
+pub use self::{
+    graph::{GraphCommand, ImportArgs, TextFormat},
+    recommend::RecommendArgs,
+};
 
 /// Tidings tells people what happened.
 ///
@@ -26,6 +30,7 @@ pub use self::graph::{GraphCommand, ImportArgs, TextFormat};
         tidings dlq list                 what could not become notifications, and why\n  \
         tidings deliveries export        what came of every attempt to deliver\n  \
         tidings graph import FILE        bring in who follows whom\n  \
+        tidings recommend USER           whom a user may want to follow\n  \
         tidings config print             every option and its value"
 )]
 pub struct Cli {
@@ -55,6 +60,8 @@ pub enum Command {
     /// Import, export and size who follows whom, and erase a user from it.
     #[command(subcommand)]
     Graph(GraphCommand),
+    /// Say whom users may want to follow, and tell them.
+    Recommend(RecommendArgs),
     /// See and move how far Kafka was read.
     #[command(subcommand)]
     Offsets(OffsetsCommand),

@@ -8,6 +8,7 @@ mod keys;
 mod migrate;
 mod offsets;
 mod output;
+mod recommend;
 mod serve;
 mod simulate;
 mod tail;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Deliveries(command) => block_on(deliveries::run(command))?,
         Command::Dlq(command) => block_on(dlq::run(command))?,
         Command::Graph(command) => block_on(graph::run(command))?,
+        Command::Recommend(args) => block_on(recommend::run(args))?,
         Command::Offsets(command) => block_on(offsets::run(command))?,
         Command::Migrate(args) => block_on(migrate::run(args))?,
         Command::Keys(command) => keys::run(&command)?,

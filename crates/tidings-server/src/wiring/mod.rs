@@ -141,8 +141,7 @@ impl Node {
         supervisor.add("acknowledgements", |stop| realtime.acks.run(stop));
         supervisor.add("retention", |stop| retention.run(stop));
         supervisor.add("revocations", |stop| revocations.run(stop));
-        let hidden = recommendations.hidden;
-        supervisor.add_if("hidden users", hidden, |hidden, stop| hidden.run(stop));
+        supervisor.add_if("hidden users", recommendations.hidden, |it, stop| it.run(stop));
         // After everything that writes to the graph: the other nodes do not wait for this one then.
         supervisor.add_if("graph cache", graph_cache, |cache, stop| cache.run(stop));
         supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));

@@ -30,6 +30,7 @@ mod offsets;
 mod origins;
 mod push;
 mod pushing;
+mod recommend_cli;
 mod relations;
 mod repeated;
 mod simulate;
