@@ -8,6 +8,7 @@ mod error;
 mod frames;
 mod graph;
 mod operate;
+mod recommendations;
 mod subscription;
 mod tls;
 mod token;

@@ -11,6 +11,7 @@ pub mod demo;
 mod edge_lines;
 pub mod follow_notices;
 pub mod http;
+pub mod recommendations;
 pub mod retention;
 pub mod revocations;
 pub mod supervisor;

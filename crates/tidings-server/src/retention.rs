@@ -26,16 +26,19 @@ pub struct Retention {
     store: Arc<dyn RetentionStore>,
     clock: Arc<dyn Clock>,
     section: RetentionSection,
+    /// How long it is remembered who was shown to whom.
+    impressions_days: u32,
 }
 
 impl Retention {
-    /// Forgets in `store` what `section` says.
+    /// Forgets in `store` what `section` says, and impressions of recommendations after so many days.
     pub fn new(
         store: Arc<dyn RetentionStore>,
         clock: Arc<dyn Clock>,
         section: RetentionSection,
+        impressions_days: u32,
     ) -> Self {
-        Self { store, clock, section }
+        Self { store, clock, section, impressions_days }
     }
 
     /// Forgets until `stop`. A step that is cut off is made again later.
@@ -53,7 +56,10 @@ impl Retention {
 
     /// Makes one step and says how long to rest.
     async fn step(&self, round_began: &mut Instant) -> Duration {
-        let cutoffs = cutoffs(&self.section, self.clock.now());
+        let cutoffs = Cutoffs {
+            impressions: Some(self.clock.now().before(DAY * self.impressions_days)),
+            ..cutoffs(&self.section, self.clock.now())
+        };
         match self.store.forget(cutoffs, self.section.step_rows).await {
             Ok(forgotten) => {
                 for (what, count) in [
@@ -61,6 +67,7 @@ impl Retention {
                     ("events", forgotten.events),
                     ("deliveries", forgotten.deliveries),
                     ("devices", forgotten.devices),
+                    ("impressions", forgotten.impressions),
                 ] {
                     metrics::counter!("tidings_forgotten_rows_total", "what" => what)
                         .increment(count);
@@ -90,6 +97,7 @@ fn cutoffs(section: &RetentionSection, now: Timestamp) -> Cutoffs {
         deliveries: before(section.deliveries_days),
         answers: Some(now.before(HOUR * section.answers_hours)),
         devices: before(section.devices_days),
+        ..Cutoffs::default()
     }
 }
 
@@ -153,7 +161,7 @@ mod tests {
         let pause = Duration::from_secs(59);
         let section = RetentionSection { pause_ms: 59_000, ..section() };
         let shared: Arc<dyn RetentionStore> = Arc::<Endless>::clone(&store);
-        let retention = Retention::new(shared, ManualClock::new(now), section);
+        let retention = Retention::new(shared, ManualClock::new(now), section, 5);
         let start = Instant::now();
         tokio::select! {
             () = retention.run(CancellationToken::new()) => {}
@@ -191,7 +199,7 @@ mod tests {
         let section = section();
         let clock = ManualClock::new(now);
         let shared: Arc<dyn RetentionStore> = Arc::<Steps>::clone(&store);
-        let retention = Retention::new(shared, clock, section);
+        let retention = Retention::new(shared, clock, section, 5);
         let stop = CancellationToken::new();
         let all_but_the_last_rest = REST + Duration::from_millis(230);
         tokio::select! {
@@ -205,6 +213,7 @@ mod tests {
             deliveries: Some(now.before(DAY)),
             answers: Some(now.before(HOUR * 3)),
             devices: Some(now.before(DAY * 4)),
+            impressions: Some(now.before(DAY * 5)),
         };
         assert_eq!(*steps, vec![(cutoffs, 7); 6]);
     }

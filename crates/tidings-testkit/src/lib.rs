@@ -174,6 +174,19 @@ macro_rules! store_contract_tests {
                 the_latest_revocation_of_a_user_stands,
             );
         }
+        mod recommendation_feedback {
+            $crate::contract_tests!(
+                $crate::contract::recommendation_feedback_store, $open;
+                a_reader_misses_none_that_change_meanwhile,
+                an_erased_user_is_gone_from_both_sides,
+                dismissals_are_kept_until_they_are_taken_back,
+                impressions_are_counted,
+                impressions_at_once_are_all_counted,
+                old_impressions_are_forgotten,
+                the_newest_feedback_is_kept,
+                the_unrecommendable_are_listed_in_their_order,
+            );
+        }
         mod several_nodes {
             mod appends {
                 $crate::contract_tests!(

@@ -16,7 +16,8 @@ pub use social_graph::{Cursor, CursorError, Page, SocialGraphStore};
 pub use store::{
     AnswerStore, CheckpointStore, Cutoffs, DeadLetterStore, DeliveryFilter, DeliveryLogStore,
     DeliveryNumber, DeliveryPlace, DeliveryStore, DeviceStore, DuePush, DueRetry, FanOutStore,
-    Forgotten, KeptAnswer, LogPage, LoggedDelivery, MAX_IDEMPOTENCY_KEY_BYTES, MAX_LOG_LOOKS,
-    NotificationStore, Prune, PushJob, PushSettlement, RequestKey, RetentionStore, Revocation,
-    RevocationStore, Store, UserLogPage,
+    Forgotten, KeptAnswer, LogPage, LoggedDelivery, MAX_FEEDBACK, MAX_IDEMPOTENCY_KEY_BYTES,
+    MAX_LOG_LOOKS, NotificationStore, Prune, PushJob, PushSettlement, RecommendationFeedbackStore,
+    RequestKey, RetentionStore, Revocation, RevocationStore, Store, UnrecommendableChange,
+    UserLogPage,
 };

@@ -2,13 +2,17 @@
 
 mod evaluate;
 mod graph;
+mod recommend;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::evaluate::EvaluateArgs;
-pub use self::graph::{GraphCommand, ImportArgs, TextFormat};
+pub use self::{
+    evaluate::EvaluateArgs,
+    graph::{GraphCommand, ImportArgs, TextFormat},
+    recommend::RecommendArgs,
+};
 
 /// Tidings tells people what happened.
 ///
@@ -29,6 +33,7 @@ pub use self::graph::{GraphCommand, ImportArgs, TextFormat};
         tidings deliveries export        what came of every attempt to deliver\n  \
         tidings graph import FILE        bring in who follows whom\n  \
         tidings evaluate FILE            how good recommendations are on your follows\n  \
+        tidings recommend USER           whom a user may want to follow\n  \
         tidings config print             every option and its value"
 )]
 pub struct Cli {
@@ -64,6 +69,8 @@ pub enum Command {
     /// methods, on the same graph and users.
     #[command(after_long_help = evaluate::HELP)]
     Evaluate(EvaluateArgs),
+    /// Say whom users may want to follow, and tell them.
+    Recommend(RecommendArgs),
     /// See and move how far Kafka was read.
     #[command(subcommand)]
     Offsets(OffsetsCommand),

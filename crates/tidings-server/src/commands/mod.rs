@@ -9,6 +9,7 @@ mod keys;
 mod migrate;
 mod offsets;
 mod output;
+mod recommend;
 mod serve;
 mod simulate;
 mod tail;
@@ -38,6 +39,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dlq(command) => block_on(dlq::run(command))?,
         Command::Evaluate(args) => block_on(evaluate::run(args))?,
         Command::Graph(command) => block_on(graph::run(command))?,
+        Command::Recommend(args) => block_on(recommend::run(args))?,
         Command::Offsets(command) => block_on(offsets::run(command))?,
         Command::Migrate(args) => block_on(migrate::run(args))?,
         Command::Keys(command) => keys::run(&command)?,

@@ -10,7 +10,7 @@ use super::{
         AuthSection, Config, FollowEventsSection, KafkaSection, Neo4jSection, PostgresSection,
         RealtimeSection,
     },
-    push, routing,
+    push, recommendations, routing,
 };
 use crate::{auth::Scope, follow_notices::FOLLOWER, http::AllowedOrigins};
 
@@ -60,6 +60,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     check_kafka(&config.kafka, &mut problems);
     check_retention(config, &mut problems);
     check_follow_events(&config.follow_events, &mut problems);
+    recommendations::check(&config.recommendations, &mut problems);
     check_bus(config, &mut problems);
     graph_cache::check(config, &mut problems);
     routing::check(&config.routing, &mut problems);

@@ -7,6 +7,7 @@ mod graph_cache;
 mod load;
 mod model;
 mod push;
+mod recommendations;
 mod routing;
 mod secret;
 
@@ -23,6 +24,7 @@ pub use model::{
 pub use push::{
     ApnsSection, BreakerSection, FcmSection, PushAppsSection, PushSection, WebPushSection,
 };
+pub use recommendations::{MAX_LIST, RecommendationsSection};
 pub use routing::{PushKind, PushTargets, PushUnless, RoutingRuleSection, RoutingSection};
 pub use secret::Secret;
 

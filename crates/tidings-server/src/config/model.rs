@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    graph_cache::GraphCacheSection, push::PushSection, routing::RoutingSection, secret::Secret,
+    graph_cache::GraphCacheSection, push::PushSection, recommendations::RecommendationsSection,
+    routing::RoutingSection, secret::Secret,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,7 @@ pub struct Config {
     pub kafka: KafkaSection,
     pub fan_out: FanOutSection,
     pub follow_events: FollowEventsSection,
+    pub recommendations: RecommendationsSection,
     pub retention: RetentionSection,
     pub routing: RoutingSection,
     pub realtime: RealtimeSection,

@@ -16,7 +16,10 @@ use tidings_core::{
 use tidings_ingest::IntakeError;
 use utoipa::ToSchema;
 
-use crate::auth::{AuthError, Forbidden};
+use crate::{
+    auth::{AuthError, Forbidden},
+    recommendations::RecommendError,
+};
 
 /// What a client is told to wait when a part is down and nobody knows for how long.
 const USUAL_RETRY: Duration = Duration::from_secs(2);
@@ -203,6 +206,18 @@ impl From<GraphError> for Problem {
                     Self::internal()
                 }
             }
+        }
+    }
+}
+
+impl From<RecommendError> for Problem {
+    fn from(error: RecommendError) -> Self {
+        match error {
+            RecommendError::Busy { retry_after } => {
+                Self::unavailable(error.to_string(), retry_after)
+            }
+            RecommendError::Graph(error) => error.into(),
+            RecommendError::Store(error) => error.into(),
         }
     }
 }

@@ -27,6 +27,7 @@ use super::{error::Problem, routes, schema, state::App};
         (name = "inbox", description = "What a user was told"),
         (name = "devices", description = "Where a user can be pushed to"),
         (name = "graph", description = "Who follows whom"),
+        (name = "recommendations", description = "Whom to follow"),
         (name = "deliveries", description = "What came of each attempt"),
         (name = "dead letters", description = "What could not become an event"),
         (name = "kafka", description = "How far Kafka was read"),

@@ -7,9 +7,10 @@ use tidings_core::{
     clock::Clock,
     dead_letter::NewDeadLetter,
     event::IncomingEvent,
+    ids::UserId,
     ports::{
         AnswerStore, CheckpointStore, DeadLetterStore, DeliveryLogStore, DeviceStore,
-        NotificationStore, SocialGraphStore,
+        NotificationStore, RecommendationFeedbackStore, SocialGraphStore,
     },
 };
 use tidings_delivery::{
@@ -24,7 +25,10 @@ use tidings_ingest::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{idempotency::RequestsUnderWay, measure::EventCounts, origins::AllowedOrigins};
-use crate::{auth::Authenticator, follow_notices::FollowNotices, revocations::Revocations};
+use crate::{
+    auth::Authenticator, follow_notices::FollowNotices, recommendations::Recommender,
+    revocations::Revocations,
+};
 
 /// Whether the node takes work.
 #[derive(Debug, Default)]
@@ -95,6 +99,10 @@ pub struct App {
     pub follow_notices: Option<FollowNotices>,
     /// Who follows whom.
     pub graph: Arc<dyn SocialGraphStore>,
+    /// What users made of recommendations.
+    pub feedback: Arc<dyn RecommendationFeedbackStore>,
+    /// Recommends whom to follow, if it is to.
+    pub recommender: Option<Arc<Recommender>>,
     /// Live sessions of this node.
     pub pool: Arc<ConnectionPool>,
     /// Serves a new live session.
@@ -123,4 +131,14 @@ pub struct App {
     pub frame_bytes: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
+}
+
+impl App {
+    /// Drops what `users` were recommended a moment ago: their follows, blocks or mutes have changed.
+    pub(super) fn forget_lists<'a>(&self, users: impl IntoIterator<Item = &'a UserId>) {
+        let Some(recommender) = &self.recommender else { return };
+        for user in users {
+            recommender.forget_lists(user);
+        }
+    }
 }

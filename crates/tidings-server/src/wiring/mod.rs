@@ -6,6 +6,7 @@ mod graph_cache;
 mod ingest;
 mod push;
 mod realtime;
+mod recommendations;
 mod routing;
 mod stores;
 
@@ -28,6 +29,7 @@ use self::{
     ingest::{Ingest, letter_decoder},
     push::Push,
     realtime::Realtime,
+    recommendations::Recommendations,
     stores::Stores,
 };
 use crate::{
@@ -74,11 +76,11 @@ impl Node {
         let credentials = Arc::clone(&push.credentials);
         let ingest = Ingest::new(&config, &stores, &pool, &push, &clock)?;
         let kafka = ingest.kafka.as_ref().map(KafkaNotificationConsumer::health);
-        let retention =
-            Retention::new(stores.store(), Arc::clone(&clock), config.retention.clone());
+        let retention = retention(&stores, &clock, &config);
         let (upkeep, running) = (metrics.clone(), config.clone());
 
         let revocations = revocations(&config, &stores, &auth, &pool, &clock).await?;
+        let recommendations = Recommendations::new(&config, &stores, &clock).await?;
         let readiness = Arc::new(Readiness::default());
         let (session_tasks, drain) = (TaskTracker::new(), Arc::clone(&realtime.drain));
         let app = Arc::new(App {
@@ -101,6 +103,8 @@ impl Node {
             event_counts: EventCounts::new(),
             follow_notices: FollowNotices::new(&config.follow_events)?,
             graph: stores.graph(),
+            feedback: Arc::clone(&store) as _,
+            recommender: recommendations.recommender,
             pool: Arc::clone(&pool),
             sessions: realtime.handler,
             admission: realtime.admission,
@@ -137,6 +141,7 @@ impl Node {
         supervisor.add("acknowledgements", |stop| realtime.acks.run(stop));
         supervisor.add("retention", |stop| retention.run(stop));
         supervisor.add("revocations", |stop| revocations.run(stop));
+        supervisor.add_if("hidden users", recommendations.hidden, |it, stop| it.run(stop));
         // After everything that writes to the graph: the other nodes do not wait for this one then.
         supervisor.add_if("graph cache", graph_cache, |cache, stop| cache.run(stop));
         supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));
@@ -205,6 +210,12 @@ async fn end_sessions(drain: Arc<Drain>, tasks: TaskTracker, stop: CancellationT
     drain.end();
     tasks.close();
     tasks.wait().await;
+}
+
+fn retention(stores: &Stores, clock: &Arc<dyn Clock>, config: &Config) -> Retention {
+    let impressions_days = config.recommendations.impressions_days;
+    let section = config.retention.clone();
+    Retention::new(stores.store(), Arc::clone(clock), section, impressions_days)
 }
 
 /// What is revoked, read whole: a node that does not know it must not answer.

@@ -6,6 +6,7 @@ use anyhow::Context;
 use tidings_core::ports::{SocialGraphStore, Store};
 use tidings_graph::{
     EmbeddedGraphConfig, EmbeddedGraphStore, GraphCacheWorker, Neo4jGraphConfig, Neo4jGraphStore,
+    RecommendedGraph,
 };
 use tidings_store::{Migrate, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore};
 
@@ -87,6 +88,14 @@ impl Stores {
 
     pub(super) fn graph(&self) -> Arc<dyn SocialGraphStore> {
         Arc::clone(&self.cached_graph)
+    }
+
+    /// The graph as the recommendation engine reads it.
+    pub(super) fn recommended_graph(&self) -> RecommendedGraph {
+        match &self.graph {
+            Graph::Embedded(store) => RecommendedGraph::Embedded(Arc::clone(store)),
+            Graph::Neo4j(_) => RecommendedGraph::Other(self.graph()),
+        }
     }
 
     /// Transactions of the intake that the store gains from running at once.

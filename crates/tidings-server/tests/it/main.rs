@@ -31,6 +31,7 @@ mod offsets;
 mod origins;
 mod push;
 mod pushing;
+mod recommend_cli;
 mod relations;
 mod repeated;
 mod simulate;

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0003_revocations.sql"),
     include_str!("../../migrations/postgres/0004_devices.sql"),
     include_str!("../../migrations/postgres/0005_delivery_log.sql"),
+    include_str!("../../migrations/postgres/0006_recommendation_feedback.sql"),
 ];
 
 /// One at a time, whatever their number: whoever waits finds the work done. It ends with the

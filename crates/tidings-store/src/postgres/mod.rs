@@ -39,6 +39,7 @@ mod inbox;
 mod migrate;
 mod notifications;
 mod pages;
+mod recommendation_feedback;
 mod retention;
 mod revocations;
 mod rows;

@@ -42,6 +42,7 @@ pub(super) enum Sweep {
     Deliveries(i64),
     Answers,
     Devices,
+    Impressions,
     Done,
 }
 
@@ -440,6 +441,31 @@ impl Command for ForgetDevices {
     }
 }
 
+/// Removes impressions that are older than a cut-off, up to a limit.
+struct ForgetImpressions {
+    cutoff: Option<Timestamp>,
+    limit: usize,
+}
+
+impl Command for ForgetImpressions {
+    type Output = usize;
+    const OP: &'static str = "forget";
+
+    async fn run(&self, session: &Session) -> Result<usize, Failure> {
+        const FORGET: &str = "WITH old AS (SELECT user_id, shown_id \
+             FROM recommendation_impression \
+             WHERE last_ms < $1 ORDER BY last_ms LIMIT $2 FOR UPDATE SKIP LOCKED) \
+             DELETE FROM recommendation_impression i \
+             USING old WHERE i.user_id = old.user_id AND i.shown_id = old.shown_id";
+        if self.cutoff.is_none() {
+            return Ok(0);
+        }
+        let params = (millis(self.cutoff), limit_to_sql(self.limit));
+        let removed = session.execute(FORGET, &[&params.0, &params.1]).await?;
+        Ok(usize::try_from(removed).unwrap_or(self.limit))
+    }
+}
+
 /// What a part of a sweep did.
 struct Step {
     forgotten: Forgotten,
@@ -486,12 +512,20 @@ impl PostgresStore {
                 let next = if rows < left.rows { Sweep::Devices } else { sweep };
                 Ok(Step { forgotten: Forgotten::default(), rows, looks: 1, next })
             }
-            Sweep::Devices | Sweep::Done => {
+            Sweep::Devices => {
                 let (cutoff, limit) = (cutoffs.devices, left.rows);
                 let rows = self.writers.run(ForgetDevices { cutoff, limit }).await?;
-                let next = if rows < left.rows { Sweep::Done } else { Sweep::Devices };
+                let next = if rows < left.rows { Sweep::Impressions } else { Sweep::Devices };
                 let devices = from_sql(limit_to_sql(rows));
                 let forgotten = Forgotten { devices, ..Forgotten::default() };
+                Ok(Step { forgotten, rows, looks: 1, next })
+            }
+            Sweep::Impressions | Sweep::Done => {
+                let (cutoff, limit) = (cutoffs.impressions, left.rows);
+                let rows = self.writers.run(ForgetImpressions { cutoff, limit }).await?;
+                let next = if rows < left.rows { Sweep::Done } else { Sweep::Impressions };
+                let impressions = from_sql(limit_to_sql(rows));
+                let forgotten = Forgotten { impressions, ..Forgotten::default() };
                 Ok(Step { forgotten, rows, looks: 1, next })
             }
         }
@@ -518,6 +552,7 @@ impl RetentionStore for PostgresStore {
             forgotten.events += step.forgotten.events;
             forgotten.deliveries += step.forgotten.deliveries;
             forgotten.devices += step.forgotten.devices;
+            forgotten.impressions += step.forgotten.impressions;
             left.rows = left.rows.saturating_sub(step.rows);
             left.looks = left.looks.saturating_sub(step.looks);
             sweep = step.next;

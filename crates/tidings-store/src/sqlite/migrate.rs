@@ -11,6 +11,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0004_revocations.sql"),
     include_str!("../../migrations/sqlite/0005_devices.sql"),
     include_str!("../../migrations/sqlite/0006_delivery_log.sql"),
+    include_str!("../../migrations/sqlite/0007_recommendation_feedback.sql"),
 ];
 
 /// Why a database is not at the newest version.
@@ -147,8 +148,8 @@ mod tests {
     #[test]
     fn a_database_of_a_newer_program_is_refused() {
         let mut conn = Connection::open_in_memory().unwrap();
-        conn.pragma_update(None, "user_version", 7).unwrap();
+        conn.pragma_update(None, "user_version", 999).unwrap();
         let error = migrate(&mut conn, MIGRATIONS).unwrap_err();
-        assert!(matches!(error, MigrateError::Newer { found: 7, .. }), "{error}");
+        assert!(matches!(error, MigrateError::Newer { found: 999, .. }), "{error}");
     }
 }

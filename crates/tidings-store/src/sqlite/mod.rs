@@ -21,6 +21,7 @@ mod inbox;
 mod migrate;
 mod notifications;
 mod readers;
+mod recommendation_feedback;
 mod retention;
 mod revocations;
 mod rows;

@@ -1,8 +1,8 @@
 //! `RetentionStore`: forgetting what is too old, a bounded piece at a time.
 //!
-//! A sweep goes through inboxes, events, deliveries, answers and devices, and remembers where it is. What
-//! may go is looked for beside the writer, which then removes it by number and looks again at what others
-//! may have changed meanwhile. Pages that become free are used again.
+//! A sweep goes through inboxes, events, deliveries, answers, devices and impressions, and remembers where
+//! it is. What may go is looked for beside the writer, which then removes it by number and looks again at
+//! what others may have changed meanwhile. Pages that become free are used again.
 
 use std::sync::PoisonError;
 
@@ -17,7 +17,7 @@ use tidings_core::{
 use super::{
     delivery_log, devices,
     error::Failure,
-    inbox,
+    inbox, recommendation_feedback,
     rows::{from_sql, limit_to_sql},
     store::SqliteStore,
     writer::{Command, WriteTx},
@@ -39,6 +39,7 @@ pub(super) enum Sweep {
     Deliveries(i64),
     Answers,
     Devices,
+    Impressions,
     Done,
 }
 
@@ -58,6 +59,8 @@ enum Piece {
     Answers(Vec<i64>),
     /// By inbox and id, those that were last registered before a time.
     Devices(Vec<(i64, String)>, i64),
+    /// By user and whom they were shown, those that were last shown before a time.
+    Impressions(Vec<(String, String)>, i64),
 }
 
 /// A part of a sweep.
@@ -95,7 +98,10 @@ fn find(
             let next = if rows.len() < limit { Sweep::Devices } else { sweep };
             Ok(Found { rows: rows.len(), looks: 1, piece: Piece::Answers(rows), next })
         }
-        Sweep::Devices | Sweep::Done => find_devices(conn, millis(cutoffs.devices), limit),
+        Sweep::Devices => find_devices(conn, millis(cutoffs.devices), limit),
+        Sweep::Impressions | Sweep::Done => {
+            find_impressions(conn, millis(cutoffs.impressions), limit)
+        }
     }
 }
 
@@ -104,10 +110,12 @@ const OLD_DELIVERIES: &str = "SELECT delivery, at_ms < ?2 FROM delivery WHERE de
 const OLD_ANSWERS: &str = "SELECT answer FROM answer WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2";
 const OLD_DEVICES: &str = "SELECT inbox, device_id FROM device WHERE registered_ms < ?1 \
      ORDER BY registered_ms LIMIT ?2";
+const OLD_IMPRESSIONS: &str = "SELECT user_id, shown_id FROM recommendation_impression \
+     WHERE last_ms < ?1 ORDER BY last_ms LIMIT ?2";
 
 #[cfg(test)]
-pub(super) const QUERIES: [&str; 5] =
-    [OLD_EVENTS, EXPIRED_EVENTS, OLD_DELIVERIES, OLD_ANSWERS, OLD_DEVICES];
+pub(super) const QUERIES: [&str; 6] =
+    [OLD_EVENTS, EXPIRED_EVENTS, OLD_DELIVERIES, OLD_ANSWERS, OLD_DEVICES, OLD_IMPRESSIONS];
 
 fn find_rows(conn: &Connection, sql: &str, cutoff: i64, limit: usize) -> Result<Vec<i64>, Failure> {
     let mut statement = conn.prepare_cached(sql)?;
@@ -119,8 +127,16 @@ fn find_devices(conn: &Connection, cutoff: i64, limit: usize) -> Result<Found, F
     let mut statement = conn.prepare_cached(OLD_DEVICES)?;
     let found = statement.query_map((cutoff, limit_to_sql(limit)), |row| row.try_into())?;
     let found = found.collect::<Result<Vec<(i64, String)>, _>>()?;
-    let next = if found.len() < limit { Sweep::Done } else { Sweep::Devices };
+    let next = if found.len() < limit { Sweep::Impressions } else { Sweep::Devices };
     Ok(Found { rows: found.len(), looks: 1, piece: Piece::Devices(found, cutoff), next })
+}
+
+fn find_impressions(conn: &Connection, cutoff: i64, limit: usize) -> Result<Found, Failure> {
+    let mut statement = conn.prepare_cached(OLD_IMPRESSIONS)?;
+    let found = statement.query_map((cutoff, limit_to_sql(limit)), |row| row.try_into())?;
+    let found = found.collect::<Result<Vec<(String, String)>, _>>()?;
+    let next = if found.len() < limit { Sweep::Done } else { Sweep::Impressions };
+    Ok(Found { rows: found.len(), looks: 1, piece: Piece::Impressions(found, cutoff), next })
 }
 
 fn find_notifications(
@@ -343,6 +359,10 @@ impl Command for Forget {
             Piece::Devices(found, before_ms) => {
                 forgotten.devices = devices::forget(tx, found, *before_ms)?;
             }
+            Piece::Impressions(found, before_ms) => {
+                let removed = recommendation_feedback::forget(tx, found, *before_ms)?;
+                forgotten.impressions = removed;
+            }
         }
         Ok(forgotten)
     }
@@ -413,6 +433,7 @@ impl RetentionStore for SqliteStore {
             forgotten.events += removed.events;
             forgotten.deliveries += removed.deliveries;
             forgotten.devices += removed.devices;
+            forgotten.impressions += removed.impressions;
         }
         if sweep == Sweep::Done {
             forgotten.complete = true;

@@ -18,6 +18,7 @@ pub mod device_store;
 pub mod fan_out_store;
 mod model;
 pub mod notification_store;
+pub mod recommendation_feedback_store;
 pub mod retention_store;
 pub mod revocation_store;
 mod sample;

@@ -8,6 +8,7 @@ mod delivery_log;
 mod devices;
 mod fan_outs;
 mod notifications;
+mod recommendation_feedback;
 mod retention;
 mod revocations;
 
@@ -22,6 +23,9 @@ pub use delivery_log::{
 pub use devices::DeviceStore;
 pub use fan_outs::FanOutStore;
 pub use notifications::NotificationStore;
+pub use recommendation_feedback::{
+    MAX_FEEDBACK, RecommendationFeedbackStore, UnrecommendableChange,
+};
 pub use retention::{Cutoffs, Forgotten, RetentionStore};
 pub use revocations::{Revocation, RevocationStore};
 
@@ -37,6 +41,7 @@ pub trait Store:
     + RetentionStore
     + AnswerStore
     + RevocationStore
+    + RecommendationFeedbackStore
 {
 }
 
@@ -52,5 +57,6 @@ impl<T> Store for T where
         + RetentionStore
         + AnswerStore
         + RevocationStore
+        + RecommendationFeedbackStore
 {
 }

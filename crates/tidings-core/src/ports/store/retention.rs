@@ -17,6 +17,8 @@ pub struct Cutoffs {
     pub answers: Option<Timestamp>,
     /// Devices that were last registered before this.
     pub devices: Option<Timestamp>,
+    /// Recommendations that were last shown before this.
+    pub impressions: Option<Timestamp>,
 }
 
 /// What one call of [`RetentionStore::forget`] did.
@@ -30,6 +32,8 @@ pub struct Forgotten {
     pub deliveries: u64,
     /// Devices removed.
     pub devices: u64,
+    /// Recommendations that were shown, removed.
+    pub impressions: u64,
     /// Whether everything has been looked at since the last call that said so.
     pub complete: bool,
 }

@@ -51,7 +51,9 @@ async fn stats(api: &Api, json: bool) -> anyhow::Result<()> {
 
 /// A node that is busy is asked again, as often as it takes a short fault to pass: everything here may be
 /// repeated.
-async fn patiently<T>(ask: impl AsyncFn() -> Result<T, ApiError>) -> Result<T, ApiError> {
+pub(super) async fn patiently<T>(
+    ask: impl AsyncFn() -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
     for _ in 1..ATTEMPTS {
         match ask().await {
             Err(error) if error.is_transient() => {

@@ -103,6 +103,7 @@ async fn follow(
     let (user, other) = edge(&caller, &user, &other)?;
     let now = app.clock.now();
     let changed = app.graph.add_follow(&user, &other, now).await?;
+    app.forget_lists([&user]);
     // Also when the follow stood before: whoever asks again may do so because the event was not
     // stored the first time. Its identity is the pair, so it is told once.
     tell(&app, &user, &other, now).await?;
@@ -146,6 +147,7 @@ async fn unfollow(
 ) -> Result<StatusCode, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
     app.graph.remove_follow(&user, &other).await?;
+    app.forget_lists([&user]);
     Ok(StatusCode::NO_CONTENT)
 }
 

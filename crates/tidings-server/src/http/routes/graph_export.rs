@@ -170,6 +170,8 @@ struct Erased {
 
 /// Erase a user from the graph: every follow, block and mute, in both directions, and the id.
 ///
+/// What the user made of recommendations goes, too, and where others dismissed or were shown them.
+///
 /// For servers only. May be repeated; what is added meanwhile may stay. Notifications and devices are not
 /// touched. A user who comes back later starts anew: blocks are gone, too.
 #[utoipa::path(
@@ -188,5 +190,11 @@ async fn erase(
     // Not for users: whoever could erase themself could shake off a block.
     caller.server(Scope::GraphWrite)?;
     let user = caller.for_user(Scope::GraphWrite, &user)?;
-    Ok(Json(Erased { removed: app.graph.erase_user(&user).await? }))
+    // Also on a node that recommends nobody: another may have.
+    app.feedback.erase_feedback(&user).await?;
+    let removed = app.graph.erase_user(&user).await?;
+    if let Some(recommender) = &app.recommender {
+        recommender.forget_user(&user);
+    }
+    Ok(Json(Erased { removed }))
 }

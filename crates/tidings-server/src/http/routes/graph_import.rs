@@ -202,7 +202,9 @@ impl Import<'_> {
     async fn flush(&mut self) -> Result<(), Problem> {
         let edges = std::mem::take(&mut self.waiting);
         let lines = u64::try_from(edges.len()).unwrap_or(u64::MAX);
+        let sources: Vec<_> = edges.iter().map(|edge| edge.source.clone()).collect();
         self.done.added += self.app.graph.import_edges(edges).await?;
+        self.app.forget_lists(&sources);
         self.done.lines += lines;
         Ok(())
     }

@@ -11,6 +11,7 @@ mod graph_intersections;
 mod inbox;
 mod node;
 mod offsets;
+mod recommendations;
 mod relations;
 mod sessions;
 mod sse;
@@ -33,6 +34,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(graph_import::router())
         .merge(graph_export::router())
         .merge(relations::router())
+        .merge(recommendations::router())
         .merge(deliveries::router())
         .merge(dead_letters::router())
         .merge(offsets::router())

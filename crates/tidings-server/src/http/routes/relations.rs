@@ -45,6 +45,8 @@ async fn block(
 ) -> Result<Json<Changed>, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
     let changed = app.graph.add_block(&user, &other, app.clock.now()).await?;
+    // Neither is recommended to the other.
+    app.forget_lists([&user, &other]);
     Ok(Json(Changed { changed }))
 }
 
@@ -67,6 +69,7 @@ async fn unblock(
 ) -> Result<StatusCode, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
     app.graph.remove_block(&user, &other).await?;
+    app.forget_lists([&user, &other]);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -111,6 +114,7 @@ async fn mute(
 ) -> Result<Json<Changed>, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
     let changed = app.graph.add_mute(&user, &other, app.clock.now()).await?;
+    app.forget_lists([&user]);
     Ok(Json(Changed { changed }))
 }
 
@@ -133,6 +137,7 @@ async fn unmute(
 ) -> Result<StatusCode, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
     app.graph.remove_mute(&user, &other).await?;
+    app.forget_lists([&user]);
     Ok(StatusCode::NO_CONTENT)
 }
 
