@@ -18,6 +18,9 @@ use super::{
     tally::Tally,
 };
 
+/// The score of the most popular account for a user of whom nothing is known.
+const UNKNOWN_SCORE: f32 = 0.1;
+
 /// A request under way, with its buffers, which are kept for the next.
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
@@ -106,6 +109,7 @@ impl Ranking {
         }
         let model = if request.among.is_some() { &model.affinity } else { &model.order };
         model.score(&self.rows, &mut self.scores);
+        let most_followed = self.facts.followers.iter().max().copied().unwrap_or_default();
         let mut ranked = Vec::with_capacity(self.nodes.len());
         for (place, node) in self.nodes.iter().enumerate() {
             let is_admitted = request.among.is_none() || self.admitted.get(*node)[0] > 0.0;
@@ -114,9 +118,13 @@ impl Ranking {
             }
             let Some(user) = graph.user(*node)?.filter(|it| request.admits(it)) else { continue };
             let factor = request.factors.get(&user).copied().unwrap_or(1.0);
-            // Of two that the app lifts as far as scores go, the better one stays before the other.
-            let (score, likelihood) = (self.scores[place], model.probability(self.scores[place]));
-            ranked.push(Ranked { score: likelihood * factor, raw: score, node: *node, user });
+            let (mut raw, mut score) = (self.scores[place], model.probability(self.scores[place]));
+            if self.signals.knows_nobody() {
+                // The model has never seen anyone of whom nothing is known: the popular come first.
+                raw = features::number(self.facts.followers[place]);
+                score = UNKNOWN_SCORE * raw / features::number(most_followed).max(1.0);
+            }
+            ranked.push(Ranked { score: score * factor, raw, node: *node, user });
         }
         ranked.sort_unstable_by(Ranked::order);
         ranked.truncate(request.limit.min(MAX_RECOMMENDATIONS));
@@ -181,6 +189,7 @@ struct Ranked {
 }
 
 impl Ranked {
+    /// The better one first; of two that the app lifts as far as scores go, or that are as good, too.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
         let scores = other.score.total_cmp(&self.score).then(other.raw.total_cmp(&self.raw));
         scores.then_with(|| self.user.cmp(&other.user))

@@ -88,6 +88,11 @@ impl Signals {
         Ok(())
     }
 
+    /// Whether the user has no follow at either end.
+    pub(super) fn knows_nobody(&self) -> bool {
+        self.following.is_empty() && self.followers.is_empty()
+    }
+
     /// Whether this one follows the user; of very many followers the newest are known.
     pub(super) fn is_follower(&self, node: Node) -> bool {
         self.fans.get(node)[0] > 0.0
