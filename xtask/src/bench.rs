@@ -23,6 +23,8 @@ pub(crate) enum Bench {
     Push,
     /// The social graph.
     Graph,
+    /// Whom to follow.
+    Recommend,
 }
 
 impl Bench {
@@ -33,13 +35,14 @@ impl Bench {
             Self::Realtime => "realtime",
             Self::Push => "push",
             Self::Graph => "graph",
+            Self::Recommend => "recommend",
         }
     }
 
     /// The servers that it runs against.
     fn services(self) -> &'static [Service] {
         match self {
-            Self::Demo | Self::Realtime | Self::Push => &[],
+            Self::Demo | Self::Realtime | Self::Push | Self::Recommend => &[],
             Self::Ingest => &[Service::Postgres, Service::Kafka],
             Self::Graph => &[Service::Neo4j, Service::Redis],
         }

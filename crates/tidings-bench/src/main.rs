@@ -28,7 +28,7 @@ struct Cli {
     /// Write the result to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measure these parts only; for `ingest`, `realtime`, `push` and `graph`.
+    /// Measure these parts only; for `ingest`, `realtime`, `push`, `graph` and `recommend`.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
     /// How often contenders of `realtime` and `push` take turns, instead of three times.
@@ -48,6 +48,8 @@ enum Bench {
     Push,
     /// The social graph, embedded and over HTTP.
     Graph,
+    /// Whom to follow: what it costs, and how good it is beside other methods.
+    Recommend,
     /// The embedded engine of `graph`, which starts it.
     #[value(hide = true)]
     GraphEngine,
@@ -77,6 +79,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Realtime => realtime::run(length, cli.rounds, &parts(&cli.only)?)?,
         Bench::Push => push::run(length, cli.rounds, &parts(&cli.only)?)?,
         Bench::Graph => graph::run(length, &parts(&cli.only)?)?,
+        Bench::Recommend => recommend::run(length, &parts(&cli.only)?)?,
         Bench::GraphEngine => return graph::engine(),
         Bench::RecommendFeatures => return recommend::features(),
         Bench::PushSimulator => return push::simulator(),

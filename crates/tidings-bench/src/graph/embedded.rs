@@ -19,19 +19,19 @@ use crate::{
 };
 
 /// A directory for a node, with the graph in it, and what graph that is.
-pub(super) struct Data {
-    pub(super) node_dir: PathBuf,
-    pub(super) shape: Shape,
+pub(crate) struct Data {
+    pub(crate) node_dir: PathBuf,
+    pub(crate) shape: Shape,
 }
 
 impl Data {
-    fn graph_dir(&self) -> PathBuf {
+    pub(crate) fn graph_dir(&self) -> PathBuf {
         self.node_dir.join("data/graph")
     }
 }
 
 /// Makes the graph where a node would look for it.
-pub(super) async fn build(bench: &Bench, report: &mut Report) -> anyhow::Result<Data> {
+pub(crate) async fn build(bench: &Bench, report: &mut Report) -> anyhow::Result<Data> {
     let shape = bench.pick(
         Shape { users: 1 << 20, follows: 52_000_000 },
         Shape { users: 1 << 16, follows: 1_000_000 },
@@ -90,7 +90,7 @@ fn per_follow(answered: &Answered) -> f64 {
     number(bytes) / number(answered.follows)
 }
 
-pub(super) fn put_latency(report: &mut Report, name: &str, latency: &Latency) {
+pub(crate) fn put_latency(report: &mut Report, name: &str, latency: &Latency) {
     report.put(&format!("{name}_p50_us"), latency.p50_us);
     report.put(&format!("{name}_p95_us"), latency.p95_us);
     report.put(&format!("{name}_p99_us"), latency.p99_us);
@@ -98,7 +98,7 @@ pub(super) fn put_latency(report: &mut Report, name: &str, latency: &Latency) {
 }
 
 /// Has a process of its own do a job.
-pub(super) async fn job<T: DeserializeOwned>(job: &Job) -> anyhow::Result<T> {
+pub(crate) async fn job<T: DeserializeOwned>(job: &Job) -> anyhow::Result<T> {
     let mut child = own_process("graph-engine")?;
     let mut orders = child.stdin.take().context("the input of the engine")?;
     orders.write_all(format!("{}\n", serde_json::to_string(job)?).as_bytes()).await?;

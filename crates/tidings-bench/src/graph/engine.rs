@@ -25,7 +25,7 @@ const CHUNK: u64 = 100_000;
 
 /// What the process is to do; it then says how that went and ends.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Job {
+pub(crate) enum Job {
     /// Opens an empty directory, imports the graph, closes.
     Build { dir: PathBuf, shape: Shape },
     /// Opens the directory and asks questions.
@@ -33,12 +33,14 @@ pub(super) enum Job {
     /// Opens the directory and adds follows, each by itself: so many one after the other, and so many by
     /// tasks at a time.
     Add { dir: PathBuf, shape: Shape, single: u64, tasks: u64, by_tasks: u64 },
+    /// Opens the directory and recommends, to so many users of each kind.
+    Recommend { dir: PathBuf, shape: Shape, requests: u64 },
 }
 
 /// What came of [`Job::Build`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Built {
-    pub(super) follows: u64,
+    pub(crate) follows: u64,
     pub(super) import_s: f64,
     pub(super) close_s: f64,
     pub(super) peak_rss_bytes: u64,
@@ -48,8 +50,8 @@ pub(super) struct Built {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Answered {
     pub(super) open_s: f64,
-    pub(super) users: u64,
-    pub(super) follows: u64,
+    pub(crate) users: u64,
+    pub(crate) follows: u64,
     /// Before it was opened.
     pub(super) empty_rss_bytes: u64,
     /// Once it was open.
@@ -82,6 +84,9 @@ pub fn main() -> anyhow::Result<()> {
             Job::Ask { dir, shape, questions } => say(&answer(dir, shape, questions).await?),
             Job::Add { dir, shape, single, tasks, by_tasks } => {
                 say(&add(dir, shape, single, (tasks, by_tasks)).await?)
+            }
+            Job::Recommend { dir, shape, requests } => {
+                say(&crate::recommend::recommend(dir, shape, requests).await?)
             }
         }
     })

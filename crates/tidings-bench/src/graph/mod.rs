@@ -20,6 +20,12 @@ use clap::ValueEnum;
 use tokio::runtime::Runtime;
 
 pub use self::engine::main as engine;
+pub(crate) use self::{
+    embedded::{Data, build, job, put_latency},
+    engine::Job,
+    queries::Latency,
+    shape::{Shape, random, user},
+};
 use crate::{
     ingest::{Bench, Length, interrupted},
     report::Report,

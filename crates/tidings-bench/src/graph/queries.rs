@@ -121,16 +121,16 @@ impl Asked {
 
 /// How long a kind of question took, in microseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Latency {
-    pub(super) p50_us: f64,
-    pub(super) p95_us: f64,
-    pub(super) p99_us: f64,
-    pub(super) max_us: f64,
+pub(crate) struct Latency {
+    pub(crate) p50_us: f64,
+    pub(crate) p95_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) max_us: f64,
 }
 
 impl Latency {
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of an answer are below 2^52")]
-    pub(super) fn of(histogram: &Histogram<u64>) -> Self {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
         let us = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e3;
         Self { p50_us: us(0.5), p95_us: us(0.95), p99_us: us(0.99), max_us: us(1.0) }
     }

@@ -20,10 +20,10 @@ const SCATTER: u64 = 2_654_435_761;
 /// Follows come in the order of their times and from all over the graph. The same pair may come
 /// twice, as it does in life; a store keeps the first.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Shape {
-    pub(super) users: u64,
+pub(crate) struct Shape {
+    pub(crate) users: u64,
     /// Follows that are asked for, repeated ones included.
-    pub(super) follows: u64,
+    pub(crate) follows: u64,
 }
 
 impl Shape {
@@ -44,12 +44,12 @@ impl Shape {
     }
 
     /// The user with the `rank`-th most followers, from 0.
-    pub(super) fn popular(&self, rank: u64) -> u64 {
+    pub(crate) fn popular(&self, rank: u64) -> u64 {
         self.user_of_rank((rank + self.users / 3) % self.users)
     }
 
     /// The user who is the `rank`-th busiest follower, from 0.
-    pub(super) fn busy(&self, rank: u64) -> u64 {
+    pub(crate) fn busy(&self, rank: u64) -> u64 {
         self.user_of_rank(rank)
     }
 
@@ -71,12 +71,12 @@ impl Shape {
 
 /// The id of a user.
 #[expect(clippy::expect_used, reason = "a letter and a number are an id")]
-pub(super) fn user(number: u64) -> UserId {
+pub(crate) fn user(number: u64) -> UserId {
     UserId::new(&format!("u{number}")).expect("an id")
 }
 
 /// splitmix64: numbers that look random, the same for the same `n`.
-pub(super) fn random(n: u64) -> u64 {
+pub(crate) fn random(n: u64) -> u64 {
     let mut z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
