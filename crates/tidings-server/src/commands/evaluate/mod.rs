@@ -66,11 +66,11 @@ pub(super) async fn run(args: EvaluateArgs) -> anyhow::Result<()> {
 }
 
 async fn read_apart(path: PathBuf, undirected: bool) -> anyhow::Result<Follows> {
-    let (sender, read) = oneshot::channel();
+    let (sender, received) = oneshot::channel();
     // A thread of its own, and not of the runtime: an interrupted command does not wait for a standard
     // input that is silent.
-    let reading = thread::spawn(move || sender.send(self::read(&path, undirected)).is_ok());
-    let follows = read.await.context("the file was not read to its end")?;
+    let reading = thread::spawn(move || sender.send(read(&path, undirected)).is_ok());
+    let follows = received.await.context("the file was not read to its end")?;
     reading.join().map_err(|_| anyhow::anyhow!("the file was not read to its end"))?;
     follows
 }
@@ -121,12 +121,12 @@ fn read(path: &Path, undirected: bool) -> anyhow::Result<Follows> {
     let direction = if undirected { Direction::Undirected } else { Direction::Directed };
     let mut follows = FollowsBuilder::new(direction);
     let progress = Progress::new(total);
-    let mut edges = 0;
+    let mut edges: u64 = 0;
     while let Some(edge) =
         input.next_edge().with_context(|| format!("{} cannot be read", path.display()))?
     {
         edges += 1;
-        if edges % TOLD_EDGES == 0 {
+        if edges.is_multiple_of(TOLD_EDGES) {
             progress.set(bytes.load(Ordering::Relaxed), edges);
         }
         if edge.kind == EdgeKind::Follow {
