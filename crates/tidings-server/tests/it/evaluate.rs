@@ -1,9 +1,16 @@
 //! `tidings evaluate`, as users run it.
 
-use std::{fmt::Write as _, path::Path, process::Command};
+use std::{
+    fmt::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::harness::PATIENCE;
 
 fn evaluate(args: &[&str]) -> (bool, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
@@ -134,4 +141,28 @@ fn what_is_no_graph_is_refused_with_its_line_or_its_lack() {
     }
     let (done, _, err) = evaluate(&[&path(&dir, "absent")]);
     assert!(!done && err.contains("absent"), "{err}");
+}
+
+#[test]
+fn an_interrupt_ends_it_while_standard_input_is_silent() {
+    let mut evaluating = Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args(["evaluate", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let silent = evaluating.stdin.take();
+    let pid = evaluating.id().to_string();
+    let deadline = Instant::now() + PATIENCE;
+    // A signal that comes early kills the process, a later one ends the command.
+    let status = loop {
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        std::thread::sleep(Duration::from_millis(20));
+        if let Some(status) = evaluating.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it goes on");
+    };
+    assert!(!status.success());
+    drop(silent);
 }

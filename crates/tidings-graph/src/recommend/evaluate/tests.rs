@@ -1,5 +1,5 @@
-//! Agreement with the reference implementation of the protocol, in Python with NumPy and Numba, on graphs
-//! that ship in `data`. All figures here are the reference's.
+//! Agreement with the reference implementation of the protocol, which is in Python, on graphs that ship in
+//! `data`. All figures here are the reference's.
 
 use std::{
     fs::File,

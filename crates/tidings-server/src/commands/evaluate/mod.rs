@@ -4,11 +4,12 @@
 mod report;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread,
 };
 
 use anyhow::{Context, bail};
@@ -23,6 +24,7 @@ use tidings_graph::{
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
+    sync::oneshot,
     task::spawn_blocking,
 };
 
@@ -42,16 +44,20 @@ use crate::{
 const TOLD_EDGES: u64 = 10_000;
 
 pub(super) async fn run(args: EvaluateArgs) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let follows = tokio::select! {
+        _ = interrupt.recv() => bail!("interrupted"),
+        follows = read_apart(args.file.clone(), args.undirected) => follows?,
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let mut evaluating = spawn_blocking({
         let (stop, runtime) = (Arc::clone(&stop), Handle::current());
-        move || evaluate(&args, &runtime, &stop)
+        move || evaluate(&args, &follows, &runtime, &stop)
     });
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let evaluated = tokio::select! {
         evaluated = &mut evaluating => evaluated,
         _ = interrupt.recv() => {
-            // It ends after the step that it is at, and takes its temporary directory away.
+            // It ends after the users that it ranks for, and takes its temporary directory away.
             stop.store(true, Ordering::Relaxed);
             evaluating.await
         }
@@ -59,11 +65,25 @@ pub(super) async fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     evaluated.context("the evaluation did not come to its end")?
 }
 
-fn evaluate(args: &EvaluateArgs, runtime: &Handle, stop: &AtomicBool) -> anyhow::Result<()> {
-    let follows = read(&args.file, args.undirected, stop)?;
+async fn read_apart(path: PathBuf, undirected: bool) -> anyhow::Result<Follows> {
+    let (sender, received) = oneshot::channel();
+    // A thread of its own, and not of the runtime: an interrupted command does not wait for a standard
+    // input that is silent.
+    let reading = thread::spawn(move || sender.send(read(&path, undirected)).is_ok());
+    let follows = received.await.context("the file was not read to its end")?;
+    reading.join().map_err(|_| anyhow::anyhow!("the file was not read to its end"))?;
+    follows
+}
+
+fn evaluate(
+    args: &EvaluateArgs,
+    follows: &Follows,
+    runtime: &Handle,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
     let hold_out = if args.by_time { HoldOut::Newest } else { HoldOut::Random };
     let protocol = Protocol { seed: args.seed, users: args.users as usize, hold_out };
-    let experiment = match Experiment::prepare(&follows, protocol) {
+    let experiment = match Experiment::prepare(follows, protocol) {
         Err(EvaluateError::NoTimes) => bail!(
             "--by-time: not every follow has a time: a third word that is an integer in an edge list, or \
              `at` in CSV and NDJSON"
@@ -74,7 +94,7 @@ fn evaluate(args: &EvaluateArgs, runtime: &Handle, stop: &AtomicBool) -> anyhow:
     };
     let methods = methods(args);
     let mut found = if methods.contains(&Method::Tidings) {
-        measure_served(&follows, &experiment, &methods, runtime, stop)?
+        measure_served(follows, &experiment, &methods, runtime, stop)?
     } else {
         measure(&experiment, &methods, None, stop)?
     };
@@ -88,7 +108,7 @@ fn evaluate(args: &EvaluateArgs, runtime: &Handle, stop: &AtomicBool) -> anyhow:
     Ok(())
 }
 
-fn read(path: &Path, undirected: bool, stop: &AtomicBool) -> anyhow::Result<Follows> {
+fn read(path: &Path, undirected: bool) -> anyhow::Result<Follows> {
     let wanted = Wanted {
         format: TextFormat::Auto,
         list: LineFormat::TimedList,
@@ -101,16 +121,13 @@ fn read(path: &Path, undirected: bool, stop: &AtomicBool) -> anyhow::Result<Foll
     let direction = if undirected { Direction::Undirected } else { Direction::Directed };
     let mut follows = FollowsBuilder::new(direction);
     let progress = Progress::new(total);
-    let mut edges = 0;
+    let mut edges: u64 = 0;
     while let Some(edge) =
         input.next_edge().with_context(|| format!("{} cannot be read", path.display()))?
     {
         edges += 1;
-        if edges % TOLD_EDGES == 0 {
+        if edges.is_multiple_of(TOLD_EDGES) {
             progress.set(bytes.load(Ordering::Relaxed), edges);
-            if stop.load(Ordering::Relaxed) {
-                return Err(EvaluateError::Stopped.into());
-            }
         }
         if edge.kind == EdgeKind::Follow {
             follows.add(edge.source, edge.target, edge.at.map(|at| at.as_millis()))?;

@@ -63,9 +63,9 @@ pub enum Method {
     GraphFilter,
     /// Random walks of three steps, popularity damped.
     Rp3Beta,
-    /// Personalised PageRank along follows.
+    /// Personalised page rank along follows.
     PageRank,
-    /// Personalised PageRank, whichever way follows go.
+    /// Personalised page rank, whichever way follows go.
     PageRankUndirected,
     /// SALSA from a circle of trust.
     Salsa,

@@ -1,5 +1,5 @@
-//! Personalised PageRank by forward push (Andersen, Chung, Lang: "Local Graph Partitioning using PageRank
-//! Vectors", 2006).
+//! Personalised page rank by forward push (Andersen, Chung, Lang: "Local Graph Partitioning using
+//! `PageRank` Vectors", 2006).
 
 use std::collections::VecDeque;
 
