@@ -16,6 +16,7 @@ mod harness;
 #[expect(dead_code, reason = "the other test binary uses the rest")]
 mod process;
 mod producers;
+mod recommendations;
 mod redis;
 mod rules;
 mod scene;
