@@ -32,6 +32,7 @@ mod origins;
 mod push;
 mod pushing;
 mod recommend_cli;
+mod recommendations;
 mod relations;
 mod repeated;
 mod simulate;
