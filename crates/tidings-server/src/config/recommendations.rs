@@ -13,6 +13,7 @@ pub const MAX_LIST: usize = 100;
 pub struct RecommendationsSection {
     pub enabled: bool,
     pub limit: usize,
+    pub least_known: u32,
     pub impression_decay: f32,
     pub impression_floor: f32,
     pub impressions_days: u32,
@@ -34,6 +35,7 @@ impl Config {
 
 pub(super) fn check(section: &RecommendationsSection, problems: &mut Problems) {
     problems.range("recommendations.limit", section.limit, 1..=MAX_LIST);
+    problems.range("recommendations.least_known", section.least_known, 0..=1_000);
     let decay = section.impression_decay;
     problems.range("recommendations.impression_decay", decay, 0.01..=1.0);
     problems.range("recommendations.impression_floor", section.impression_floor, 0.0..=1.0);

@@ -31,6 +31,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct RecommenderConfig {
     /// How many a list has unless told.
     pub limit: usize,
+    /// How many of a user's followees have to follow whoever is recommended and does not follow the user.
+    pub least_known: u32,
     /// What being shown in vain takes off a score.
     pub discount: ImpressionDiscount,
     /// How long lists are given again as they are; not at all if zero.
@@ -186,9 +188,11 @@ impl Recommender {
             among,
             excluded: HashSet::from_iter(feedback.dismissed),
             hidden: self.hidden.users(),
+            least_known: self.config.least_known,
             factors,
             ..RecommendRequest::new(user, limit)
         };
+        // What is dropped here computes to its end, beside the turns: some milliseconds.
         Ok(self.engine.recommend_users(request).await?)
     }
 

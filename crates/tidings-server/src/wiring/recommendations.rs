@@ -41,6 +41,7 @@ impl Recommendations {
             Arc::clone(clock),
             RecommenderConfig {
                 limit: section.limit,
+                least_known: section.least_known,
                 discount: ImpressionDiscount {
                     decay: section.impression_decay,
                     floor: section.impression_floor,

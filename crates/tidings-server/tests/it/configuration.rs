@@ -75,6 +75,7 @@ fn each_fault_names_its_option() {
             "graph.neo4j.ca_file",
         ),
         ("[recommendations]\nlimit = 101", "recommendations.limit"),
+        ("[recommendations]\nleast_known = 1001", "recommendations.least_known"),
         ("[recommendations]\nimpression_decay = nan", "recommendations.impression_decay"),
         ("[recommendations]\nimpression_floor = 1.5", "recommendations.impression_floor"),
         ("[recommendations]\nimpressions_days = 0", "recommendations.impressions_days"),

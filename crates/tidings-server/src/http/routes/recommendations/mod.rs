@@ -48,7 +48,7 @@ struct RecommendationSchema {
     /// Whom to follow.
     #[schema(example = "u_7")]
     user: String,
-    /// How good it is, from 0 to 1; comparable within one list only. A server's boosts may lift it above.
+    /// How good it is, from 0 to 1; comparable within one list only.
     #[schema(example = 0.81)]
     score: f32,
     /// Why, the strongest first; empty unless asked for.
@@ -96,8 +96,8 @@ fn recommender(app: &App) -> Result<&Recommender, Problem> {
 
 /// Whom a user may want to follow, the best first.
 ///
-/// Nobody whom the user follows, has blocked, has muted or has dismissed, nobody who has blocked the user,
-/// and nobody who is not to be recommended. Who was shown and not followed sinks: report what you show. A
+/// Nobody whom the user follows, has blocked, has muted or has dismissed, nobody who has blocked or muted
+/// the user, and nobody who is not to be recommended. Who was shown and not followed sinks: report what you show. A
 /// user of whom little is known is recommended popular accounts.
 #[utoipa::path(
     get, path = "/v1/users/{user}/recommendations", tag = "recommendations",
