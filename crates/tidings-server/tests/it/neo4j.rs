@@ -171,3 +171,37 @@ fn a_cache_before_the_embedded_graph_is_refused() {
     let said = Site::new("[graph.cache]\nenabled = true\n").refused();
     assert!(said.contains("graph.cache.enabled"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_whom_to_follow_is_kept_until_its_user_does_something() {
+    let toml = format!(
+        "{}[follow_events]\nnotify = false\n[recommendations]\nremote_cache_ms = 3600000\n",
+        toml(&neo4j_uri(), neo4j_password())
+    );
+    let (one, other) = (Site::new(&toml), Site::new(&toml));
+    let (one, other) = (start(&one), start(&other));
+    let [ann, x, y] = ["ann", "x", "y"].map(unique_name);
+    let edge = |follower: &str, followee: &str| {
+        format!("{}\n", json!({"follower": follower, "followee": followee}))
+    };
+    let mut lines = String::new();
+    for known in ["k1", "k2", "k3", "k4"].map(unique_name) {
+        lines += &[edge(&ann, &known), edge(&known, &x), edge(&known, &y)].concat();
+    }
+    one.post("/v1/graph/import", lines).await.expect(200);
+    let path = format!("/v1/users/{ann}/recommendations?limit=100");
+    let lists = async |node: &Node, name: &str| {
+        let answer = node.get(&path).await.expect(200);
+        answer["recommendations"].as_array().unwrap().iter().any(|it| it["user"] == name)
+    };
+    for node in [&one, &other] {
+        assert!(lists(node, &x).await && lists(node, &y).await);
+    }
+    one.put(&format!("/v1/users/{ann}/following/{x}"), &json!(null)).await.expect(200);
+    assert!(!lists(&one, &x).await && lists(&one, &y).await, "her own follow is seen at once");
+    assert!(lists(&other, &x).await, "what is done elsewhere when the list lapses");
+    let dismiss = json!({"users": [y]}).to_string();
+    let dismissing = format!("/v1/users/{ann}/recommendations/dismiss");
+    other.post(&dismissing, dismiss).await.expect(204);
+    assert!(!lists(&other, &x).await && !lists(&other, &y).await);
+}
