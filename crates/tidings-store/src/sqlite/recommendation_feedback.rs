@@ -23,6 +23,29 @@ const LIST_DISMISSED: &str = "SELECT other_id FROM recommendation_dismissal WHER
 const LIST_IMPRESSIONS: &str = "SELECT shown_id, times, last_ms FROM recommendation_impression \
      WHERE user_id = ?1 ORDER BY last_ms DESC, shown_id LIMIT ?2";
 
+const COUNT_DISMISSED: &str = "SELECT count(*) FROM recommendation_dismissal WHERE user_id = ?1";
+const COUNT_IMPRESSIONS: &str = "SELECT count(*) FROM recommendation_impression WHERE user_id = ?1";
+const TRIM_DISMISSED: &str = "DELETE FROM recommendation_dismissal WHERE user_id = ?1 \
+     AND other_id IN (SELECT other_id FROM recommendation_dismissal \
+     WHERE user_id = ?1 ORDER BY at_ms DESC, other_id LIMIT -1 OFFSET ?2)";
+const TRIM_IMPRESSIONS: &str = "DELETE FROM recommendation_impression WHERE user_id = ?1 \
+     AND shown_id IN (SELECT shown_id FROM recommendation_impression \
+     WHERE user_id = ?1 ORDER BY last_ms DESC, shown_id LIMIT -1 OFFSET ?2)";
+
+/// Rows that a user may have beyond [`MAX_FEEDBACK`] until they are dropped together. Nobody sees them:
+/// it is dropping that costs, because it sorts, and there is one writer.
+const SLACK: i64 = 200;
+
+/// Drops what a user has too much of. Counting reads the rows of the user only.
+fn trim(conn: &Connection, (count, trim): (&str, &str), user: &str) -> Result<(), Failure> {
+    let limit = limit_to_sql(MAX_FEEDBACK);
+    let rows: i64 = conn.prepare_cached(count)?.query_row([user], |row| row.get(0))?;
+    if rows > limit + SLACK {
+        conn.prepare_cached(trim)?.execute((user, limit))?;
+    }
+    Ok(())
+}
+
 /// Users whose rows are written, each once.
 fn checked(users: &[UserId]) -> Result<BTreeSet<UserId>, StoreError> {
     if users.len() > MAX_FEEDBACK {
@@ -54,16 +77,7 @@ impl Command for Dismiss {
         for other in &self.others {
             put.execute((user, other.as_str(), self.at.as_millis()))?;
         }
-        // Counting reads the user's rows only, and sorts none: most users have few.
-        tx.conn
-            .prepare_cached(
-                "DELETE FROM recommendation_dismissal WHERE user_id = ?1 AND \
-                 (SELECT count(*) FROM recommendation_dismissal WHERE user_id = ?1) > ?2 \
-                 AND other_id IN (SELECT other_id FROM recommendation_dismissal \
-                 WHERE user_id = ?1 ORDER BY at_ms DESC, other_id LIMIT -1 OFFSET ?2)",
-            )?
-            .execute((user, limit_to_sql(MAX_FEEDBACK)))?;
-        Ok(())
+        trim(tx.conn, (COUNT_DISMISSED, TRIM_DISMISSED), user)
     }
 }
 
@@ -110,15 +124,7 @@ impl Command for AddImpressions {
         for shown in &self.shown {
             put.execute((user, shown.as_str(), self.at.as_millis()))?;
         }
-        tx.conn
-            .prepare_cached(
-                "DELETE FROM recommendation_impression WHERE user_id = ?1 AND \
-                 (SELECT count(*) FROM recommendation_impression WHERE user_id = ?1) > ?2 \
-                 AND shown_id IN (SELECT shown_id FROM recommendation_impression \
-                 WHERE user_id = ?1 ORDER BY last_ms DESC, shown_id LIMIT -1 OFFSET ?2)",
-            )?
-            .execute((user, limit_to_sql(MAX_FEEDBACK)))?;
-        Ok(())
+        trim(tx.conn, (COUNT_IMPRESSIONS, TRIM_IMPRESSIONS), user)
     }
 }
 

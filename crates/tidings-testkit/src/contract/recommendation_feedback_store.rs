@@ -117,6 +117,19 @@ pub async fn the_newest_feedback_is_kept(store: &dyn RecommendationFeedbackStore
     assert_eq!(feedback(store, &ben).await.dismissed, users(&["x"]));
     assert_eq!(feedback(store, &ben).await.impressions, [impressions("x", 1, 0)]);
 
+    // However an adapter drops them: what is gone begins anew.
+    let more: Vec<_> = (0..300).map(|n| user(&format!("v{n:03}"))).collect();
+    store.dismiss(&ann, &more, at(30)).await.expect("dismiss");
+    store.add_impressions(&ann, &more, at(30)).await.expect("add_impressions");
+    show(store, &ann, &["u1998"], at(40)).await;
+    let mut expected = [&more[..], &users(&["new", "u1999"])].concat();
+    expected.extend_from_slice(&first[..MAX_FEEDBACK - 302]);
+    let kept = feedback(store, &ann).await;
+    assert_eq!(kept.dismissed, expected);
+    assert_eq!(kept.impressions[0], impressions("u1998", 1, 40));
+    let shown: Vec<_> = kept.impressions[1..].iter().map(|it| it.shown.clone()).collect();
+    assert_eq!(shown, expected[..MAX_FEEDBACK - 1]);
+
     let many: Vec<_> = (0..=MAX_FEEDBACK).map(|n| user(&format!("m{n}"))).collect();
     for error in [
         store.dismiss(&ben, &many, at(1)).await.expect_err("too many"),
