@@ -13,9 +13,10 @@ use super::NodeArgs;
     tidings recommend --all --out lists.ndjson.zst        a list for everyone who follows somebody\n  \
     tidings recommend --all --out lists.ndjson --after u_7   go on after that user\n  \
     tidings recommend --all --notify                      tell everyone, once a week\n\n\
-Lines are {\"user\": \"u_7\", \"recommendations\": [...]}. A notification has the type people_to_follow, and\n\
-the first three with their reasons in its data; running it again in the same week (ISO 8601, UTC) tells\n\
-nobody twice. As a line of cron, with a key that has graph:read and events:write:\n\n  \
+Lines are {\"user\": \"u_7\", \"recommendations\": [...]}.\n\n\
+A notification has the type people_to_follow, and the first three with their reasons in its\n\
+data. Running it again in the same week (ISO 8601, UTC) tells nobody twice. As a line of cron,\n\
+with a key that has graph:read and events:write:\n\n  \
     0 9 * * 1  TIDINGS_KEY=tdk_... tidings recommend --all --notify")]
 pub struct RecommendArgs {
     /// Which node.
