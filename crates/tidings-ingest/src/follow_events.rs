@@ -1,6 +1,9 @@
 //! Events that make and end follows.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
 use tidings_core::{
     event::{Audience, IncomingEvent},
@@ -24,6 +27,10 @@ pub struct FollowEvents {
     pub unfollow_type: Option<String>,
 }
 
+/// Hears of a follower whose follows an event has changed, once that is durable. It is called on the way of
+/// the event, so it returns at once.
+pub type FollowListener = Arc<dyn Fn(&UserId) + Send + Sync>;
+
 /// What an event did to the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EdgeChange {
@@ -34,6 +41,7 @@ pub(crate) enum EdgeChange {
 /// Does to the graph what events say.
 pub(crate) struct EdgeChanger {
     events: FollowEvents,
+    listener: Option<FollowListener>,
     hasher: RandomState,
     /// Records are planned many at a time, and a follower who changes their mind has to end up with the
     /// later mind: a lock is given to those who wait for it in the order in which they came. It is held
@@ -44,7 +52,11 @@ pub(crate) struct EdgeChanger {
 impl EdgeChanger {
     pub(crate) fn new(events: FollowEvents) -> Self {
         let lanes = (0..LANES).map(|_| Mutex::new(())).collect();
-        Self { events, hasher: RandomState::new(), lanes }
+        Self { events, listener: None, hasher: RandomState::new(), lanes }
+    }
+
+    pub(crate) fn heard_by(self, listener: FollowListener) -> Self {
+        Self { listener: Some(listener), ..self }
     }
 
     /// Makes or ends the follow that the event tells of, and says which; durable when it returns.
@@ -72,6 +84,9 @@ impl EdgeChanger {
             EdgeChange::Unfollow => {
                 graph.remove_follow(follower, followee).await?;
             }
+        }
+        if let Some(listener) = &self.listener {
+            listener(follower);
         }
         Ok(Some(change))
     }

@@ -20,7 +20,7 @@ pub mod pipeline;
 mod planner;
 
 pub use fan_out::{FanOutConfig, FanOutWorker};
-pub use follow_events::{FollowEvents, GRAPH_SOURCE};
+pub use follow_events::{FollowEvents, FollowListener, GRAPH_SOURCE};
 pub use intake::Intake;
 pub use outcome::{Accepted, IntakeError};
 pub use planner::{Planner, PlannerConfig};

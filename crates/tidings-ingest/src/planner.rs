@@ -15,7 +15,7 @@ use tidings_core::{
 };
 
 use crate::{
-    follow_events::{EdgeChange, EdgeChanger, FollowEvents},
+    follow_events::{EdgeChange, EdgeChanger, FollowEvents, FollowListener},
     outcome::IntakeError,
 };
 
@@ -54,6 +54,13 @@ impl Planner {
     #[must_use]
     pub fn with_follow_events(self, events: FollowEvents) -> Self {
         Self { follow_events: Arc::new(EdgeChanger::new(events)), ..self }
+    }
+
+    /// The same, where `listener` hears of each follower whose follows an event has changed.
+    #[must_use]
+    pub fn with_follow_events_heard(self, events: FollowEvents, listener: FollowListener) -> Self {
+        let follow_events = EdgeChanger::new(events).heard_by(listener);
+        Self { follow_events: Arc::new(follow_events), ..self }
     }
 
     /// The graph that is asked.

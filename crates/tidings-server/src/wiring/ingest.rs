@@ -21,7 +21,7 @@ use tidings_ingest::{
     pipeline::{Pipeline, PipelineConfig},
 };
 
-use super::{push::Push, stores::Stores};
+use super::{push::Push, recommendations::Recommendations, stores::Stores};
 use crate::{
     config::{
         Config, FanOutSection, FollowEventsSection, IntakeSection, KafkaFormat, KafkaSection,
@@ -47,6 +47,7 @@ impl Ingest {
         stores: &Stores,
         pool: &Arc<ConnectionPool>,
         push: &Push,
+        recommendations: &Recommendations,
         clock: &Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let live: Arc<dyn LiveNotifications> = Arc::clone(pool) as _;
@@ -67,7 +68,10 @@ impl Ingest {
             page: config.fan_out.page,
         };
         let planner = Planner::new(planning, stores.graph(), presence, Arc::clone(clock))
-            .with_follow_events(follow_events(&config.follow_events));
+            .with_follow_events_heard(
+                follow_events(&config.follow_events),
+                recommendations.follow_listener(),
+            );
         let fan_outs = FanOutWorker::new(
             fan_out_config(&config.fan_out),
             stores.store(),

@@ -74,13 +74,13 @@ impl Node {
         let realtime = Realtime::new(&config, Arc::clone(&pool), &stores, &auth, &clock);
         let push = Push::new(&config, &stores, &clock)?;
         let credentials = Arc::clone(&push.credentials);
-        let ingest = Ingest::new(&config, &stores, &pool, &push, &clock)?;
+        let recommendations = Recommendations::new(&config, &stores, &clock).await?;
+        let ingest = Ingest::new(&config, &stores, &pool, &push, &recommendations, &clock)?;
         let kafka = ingest.kafka.as_ref().map(KafkaNotificationConsumer::health);
         let retention = retention(&stores, &clock, &config);
         let (upkeep, running) = (metrics.clone(), config.clone());
 
         let revocations = revocations(&config, &stores, &auth, &pool, &clock).await?;
-        let recommendations = Recommendations::new(&config, &stores, &clock).await?;
         let readiness = Arc::new(Readiness::default());
         let (session_tasks, drain) = (TaskTracker::new(), Arc::clone(&realtime.drain));
         let app = Arc::new(App {

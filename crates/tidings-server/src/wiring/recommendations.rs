@@ -5,6 +5,7 @@ use std::{num::NonZero, sync::Arc, thread, time::Duration};
 use anyhow::Context;
 use tidings_core::clock::Clock;
 use tidings_graph::RecommendationEngine;
+use tidings_ingest::FollowListener;
 
 use super::stores::Stores;
 use crate::{
@@ -54,5 +55,15 @@ impl Recommendations {
             },
         );
         Ok(Self { recommender: Some(Arc::new(recommender)), hidden: Some(hidden) })
+    }
+
+    /// Drops a follower's lists.
+    pub(super) fn follow_listener(&self) -> FollowListener {
+        let recommender = self.recommender.clone();
+        Arc::new(move |follower| {
+            if let Some(recommender) = &recommender {
+                recommender.forget_lists(follower);
+            }
+        })
     }
 }

@@ -212,9 +212,11 @@ async fn a_user_has_a_say_in_their_own_recommendations_only() {
 
 #[tokio::test]
 async fn a_list_is_given_again_until_its_user_does_something() {
-    let site = Site::new(&format!("{QUIET}[recommendations]\ncache_ms = 3600000\n"));
+    let site = Site::new(&format!(
+        "{QUIET}follow_type = \"follow\"\n[recommendations]\ncache_ms = 3600000\n"
+    ));
     let node = site.start();
-    make_known(&node, &["a", "b", "c", "d", "e", "f"]).await;
+    make_known(&node, &["a", "b", "c", "d", "e", "f", "g"]).await;
     let holds = async |name: &str| recommended(&node, "ann").await.iter().any(|it| it == name);
     assert!(holds("a").await);
     // What others do is seen when the list lapses …
@@ -236,6 +238,12 @@ async fn a_list_is_given_again_until_its_user_does_something() {
     let follow = json!({"follower": "ann", "followee": "f"}).to_string();
     node.post("/v1/graph/import", follow).await.expect(200);
     assert!(!holds("f").await);
+    let event = json!({
+        "id": "1", "source": "app", "type": "follow", "actor": "ann", "audience": {"users": ["g"]},
+    });
+    assert!(holds("g").await);
+    node.post("/v1/events", event.to_string()).await.expect(200);
+    assert!(!holds("g").await);
     // Who is hidden is hidden everywhere.
     assert!(holds("c").await);
     node.delete("/v1/users/c/recommendable").await.expect(204);
