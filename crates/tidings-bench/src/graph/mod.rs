@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 
 pub use self::engine::main as engine;
 pub(crate) use self::{
-    embedded::{Data, build, job, put_latency},
+    embedded::{build, job, put_latency},
     engine::Job,
     queries::Latency,
     shape::{Shape, random, user},
@@ -72,7 +72,7 @@ async fn run_parts(bench: &Bench, parts: &[Part]) -> anyhow::Result<Report> {
     let parts = if parts.is_empty() { Part::value_variants() } else { parts };
     // Parts read the same graph, which takes minutes to make.
     if parts.iter().any(|part| matches!(part, Part::Embedded | Part::Http)) {
-        let data = embedded::build(bench, &mut report).await?;
+        let data = build(bench, &mut report).await?;
         if parts.contains(&Part::Embedded) {
             embedded::run(bench, &data, &mut report).await?;
         }

@@ -33,8 +33,11 @@ pub(crate) struct Recommended {
     after_rss_bytes: u64,
 }
 
+/// The number of the n-th user of a kind.
+type Pick = fn(&Shape, u64) -> u64;
+
 /// Whom to recommend to.
-const KINDS: [(&str, fn(&Shape, u64) -> u64); 3] = [
+const KINDS: [(&str, Pick); 3] = [
     // Anybody: a user of any degree, each as likely.
     ("anybody", |shape, n| random(n) % shape.users),
     // Those who follow the most.

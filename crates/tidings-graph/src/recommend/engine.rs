@@ -55,7 +55,7 @@ struct Inner {
     model: Model,
     popular: tokio::sync::Mutex<Option<Popular>>,
     /// Buffers that wait for the next request.
-    rankings: Mutex<Vec<Box<Ranking>>>,
+    rankings: Mutex<Vec<Ranking>>,
 }
 
 /// Who has the most followers.
@@ -178,12 +178,12 @@ async fn compute<T: Send + 'static>(
 }
 
 impl Inner {
-    fn take_ranking(&self) -> Box<Ranking> {
+    fn take_ranking(&self) -> Ranking {
         let mut kept = self.rankings.lock().unwrap_or_else(PoisonError::into_inner);
         kept.pop().unwrap_or_default()
     }
 
-    fn keep_ranking(&self, ranking: Box<Ranking>) {
+    fn keep_ranking(&self, ranking: Ranking) {
         let mut kept = self.rankings.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT_RANKINGS {
             kept.push(ranking);

@@ -28,6 +28,21 @@ struct Found {
     all: u64,
 }
 
+/// Notes that `followee` follows `other`, if that one is recommended.
+fn note(places: &Tally<1>, other: Node, followee: Node, found: &mut [Found]) {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place in a list"
+    )]
+    let place = places.get(other)[0] as usize;
+    let Some(found) = place.checked_sub(1).and_then(|it| found.get_mut(it)) else { return };
+    found.all += 1;
+    if found.named.len() < NAMED {
+        found.named.push(followee);
+    }
+}
+
 impl Explainer {
     /// Looks through the lists of the user's followees, the newest first, for `recommended`.
     pub(super) fn find(
@@ -53,20 +68,8 @@ impl Explainer {
                     return Ok(());
                 }
                 left -= list.len();
-                for other in list {
-                    let place = self.places.get(*other)[0];
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "a place in a list"
-                    )]
-                    let found = (place as usize).checked_sub(1);
-                    let Some(found) = found.and_then(|it| self.found.get_mut(it)) else { continue };
-                    found.all += 1;
-                    if found.named.len() < NAMED {
-                        found.named.push(*followee);
-                    }
-                }
+                list.iter()
+                    .for_each(|other| note(&self.places, *other, *followee, &mut self.found));
             }
         }
         Ok(())

@@ -59,17 +59,21 @@ pub(super) fn walk(
             graph.read(&nodes, NeighbourSide::Followers, usize::MAX, &mut lists[1])?;
             for ((_, part), (one, other)) in pushed.iter().zip(lists[0].iter().zip(lists[1].iter()))
             {
-                for neighbour in one.iter().chain(other) {
-                    let [_, rest, is_waiting] = walks.of(*neighbour);
-                    *rest += part;
-                    if *is_waiting == 0.0 && *rest > LEAST_TIMES * LEAST {
-                        *is_waiting = 1.0;
-                        frontier.push(*neighbour);
-                    }
-                }
+                let neighbours = one.iter().chain(other);
+                neighbours.for_each(|it| receive(walks, *it, *part, &mut frontier));
             }
         }
     }
     walks.each(|sums| *sums = [sums[0] + END * sums[1], 0.0, 0.0]);
     Ok(())
+}
+
+/// Leaves a part at a user, who is asked for their follows once that is enough.
+fn receive(walks: &mut Tally<3>, node: Node, part: f32, frontier: &mut Vec<Node>) {
+    let [_, rest, is_waiting] = walks.of(node);
+    *rest += part;
+    if *is_waiting == 0.0 && *rest > LEAST_TIMES * LEAST {
+        *is_waiting = 1.0;
+        frontier.push(node);
+    }
 }

@@ -19,15 +19,15 @@ use tidings_graph::{
 };
 use tokio::runtime::Runtime;
 
-fn user(name: impl ToString) -> UserId {
-    UserId::new(&name.to_string()).unwrap()
+fn user(name: impl AsRef<str>) -> UserId {
+    UserId::new(name.as_ref()).unwrap()
 }
 
-fn edge(kind: EdgeKind, source: impl ToString, target: impl ToString) -> Edge {
+fn edge(kind: EdgeKind, source: impl AsRef<str>, target: impl AsRef<str>) -> Edge {
     Edge { kind, source: user(source), target: user(target), at: Timestamp::from_millis(1) }
 }
 
-fn follow(follower: impl ToString, followee: impl ToString) -> Edge {
+fn follow(follower: impl AsRef<str>, followee: impl AsRef<str>) -> Edge {
     edge(EdgeKind::Follow, follower, followee)
 }
 
@@ -53,7 +53,7 @@ impl World {
         RecommendationEngine::new(RecommendedGraph::Other(Arc::clone(&self.store) as _))
     }
 
-    async fn recommend(&self, name: impl ToString, limit: usize) -> Vec<Recommendation> {
+    async fn recommend(&self, name: impl AsRef<str>, limit: usize) -> Vec<Recommendation> {
         self.ask(RecommendRequest { explain: true, ..RecommendRequest::new(user(name), limit) })
             .await
     }

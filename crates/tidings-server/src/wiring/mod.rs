@@ -61,8 +61,8 @@ impl Node {
     ///
     /// Whatever part cannot start, with its cause.
     pub async fn start(config: Config, beside: Router) -> anyhow::Result<Self> {
-        let metrics = telemetry::init_metrics()?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (metrics, clock) =
+            (telemetry::init_metrics()?, Arc::new(SystemClock) as Arc<dyn Clock>);
         let (auth, jwks) = Authenticator::new(&config.auth)?;
         let auth = Arc::new(auth);
         let (listener, address) = listen(config.server.listen).await?;
@@ -76,16 +76,14 @@ impl Node {
         let credentials = Arc::clone(&push.credentials);
         let recommendations = Recommendations::new(&config, &stores, &clock).await?;
         let ingest = Ingest::new(&config, &stores, &pool, &push, &recommendations, &clock)?;
-        let kafka = ingest.kafka.as_ref().map(KafkaNotificationConsumer::health);
         let retention = retention(&stores, &clock, &config);
         let (upkeep, running) = (metrics.clone(), config.clone());
-
         let revocations = revocations(&config, &stores, &auth, &pool, &clock).await?;
         let readiness = Arc::new(Readiness::default());
         let (session_tasks, drain) = (TaskTracker::new(), Arc::clone(&realtime.drain));
         let app = Arc::new(App {
             intake: ingest.intake,
-            kafka,
+            kafka: ingest.kafka.as_ref().map(KafkaNotificationConsumer::health),
             bus: health_of(bus.as_ref()),
             graph_cache: graph_cache.as_ref().map(GraphCacheWorker::health),
             lanes: credentials.lanes(),
@@ -124,8 +122,7 @@ impl Node {
         // In the order in which they are stopped.
         let mut supervisor = Supervisor::default();
         // First, while HTTP still answers: who asks for a session is told to come back.
-        let shedding = (Arc::clone(&drain), Arc::clone(&pool));
-        supervisor.add("shedding", |stop| shed(shedding, stop));
+        supervisor.add("shedding", |stop| shed((Arc::clone(&drain), Arc::clone(&pool)), stop));
         let header_timeout = Duration::from_millis(config.server.header_timeout_ms);
         let router = http::router(app).merge(beside);
         supervisor.add("http", |stop| http::serve(listener, router, header_timeout, stop));

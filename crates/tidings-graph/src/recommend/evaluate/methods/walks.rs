@@ -25,7 +25,6 @@ impl Xorshift {
         (self.draw() >> 40) as f64 / 16_777_216.0
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a remainder is less than the length")]
     fn pick(&mut self, list: &[u32]) -> Option<u32> {
         let place = (self.draw() >> 16) % (list.len() as u64).max(1);
         list.get(place as usize).copied()
