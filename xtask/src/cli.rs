@@ -121,7 +121,8 @@ struct BenchArgs {
     #[arg(long)]
     quick: bool,
     /// Only these parts. Of `ingest`: backlog, steady, http, fanout, memory, faults; of `realtime`: idle,
-    /// fanout, latency, blips, recovery, laggards; of `push`: apns, fcm, node, faults, breaker.
+    /// fanout, latency, blips, recovery, laggards; of `push`: apns, fcm, node, faults, breaker;
+    /// of `recommend`: cost, quality.
     #[arg(long, value_name = "PARTS")]
     only: Option<String>,
     /// How often contenders of `realtime` and `push` take turns, instead of three times.

@@ -7,6 +7,8 @@
 //! times aside.
 
 mod experiment;
+#[cfg(test)]
+mod floors;
 mod follows;
 mod graph;
 mod measures;

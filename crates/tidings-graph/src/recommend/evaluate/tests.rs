@@ -51,7 +51,7 @@ const FACEBOOK: [(&str, Reference); 5] = [
 /// What differs in the order of sums may order equals otherwise.
 const TOLERANCE: f64 = 0.002;
 
-fn shipped(name: &str, direction: Direction) -> Follows {
+pub(super) fn shipped(name: &str, direction: Direction) -> Follows {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(name);
     let text = BufReader::new(GzDecoder::new(File::open(path).unwrap()));
     let mut builder = FollowsBuilder::new(direction);
@@ -62,11 +62,11 @@ fn shipped(name: &str, direction: Direction) -> Follows {
     builder.finish()
 }
 
-fn wiki_vote() -> Follows {
+pub(super) fn wiki_vote() -> Follows {
     shipped("wiki-vote.txt.gz", Direction::Directed)
 }
 
-fn facebook() -> Follows {
+pub(super) fn facebook() -> Follows {
     shipped("facebook-combined.txt.gz", Direction::Undirected)
 }
 

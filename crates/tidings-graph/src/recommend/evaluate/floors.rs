@@ -1,0 +1,65 @@
+//! That what is served is good on the graphs that ship: floors a little below what it reaches.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use super::{
+    tests::{facebook, shipped, wiki_vote},
+    *,
+};
+use crate::{EmbeddedGraphConfig, EmbeddedGraphStore, RecommendationEngine, RecommendedGraph};
+
+/// What the engine reaches on a graph that ships, at least.
+struct Floor {
+    ndcg: f64,
+    map: f64,
+    auc_uniform: f64,
+    auc_popularity: f64,
+}
+
+/// Measures what is served, and holds it against a floor and against simple methods of every kind.
+fn assert_served_is_good(follows: &Follows, others: &[&str], floor: &Floor) {
+    let protocol = Protocol { seed: 42, users: 120, hold_out: HoldOut::Random };
+    let experiment = Experiment::prepare(follows, protocol).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(EmbeddedGraphStore::open(EmbeddedGraphConfig::new(dir.path())).unwrap());
+    runtime.block_on(experiment.load(&*store)).unwrap();
+    let engine = RecommendationEngine::new(RecommendedGraph::Embedded(Arc::clone(&store)));
+    let served = ServedEngine::new(engine, runtime.handle().clone(), follows);
+    let others = others.iter().map(|it| it.parse::<Method>().unwrap());
+    let methods: Vec<_> = [Method::Tidings].into_iter().chain(others).collect();
+    let found = experiment.run(&methods, Some(&served), &|| {}, &AtomicBool::new(false)).unwrap();
+    let ndcg = |summary: &Summary| summary.of(Measure::Ndcg).mean;
+    let (_, tidings) = &found[0];
+    for (method, other) in &found[1..] {
+        assert!(ndcg(tidings) > ndcg(other), "{method}: {} {}", ndcg(tidings), ndcg(other));
+    }
+    let floors = [
+        (Measure::Ndcg, floor.ndcg),
+        (Measure::Map, floor.map),
+        (Measure::AucUniform, floor.auc_uniform),
+        (Measure::AucPopularity, floor.auc_popularity),
+    ];
+    let reached = floors.map(|(measure, least)| (measure, tidings.of(measure).mean, least));
+    assert!(reached.iter().all(|(_, mean, least)| mean >= least), "{reached:?}");
+    runtime.block_on(store.close());
+}
+
+#[test]
+fn what_is_served_is_good_where_few_follows_are_returned() {
+    let floor = Floor { ndcg: 0.185, map: 0.12, auc_uniform: 0.96, auc_popularity: 0.85 };
+    assert_served_is_good(&wiki_vote(), &["recip", "fof_aa", "gf_lin"], &floor);
+}
+
+#[test]
+fn what_is_served_is_good_where_many_follows_are_returned() {
+    let floor = Floor { ndcg: 0.31, map: 0.24, auc_uniform: 0.90, auc_popularity: 0.81 };
+    let epinions = shipped("epinions.txt.gz", Direction::Directed);
+    assert_served_is_good(&epinions, &["recip", "fof_aa", "U_aa"], &floor);
+}
+
+#[test]
+fn what_is_served_is_good_where_all_follows_are_returned() {
+    let floor = Floor { ndcg: 0.58, map: 0.49, auc_uniform: 0.98, auc_popularity: 0.98 };
+    assert_served_is_good(&facebook(), &["U_cn", "rp3beta"], &floor);
+}
