@@ -8,7 +8,7 @@
 //!          · who follows the user                popular ones   user
 //! ```
 //!
-//! All of it is computed for one request from the graph as it is, within [`limits`]: a new follow changes
+//! All of it is computed for one request from the graph as it is, within `limits`: a new follow changes
 //! the next answer, and a user with a million followers costs no more than any other.
 
 pub(crate) mod adjacency;
