@@ -1,5 +1,4 @@
-//! The index as the recommender reads it: by number, many lists under one lock, no longer than a page
-//! holds it.
+//! The index as the recommender reads it: by number, many lists under one lock, or one that is long.
 
 use tidings_core::{follow::NeighbourSide, ids::UserId, ports::GraphError};
 
@@ -26,10 +25,10 @@ impl EmbeddedGraphStore {
         let index = self.read(OP)?;
         let start = lists.nodes().len();
         for (place, node) in nodes.iter().enumerate() {
+            if lists.nodes().len() - start >= SLICE_ENTRIES || place >= SLICE_USERS {
+                return Ok(place);
+            }
             if place % TOUCHED_LISTS == 0 {
-                if lists.nodes().len() - start >= SLICE_ENTRIES || place >= SLICE_USERS {
-                    return Ok(place);
-                }
                 let next = nodes.iter().skip(place).take(TOUCHED_LISTS);
                 index.touch(next.map(|it| (*it, direction)));
             }

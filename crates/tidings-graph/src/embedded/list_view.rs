@@ -12,6 +12,9 @@ use super::{
     segment::Direction,
 };
 
+/// Entries that are gone and are passed over for the newest ones.
+const MOST_GONE: usize = 8_192;
+
 /// A follow, seen from one of its two lists.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
@@ -175,12 +178,13 @@ impl<'a> ListView<'a> {
         ControlFlow::Continue(())
     }
 
-    /// Appends who is at the other end of the newest entries, `most` at most, newest first.
+    /// Appends who is at the other end of the newest entries, `most` at most, newest first; fewer where very
+    /// many of them are gone and no checkpoint was made since.
     pub(super) fn append_newest(&self, most: usize, others: &mut Vec<UserNumber>) {
         let start = others.len();
         let is_whole = self.active.is_empty() && self.frozen.is_none_or(|it| it.is_empty());
         if !is_whole {
-            self.walk(u64::MAX, usize::MAX, |entry| {
+            self.walk(u64::MAX, most.saturating_add(MOST_GONE), |entry| {
                 if others.len() - start >= most {
                     return ControlFlow::Break(());
                 }

@@ -2,20 +2,23 @@
 
 use std::{
     fmt,
+    num::NonZero,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use tidings_core::{
+    error_chain::ErrorChain,
     ids::UserId,
-    ports::{GraphError, SocialGraphStore},
+    ports::{BoxError, GraphError, SocialGraphStore},
     recommendation::Recommendation,
 };
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
     adjacency::Adjacency,
     features::{FEATURES, Row},
-    limits::POPULAR_CANDIDATES,
+    limits::POPULAR_FOUND,
     model::Model,
     ranking::Ranking,
     request::RecommendRequest,
@@ -25,8 +28,10 @@ use crate::embedded::EmbeddedGraphStore;
 
 /// For how long it is taken as known who is popular.
 const POPULAR_AGE: Duration = Duration::from_secs(600);
-/// Rankings whose buffers are kept.
-const KEPT_RANKINGS: usize = 8;
+/// The same where few are found, as in a graph that is only being filled, or none because of a fault.
+const FEW_POPULAR_AGE: Duration = Duration::from_secs(10);
+/// Rankings whose buffers are kept; one may have come to some 25 MB.
+const KEPT_RANKINGS: usize = 2;
 
 /// Which graph the engine reads.
 #[derive(Clone)]
@@ -37,15 +42,6 @@ pub enum RecommendedGraph {
     Other(Arc<dyn SocialGraphStore>),
 }
 
-impl RecommendedGraph {
-    fn store(&self) -> &dyn SocialGraphStore {
-        match self {
-            Self::Embedded(store) => &**store,
-            Self::Other(store) => &**store,
-        }
-    }
-}
-
 /// Recommends whom to follow; see the [module](super).
 #[derive(Clone)]
 pub struct RecommendationEngine(Arc<Inner>);
@@ -53,7 +49,11 @@ pub struct RecommendationEngine(Arc<Inner>);
 struct Inner {
     graph: RecommendedGraph,
     model: Model,
-    popular: tokio::sync::Mutex<Option<Popular>>,
+    popular: Mutex<Option<Popular>>,
+    /// Held by whoever finds out who is popular.
+    finding: tokio::sync::Mutex<()>,
+    /// For each computation under way, also of a request that nobody waits for any more.
+    turns: Arc<Semaphore>,
     /// Buffers that wait for the next request.
     rankings: Mutex<Vec<Ranking>>,
 }
@@ -61,7 +61,7 @@ struct Inner {
 /// Who has the most followers.
 #[derive(Clone)]
 struct Popular {
-    found: Instant,
+    good_until: Instant,
     users: Arc<[UserId]>,
 }
 
@@ -75,8 +75,15 @@ impl RecommendationEngine {
     /// An engine over this graph.
     #[must_use]
     pub fn new(graph: RecommendedGraph) -> Self {
-        let (popular, rankings) = (tokio::sync::Mutex::new(None), Mutex::new(Vec::new()));
-        Self(Arc::new(Inner { graph, model: Model::built_in(), popular, rankings }))
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self(Arc::new(Inner {
+            graph,
+            model: Model::built_in(),
+            popular: Mutex::new(None),
+            finding: tokio::sync::Mutex::new(()),
+            turns: Arc::new(Semaphore::new(cores)),
+            rankings: Mutex::new(Vec::new()),
+        }))
     }
 
     /// Recommends users whom `request.user` does not follow, the best first: never the user, nor anyone
@@ -85,7 +92,8 @@ impl RecommendationEngine {
     /// A user who is not known, or of whom little is known, is recommended popular accounts. The same
     /// graph and request give the same answer, but for who is popular, which is found out every ten
     /// minutes. It takes a bounded amount of work for any user; call it within a Tokio runtime, on whose
-    /// threads for blocking work it computes. One whose future is dropped computes to its end.
+    /// threads for blocking work it computes, as many requests at once as there are cores. One whose future is
+    /// dropped computes to its end, and the next waits for that.
     ///
     /// # Errors
     ///
@@ -131,11 +139,11 @@ impl RecommendationEngine {
         + 'static,
     ) -> Result<T, GraphError> {
         let inner = Arc::clone(&self.0);
-        let popular = inner.popular().await?;
+        let popular = inner.popular().await;
         match &self.0.graph {
             RecommendedGraph::Embedded(store) => {
                 let store = Arc::clone(store);
-                compute(move || {
+                compute(&self.0.turns, move || {
                     let mut ranking = inner.take_ranking();
                     ranking.find(&*store, &request, &popular)?;
                     let finished = finish(&mut ranking, &*store, &request, &inner.model);
@@ -148,13 +156,13 @@ impl RecommendationEngine {
                 let mut graph = Subgraph::fetch(&**store, &request.user).await?;
                 graph.know(popular.iter().chain(request.among.iter().flatten()));
                 let mut ranking = inner.take_ranking();
-                let found = compute(move || {
+                let found = compute(&self.0.turns, move || {
                     ranking.find(&graph, &request, &popular)?;
                     Ok((ranking, graph, request))
                 });
                 let (mut ranking, mut graph, request) = found.await?;
                 graph.fetch_facts(&**store, &request.user, ranking.nodes()).await?;
-                compute(move || {
+                compute(&self.0.turns, move || {
                     let finished = finish(&mut ranking, &graph, &request, &inner.model);
                     inner.keep_ranking(ranking);
                     finished
@@ -165,16 +173,24 @@ impl RecommendationEngine {
     }
 }
 
-/// Computes on a thread where that may take a while.
+/// Computes on a thread where that may take a while, when it is its turn.
 async fn compute<T: Send + 'static>(
+    turns: &Arc<Semaphore>,
     compute: impl FnOnce() -> Result<T, GraphError> + Send + 'static,
 ) -> Result<T, GraphError> {
-    let computed = tokio::task::spawn_blocking(compute).await;
-    computed.map_err(|source| GraphError::Unavailable {
+    let failed = |source: BoxError| GraphError::Unavailable {
         op: "recommend_users",
         backend: "recommending",
-        source: source.into(),
-    })?
+        source,
+    };
+    let turn = Arc::clone(turns).acquire_owned().await.map_err(|it| failed(it.into()))?;
+    let computed = tokio::task::spawn_blocking(move || {
+        let computed = compute();
+        // Only now: a request that nobody waits for any more still takes its core.
+        drop(turn);
+        computed
+    });
+    computed.await.map_err(|it| failed(it.into()))?
 }
 
 impl Inner {
@@ -190,18 +206,51 @@ impl Inner {
         }
     }
 
-    /// Who is popular. While one request finds it out anew, the others take what is known.
-    async fn popular(&self) -> Result<Arc<[UserId]>, GraphError> {
-        let mut popular = self.popular.lock().await;
-        if let Some(known) = &*popular
-            && known.found.elapsed() < POPULAR_AGE
-        {
-            return Ok(Arc::clone(&known.users));
+    /// Who is popular. While one request finds it out anew, the others take what is known; where that
+    /// fails, all do, for a while. The first ones wait.
+    async fn popular(&self) -> Arc<[UserId]> {
+        let known = self.known_popular();
+        let is_good = |it: &Popular| Instant::now() < it.good_until;
+        if let Some(known) = known.as_ref().filter(|it| is_good(it)) {
+            return Arc::clone(&known.users);
         }
-        let most = self.graph.store().get_most_followed(POPULAR_CANDIDATES).await?;
-        let users: Arc<[UserId]> = most.into_iter().map(|it| it.0).collect();
-        *popular = Some(Popular { found: Instant::now(), users: Arc::clone(&users) });
-        Ok(users)
+        let _finding = match (self.finding.try_lock(), known) {
+            (Ok(finding), _) => finding,
+            (Err(_), Some(known)) => return known.users,
+            (Err(_), None) => self.finding.lock().await,
+        };
+        let known = self.known_popular();
+        if let Some(known) = known.as_ref().filter(|it| is_good(it)) {
+            return Arc::clone(&known.users);
+        }
+        let (users, age): (Arc<[UserId]>, _) = match self.find_popular().await {
+            Ok(found) if found.len() < POPULAR_FOUND => (found.into(), FEW_POPULAR_AGE),
+            Ok(found) => (found.into(), POPULAR_AGE),
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "who is popular cannot be found out: recommending without");
+                (known.map_or_else(|| Arc::from([]), |it| it.users), FEW_POPULAR_AGE)
+            }
+        };
+        let popular = Popular { good_until: Instant::now() + age, users: Arc::clone(&users) };
+        *self.popular.lock().unwrap_or_else(PoisonError::into_inner) = Some(popular);
+        users
+    }
+
+    fn known_popular(&self) -> Option<Popular> {
+        self.popular.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn find_popular(&self) -> Result<Vec<UserId>, GraphError> {
+        let found = match &self.graph {
+            RecommendedGraph::Embedded(store) => {
+                let (store, runtime) = (Arc::clone(store), Handle::current());
+                // It looks at every user, without a pause.
+                let find = move || runtime.block_on(store.get_most_followed(POPULAR_FOUND));
+                compute(&self.turns, find).await?
+            }
+            RecommendedGraph::Other(store) => store.get_most_followed(POPULAR_FOUND).await?,
+        };
+        Ok(found.into_iter().map(|it| it.0).collect())
     }
 }
 

@@ -60,6 +60,13 @@ pub(super) struct Facts {
     pub(super) following: Vec<u32>,
 }
 
+impl Facts {
+    /// Whether the one at this place neither follows anyone nor is followed.
+    pub(super) fn is_without_follows(&self, place: usize) -> bool {
+        self.followers[place] == 0 && self.following[place] == 0
+    }
+}
+
 /// Writes the features of `nodes`; relative to the best of the first `pool`, which are candidates, while
 /// the others may be anyone.
 pub(super) fn write(
@@ -141,8 +148,8 @@ fn context(own: &Own) -> [f32; 5] {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seven digits of a count are enough to weigh it")]
-fn count(rows: usize) -> f32 {
-    rows as f32
+pub(super) fn count(items: usize) -> f32 {
+    items as f32
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seven digits of a count are enough to weigh it")]

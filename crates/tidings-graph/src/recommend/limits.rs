@@ -5,6 +5,8 @@
 
 /// The newest follows of the user, and the newest followers, that are looked at.
 pub(super) const OWN_ENTRIES: usize = 2_000;
+/// Follows of the user that are kept from being candidates, by which the best are chosen.
+pub(super) const LEFT_OUT_ENTRIES: usize = 50_000;
 /// Accounts with more followers than this do not tell who is alike.
 pub(super) const ALIKE_FOLLOWERS: u32 = 3_000;
 /// Entries of the followers of the user's followees.
@@ -27,8 +29,10 @@ pub(super) const SIGNAL_CANDIDATES: usize = 100;
 pub(super) const SIGNAL_COMPARED: usize = 1_000;
 /// Followers that are candidates at most.
 pub(super) const FOLLOWER_CANDIDATES: usize = 200;
-/// Popular accounts that are candidates.
+/// Popular accounts that are candidates,
 pub(super) const POPULAR_CANDIDATES: usize = 50;
+/// of so many, of whom the user may have dismissed some, and others do not want to be found.
+pub(super) const POPULAR_FOUND: usize = 500;
 
 /// The same for a graph that is fetched: the newest follows and followers of the user,
 pub(super) const REMOTE_OWN_ENTRIES: usize = 500;

@@ -8,7 +8,7 @@ use tidings_core::{follow::NeighbourSide, ports::GraphError};
 
 use super::{
     adjacency::{Adjacency, Lists, Node},
-    features::number,
+    features::{count, number},
     limits::WALK_ENTRIES,
     tally::Tally,
 };
@@ -24,13 +24,19 @@ const LISTS: usize = 128;
 
 /// Walks from `user`. The sums of each: how often walks end there; what is still to be pushed; whether the
 /// user waits to be asked for their follows.
+///
+/// The first step goes to the user's newest neighbours on both sides, `own`: of a user with very many the
+/// others are as good as out of reach.
 pub(super) fn walk(
     graph: &dyn Adjacency,
     user: Node,
+    own: [&[Node]; 2],
     walks: &mut Tally<3>,
 ) -> Result<(), GraphError> {
-    walks.of(user)[1] = 1.0;
-    let (mut left, mut frontier) = (WALK_ENTRIES, vec![user]);
+    let (mut left, mut frontier) = (WALK_ENTRIES, Vec::new());
+    walks.of(user)[0] = END;
+    let part = (1.0 - END) / count(own[0].len() + own[1].len()).max(1.0);
+    own.iter().copied().flatten().for_each(|it| receive(walks, *it, part, &mut frontier));
     let [mut following, mut followers] = [Vec::new(), Vec::new()];
     let mut lists = [Lists::default(), Lists::default()];
     while !frontier.is_empty() {

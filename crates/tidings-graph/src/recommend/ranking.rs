@@ -12,6 +12,7 @@ use super::{
     candidates::Candidates,
     explain::Explainer,
     features::{self, Facts, Row},
+    limits::POPULAR_CANDIDATES,
     model::Model,
     request::{MAX_RECOMMENDATIONS, RecommendRequest},
     signals::Signals,
@@ -29,6 +30,8 @@ pub(super) struct Ranking {
     /// The candidates, and behind them those of the request that are none.
     nodes: Vec<Node>,
     pool: usize,
+    /// Popular ones among the candidates.
+    popular: Tally<1>,
     /// Those whom the request admits, if it names them.
     admitted: Tally<1>,
     facts: Facts,
@@ -51,9 +54,17 @@ impl Ranking {
             Some(user) => self.signals.gather(graph, user)?,
             None => self.signals.clear(),
         }
-        let mut others = Vec::with_capacity(popular.len());
-        for one in popular {
-            others.extend(graph.node(one)?.filter(|it| Some(*it) != user));
+        // Before the best are chosen: else those who may not be recommended would take their places.
+        for one in &request.excluded {
+            graph.node(one)?.into_iter().for_each(|it| self.signals.leave_out(it));
+        }
+        self.popular.clear();
+        let admitted = popular.iter().filter(|it| request.admits(it)).take(POPULAR_CANDIDATES);
+        let mut others = Vec::with_capacity(POPULAR_CANDIDATES);
+        for one in admitted {
+            let Some(node) = graph.node(one)? else { continue };
+            self.popular.of(node)[0] = 1.0;
+            others.push(node);
         }
         self.candidates.gather(graph, &self.signals, &others)?;
         self.nodes.clear();
@@ -116,6 +127,10 @@ impl Ranking {
             if self.ruled_out[place] || !is_admitted || !self.has_support(place, request) {
                 continue;
             }
+            // Whether a store knows somebody without a follow depends on the store.
+            if place >= self.pool && self.facts.is_without_follows(place) {
+                continue;
+            }
             let Some(user) = graph.user(*node)?.filter(|it| request.admits(it)) else { continue };
             let factor = request.factors.get(&user).copied().unwrap_or(1.0);
             let (mut raw, mut score) = (self.scores[place], model.probability(self.scores[place]));
@@ -171,7 +186,8 @@ impl Ranking {
                 )]
                 reasons.push(Reason::FollowedBySimilar { people: people as u64 });
             }
-            if reasons.is_empty() {
+            let is_popular = self.popular.get(node)[0] > 0.0;
+            if reasons.is_empty() && is_popular {
                 reasons.push(Reason::Popular { followers: u64::from(followers[place]) });
             }
         }

@@ -20,7 +20,7 @@ pub struct RecommendRequest {
     /// Whether each comes with its reasons, which takes some more work.
     pub explain: bool,
     /// Recommend none but these; `None` for anyone. They are ranked, but still left out where the user
-    /// follows, blocks or mutes them.
+    /// follows, blocks or mutes them, or where nobody follows them and they follow nobody.
     pub among: Option<Vec<UserId>>,
     /// Whom never to recommend to this user: those that they dismissed.
     pub excluded: HashSet<UserId>,

@@ -7,7 +7,7 @@ use super::{
     features::number,
     limits::{
         ALIKE_COMPARED, ALIKE_ENTRIES, ALIKE_FOLLOWERS, ALIKE_FOLLOWING_ENTRIES, ALIKE_USERS,
-        LIST_ENTRIES, NEAR_ENTRIES, OWN_ENTRIES,
+        LEFT_OUT_ENTRIES, LIST_ENTRIES, NEAR_ENTRIES, OWN_ENTRIES,
     },
     push,
     tally::Tally,
@@ -83,9 +83,30 @@ impl Signals {
         self.follow_alike(graph)?;
         self.look_near(graph)?;
         self.look_around(graph)?;
-        push::walk(graph, user, &mut self.walks)?;
-        self.leave_out_own(user);
+        let own = [&self.following[..], &self.followers[..]];
+        push::walk(graph, user, own, &mut self.walks)?;
+        self.leave_out_own(graph, user)
+    }
+
+    /// Leaves the user and those whom they follow out of what may be recommended.
+    fn leave_out_own(&mut self, graph: &dyn Adjacency, user: Node) -> Result<(), GraphError> {
+        self.leave_out(user);
+        let mut lists = std::mem::take(&mut self.work.lists);
+        lists.clear();
+        graph.read(&[user], NeighbourSide::Following, LEFT_OUT_ENTRIES, &mut lists)?;
+        lists.iter().flatten().for_each(|it| self.leave_out(*it));
+        self.work.lists = lists;
         Ok(())
+    }
+
+    /// Leaves somebody out of what may be recommended.
+    pub(super) fn leave_out(&mut self, node: Node) {
+        self.alike.zero(node);
+        self.collaborative.zero(node);
+        self.friends_of_friends.zero(node);
+        self.followers_following.zero(node);
+        self.followers_followers.zero(node);
+        self.walks.zero(node);
     }
 
     /// Whether the user has no follow at either end.
@@ -101,18 +122,6 @@ impl Signals {
     /// How many of the user's followees follow this one, as far as their lists were read.
     pub(super) fn known_followers(&self, node: Node) -> f32 {
         self.friends_of_friends.get(node)[1]
-    }
-
-    /// Leaves the user and those whom they follow out of what may be recommended.
-    fn leave_out_own(&mut self, user: Node) {
-        for node in self.following.iter().copied().chain([user]) {
-            self.alike.zero(node);
-            self.collaborative.zero(node);
-            self.friends_of_friends.zero(node);
-            self.followers_following.zero(node);
-            self.followers_followers.zero(node);
-            self.walks.zero(node);
-        }
     }
 
     /// Forgets the last user.

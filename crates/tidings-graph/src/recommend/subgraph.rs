@@ -66,7 +66,7 @@ impl Subgraph {
         graph.fetch_lists(store, &fans, followers, REMOTE_LIST_ENTRIES).await?;
         let telling = graph.choose_telling(followees);
         graph.fetch_lists(store, &telling, followers, ALIKE_FOLLOWERS as usize).await?;
-        let alike = graph.find_alike(&telling);
+        let alike = graph.find_alike(own[0], &telling);
         graph.fetch_lists(store, &alike, following, REMOTE_LIST_ENTRIES).await?;
         Ok(graph)
     }
@@ -143,8 +143,12 @@ impl Subgraph {
         for (node, answer) in nodes.iter().zip(answers) {
             let total = u32::try_from(answer.total).unwrap_or(UNKNOWN);
             let others: Vec<_> = answer.users.iter().map(|it| self.number(it)).collect();
-            let nodes = (most > 0).then_some(others);
-            self.lists[place(side)].insert(*node, List { total, nodes });
+            let known = self.lists[place(side)].entry(*node).or_default();
+            known.total = total;
+            // A user may be asked about for several reasons, for more or for fewer entries.
+            if most > 0 && known.nodes.as_ref().is_none_or(|it| it.len() < others.len()) {
+                known.nodes = Some(others);
+            }
         }
         Ok(())
     }
@@ -164,13 +168,13 @@ impl Subgraph {
     }
 
     /// Those who share the most with the user, popular accounts for less.
-    fn find_alike(&self, telling: &[Node]) -> Vec<Node> {
+    fn find_alike(&self, user: Node, telling: &[Node]) -> Vec<Node> {
         let mut weights: HashMap<Node, f32> = HashMap::new();
         for node in telling {
             let Some(list) = self.lists[1].get(node) else { continue };
             #[expect(clippy::cast_precision_loss, reason = "a weight")]
             let weight = (list.total as f32).max(1.0).sqrt().recip();
-            for other in list.nodes.iter().flatten() {
+            for other in list.nodes.iter().flatten().filter(|it| **it != user) {
                 *weights.entry(*other).or_default() += weight;
             }
         }
