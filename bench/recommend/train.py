@@ -4,7 +4,7 @@ usage: train.py BINARY OUT GRAPH.txt.gz[:undirected] ...
 
 Hides a fifth of everyone's follows in the training part of each graph, asks the binary what the recommender
 tells its model of some users then, and learns to find what was hidden. The test part of the graphs, which
-`tidings evaluate` hides, is never seen. With --test it is, and the figures are printed.
+`tidings evaluate` hides, is not trained on. With --test it is looked at, and the figures are printed.
 """
 import argparse
 import json
