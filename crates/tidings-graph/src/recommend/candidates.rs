@@ -4,6 +4,7 @@ use tidings_core::{follow::NeighbourSide, ports::GraphError};
 
 use super::{
     adjacency::{Adjacency, Node},
+    best::{Scored, keep_best},
     features::number,
     limits::{FOLLOWER_CANDIDATES, SIGNAL_CANDIDATES, SIGNAL_COMPARED},
     signals::Signals,
@@ -15,7 +16,7 @@ use super::{
 pub(super) struct Candidates {
     pub(super) nodes: Vec<Node>,
     seen: Tally<1>,
-    best: Vec<(f32, Node)>,
+    best: Vec<Scored>,
     compared: Vec<Node>,
     totals: Vec<u32>,
 }
@@ -66,11 +67,12 @@ impl Candidates {
     ) -> Result<(), GraphError> {
         self.find_best(scored, SIGNAL_COMPARED);
         self.compared.clear();
-        self.compared.extend(self.best.iter().map(|it| it.1));
+        self.compared.extend(self.best.iter().map(|it| it.node()));
         self.totals.clear();
         graph.totals(&self.compared, NeighbourSide::Followers, &mut self.totals)?;
-        for ((score, _), total) in self.best.iter_mut().zip(&self.totals) {
-            *score /= number(*total).max(1.0).powf(power);
+        for (scored, total) in self.best.iter_mut().zip(&self.totals) {
+            let score = scored.score() / number(*total).max(1.0).powf(power);
+            *scored = Scored::new(score, scored.node());
         }
         keep_best(&mut self.best, SIGNAL_CANDIDATES);
         self.take_found();
@@ -79,13 +81,14 @@ impl Candidates {
 
     fn find_best(&mut self, scored: impl Iterator<Item = (f32, Node)>, most: usize) {
         self.best.clear();
-        self.best.extend(scored.filter(|it| it.0 > 0.0));
+        let scored = scored.filter(|it| it.0 > 0.0);
+        self.best.extend(scored.map(|(score, node)| Scored::new(score, node)));
         keep_best(&mut self.best, most);
     }
 
     fn take_found(&mut self) {
         let found = std::mem::take(&mut self.best);
-        self.take(found.iter().map(|it| it.1));
+        self.take(found.iter().map(|it| it.node()));
         self.best = found;
     }
 
@@ -97,13 +100,5 @@ impl Candidates {
                 self.nodes.push(node);
             }
         }
-    }
-}
-
-fn keep_best(scored: &mut Vec<(f32, Node)>, most: usize) {
-    let order = |a: &(f32, Node), b: &(f32, Node)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-    if scored.len() > most {
-        scored.select_nth_unstable_by(most, order);
-        scored.truncate(most);
     }
 }

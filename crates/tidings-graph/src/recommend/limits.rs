@@ -10,23 +10,23 @@ pub(super) const LEFT_OUT_ENTRIES: usize = 50_000;
 /// Accounts with more followers than this do not tell who is alike.
 pub(super) const ALIKE_FOLLOWERS: u32 = 3_000;
 /// Entries of the followers of the user's followees.
-pub(super) const ALIKE_ENTRIES: usize = 150_000;
+pub(super) const ALIKE_ENTRIES: usize = 40_000;
 /// Of those who share followees with the user, so many are compared by how much they follow.
-pub(super) const ALIKE_COMPARED: usize = 8_000;
+pub(super) const ALIKE_COMPARED: usize = 2_000;
 /// Of these, so many are asked whom they follow.
-pub(super) const ALIKE_USERS: usize = 1_000;
+pub(super) const ALIKE_USERS: usize = 400;
 /// Entries of the lists of these.
-pub(super) const ALIKE_FOLLOWING_ENTRIES: usize = 150_000;
+pub(super) const ALIKE_FOLLOWING_ENTRIES: usize = 40_000;
 /// Entries of the lists of neighbours, for each way of two steps.
-pub(super) const NEAR_ENTRIES: usize = 50_000;
+pub(super) const NEAR_ENTRIES: usize = 20_000;
 /// The newest entries of any one list of somebody else.
 pub(super) const LIST_ENTRIES: usize = 2_000;
 /// Entries that the random walks look at.
-pub(super) const WALK_ENTRIES: usize = 60_000;
+pub(super) const WALK_ENTRIES: usize = 15_000;
 /// The best of each signal, and the followers that are candidates at most.
-pub(super) const SIGNAL_CANDIDATES: usize = 100;
+pub(super) const SIGNAL_CANDIDATES: usize = 80;
 /// Of each signal that is to be divided by popularity, so many are looked at.
-pub(super) const SIGNAL_COMPARED: usize = 1_000;
+pub(super) const SIGNAL_COMPARED: usize = 300;
 /// Followers that are candidates at most.
 pub(super) const FOLLOWER_CANDIDATES: usize = 200;
 /// Popular accounts that are candidates,

@@ -12,6 +12,7 @@
 //! the next answer, and a user with a million followers costs no more than any other.
 
 pub(crate) mod adjacency;
+mod best;
 #[cfg(test)]
 mod bounds;
 mod candidates;

@@ -59,23 +59,30 @@ struct TreeFile {
     leaf: Vec<f32>,
 }
 
-/// Where to go on.
+/// Where to go on, or to stay: a leaf leads to itself.
 #[derive(Debug, Clone, Copy)]
-struct Split {
+struct Node {
     feature: u16,
     /// Up to this, to the left.
     threshold: f32,
-    /// Left and right: a split of the same tree, or with [`LEAF`] a leaf.
+    /// Left and right.
     next: [u16; 2],
 }
 
-const LEAF: u16 = 1 << 15;
-
+/// The splits, and behind them the leaves.
 #[derive(Debug)]
 struct Tree {
-    splits: Vec<Split>,
-    leaves: Vec<f32>,
+    nodes: Vec<Node>,
+    /// Of the leaves.
+    values: Vec<f32>,
+    /// Splits on the longest way.
+    depth: usize,
 }
+
+/// Rows that go down a tree together: each waits for what it reads, but not for the others.
+const TOGETHER: usize = 16;
+/// Rows that go down all trees before the next do, so that they stay in the cache nearest to the processor.
+const BLOCK: usize = 8 * TOGETHER;
 
 /// Trees whose values are added up.
 #[derive(Debug)]
@@ -121,11 +128,8 @@ impl TreeSum {
     pub(super) fn score(&self, rows: &[Row], scores: &mut Vec<f32>) {
         scores.clear();
         scores.resize(rows.len(), 0.0);
-        // Tree by tree: each is read into the cache once.
-        for tree in &self.trees {
-            for (row, score) in rows.iter().zip(scores.iter_mut()) {
-                *score += tree.value(row);
-            }
+        for (rows, scores) in rows.chunks(BLOCK).zip(scores.chunks_mut(BLOCK)) {
+            self.trees.iter().for_each(|tree| tree.add(rows, scores));
         }
     }
 
@@ -140,18 +144,18 @@ impl TreeSum {
 fn read_tree(file: &TreeFile) -> Option<Tree> {
     let (splits, leaves) = (file.feature.len(), file.leaf.len());
     let is_whole = [file.threshold.len(), file.left.len(), file.right.len()] == [splits; 3];
-    if !is_whole || leaves != splits + 1 || leaves > usize::from(LEAF) {
+    if !is_whole || leaves != splits + 1 || splits + leaves > usize::from(u16::MAX) {
         return None;
     }
     let next = |place: usize, child: i32| {
         let Ok(child) = u16::try_from(child) else {
-            let leaf = u16::try_from(-1 - child).ok()?;
-            return (usize::from(leaf) < leaves).then_some(leaf | LEAF);
+            let leaf = usize::try_from(-1 - i64::from(child)).ok()?;
+            return (leaf < leaves).then(|| u16::try_from(splits + leaf).ok())?;
         };
         // Children come after their parents, so that every way ends.
         (usize::from(child) > place && usize::from(child) < splits).then_some(child)
     };
-    let mut read = Vec::with_capacity(splits);
+    let mut nodes = Vec::with_capacity(splits + leaves);
     for place in 0..splits {
         let feature = file.feature[place];
         if feature >= FEATURES.len() {
@@ -159,20 +163,37 @@ fn read_tree(file: &TreeFile) -> Option<Tree> {
         }
         let next = [next(place, file.left[place])?, next(place, file.right[place])?];
         let threshold = file.threshold[place];
-        read.push(Split { feature: u16::try_from(feature).ok()?, threshold, next });
+        nodes.push(Node { feature: u16::try_from(feature).ok()?, threshold, next });
     }
-    Some(Tree { splits: read, leaves: file.leaf.clone() })
+    for place in splits..splits + leaves {
+        let place = u16::try_from(place).ok()?;
+        nodes.push(Node { feature: 0, threshold: f32::INFINITY, next: [place; 2] });
+    }
+    let mut depths = vec![0; splits + leaves];
+    for place in (0..splits).rev() {
+        let below = nodes[place].next.map(|it| depths[usize::from(it)]);
+        depths[place] = 1 + below[0].max(below[1]);
+    }
+    Some(Tree { nodes, values: file.leaf.clone(), depth: depths[0] })
 }
 
 impl Tree {
-    fn value(&self, row: &Row) -> f32 {
-        let mut place = if self.splits.is_empty() { LEAF } else { 0 };
-        while place & LEAF == 0 {
-            let split = &self.splits[usize::from(place)];
-            let is_right = row[usize::from(split.feature)] > split.threshold;
-            place = split.next[usize::from(is_right)];
+    /// Adds to each score the value of the leaf that its row comes to.
+    fn add(&self, rows: &[Row], scores: &mut [f32]) {
+        let splits = self.nodes.len() - self.values.len();
+        for (rows, scores) in rows.chunks(TOGETHER).zip(scores.chunks_mut(TOGETHER)) {
+            let mut places = [0_u16; TOGETHER];
+            for _ in 0..self.depth {
+                for (place, row) in places.iter_mut().zip(rows) {
+                    let node = &self.nodes[usize::from(*place)];
+                    let is_right = row[usize::from(node.feature)] > node.threshold;
+                    *place = node.next[usize::from(is_right)];
+                }
+            }
+            for (place, score) in places.iter().zip(scores) {
+                *score += self.values[usize::from(*place) - splits];
+            }
         }
-        self.leaves[usize::from(place & !LEAF)]
     }
 }
 
@@ -208,6 +229,9 @@ mod tests {
         let mut scores = Vec::new();
         model.score(&rows, &mut scores);
         assert_eq!(scores, [1.25, 2.25, 4.25, 1.25]);
+        // More than go down together, and no whole number of times.
+        model.score(&rows.repeat(BLOCK / 2 + 1), &mut scores);
+        assert_eq!(scores, [1.25, 2.25, 4.25, 1.25].repeat(BLOCK / 2 + 1));
         assert!((model.probability(0.5) - 0.5).abs() < 1e-6);
     }
 

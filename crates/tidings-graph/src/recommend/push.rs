@@ -36,25 +36,34 @@ pub(super) fn walk(
     let (mut left, mut frontier) = (WALK_ENTRIES, Vec::new());
     walks.of(user)[0] = END;
     let part = (1.0 - END) / count(own[0].len() + own[1].len()).max(1.0);
-    own.iter().copied().flatten().for_each(|it| receive(walks, *it, part, &mut frontier));
+    own.iter().for_each(|it| receive(walks, it, part, &mut frontier));
     let [mut following, mut followers] = [Vec::new(), Vec::new()];
+    let mut waiting = Vec::new();
     let mut lists = [Lists::default(), Lists::default()];
     while !frontier.is_empty() {
+        // Most have too many follows on one side already: the other is not asked for.
         following.clear();
-        followers.clear();
         graph.totals(&frontier, NeighbourSide::Following, &mut following)?;
-        graph.totals(&frontier, NeighbourSide::Followers, &mut followers)?;
-        let degrees = following.iter().zip(&followers).map(|(a, b)| a.saturating_add(*b));
-        let mut pushed = Vec::new();
-        for (node, degree) in frontier.drain(..).zip(degrees) {
+        waiting.clear();
+        for (node, following) in frontier.drain(..).zip(&following) {
             let sums = walks.of(node);
-            let rest = sums[1];
             sums[2] = 0.0;
+            if sums[1] > LEAST * number(*following) {
+                waiting.push((node, *following));
+            }
+        }
+        let nodes: Vec<_> = waiting.iter().map(|it| it.0).collect();
+        followers.clear();
+        graph.totals(&nodes, NeighbourSide::Followers, &mut followers)?;
+        let mut pushed = Vec::new();
+        for ((node, following), followers) in waiting.iter().zip(&followers) {
+            let degree = following.saturating_add(*followers);
+            let sums = walks.of(*node);
+            let rest = sums[1];
             let entries = degree as usize;
             if degree > 0 && rest > LEAST * number(degree) && entries <= left {
                 left -= entries;
-                pushed.push((node, (1.0 - END) * rest / number(degree)));
-                let sums = walks.of(node);
+                pushed.push((*node, (1.0 - END) * rest / number(degree)));
                 *sums = [sums[0] + END * rest, 0.0, 0.0];
             }
         }
@@ -65,8 +74,8 @@ pub(super) fn walk(
             graph.read(&nodes, NeighbourSide::Followers, usize::MAX, &mut lists[1])?;
             for ((_, part), (one, other)) in pushed.iter().zip(lists[0].iter().zip(lists[1].iter()))
             {
-                let neighbours = one.iter().chain(other);
-                neighbours.for_each(|it| receive(walks, *it, *part, &mut frontier));
+                receive(walks, one, *part, &mut frontier);
+                receive(walks, other, *part, &mut frontier);
             }
         }
     }
@@ -74,12 +83,13 @@ pub(super) fn walk(
     Ok(())
 }
 
-/// Leaves a part at a user, who is asked for their follows once that is enough.
-fn receive(walks: &mut Tally<3>, node: Node, part: f32, frontier: &mut Vec<Node>) {
-    let [_, rest, is_waiting] = walks.of(node);
-    *rest += part;
-    if *is_waiting == 0.0 && *rest > LEAST_TIMES * LEAST {
-        *is_waiting = 1.0;
-        frontier.push(node);
-    }
+/// Leaves a part at each of `nodes`, who are asked for their follows once that is enough.
+fn receive(walks: &mut Tally<3>, nodes: &[Node], part: f32, frontier: &mut Vec<Node>) {
+    walks.visit(nodes, |node, [_, rest, is_waiting]| {
+        *rest += part;
+        if *is_waiting == 0.0 && *rest > LEAST_TIMES * LEAST {
+            *is_waiting = 1.0;
+            frontier.push(node);
+        }
+    });
 }

@@ -4,6 +4,7 @@ use tidings_core::{follow::NeighbourSide, ports::GraphError};
 
 use super::{
     adjacency::{Adjacency, Lists, Node},
+    best::{Scored, keep_best},
     features::number,
     limits::{
         ALIKE_COMPARED, ALIKE_ENTRIES, ALIKE_FOLLOWERS, ALIKE_FOLLOWING_ENTRIES, ALIKE_USERS,
@@ -59,6 +60,7 @@ struct Work {
     other_lists: Lists,
     order: Vec<(u32, Node)>,
     nodes: Vec<Node>,
+    best: Vec<Scored>,
     weighed: Vec<Weighed>,
     members: Tally<1>,
 }
@@ -172,12 +174,12 @@ impl Signals {
         for ((total, _), list) in work.order.iter().zip(work.lists.iter()) {
             let popularity = number(*total);
             let weights = [popularity.max(1.0).sqrt().recip(), popularity.max(1.0).recip()];
-            for other in list.iter().filter(|it| **it != user) {
-                let sums = self.alike.of(*other);
+            self.alike.visit(list, |_, sums| {
                 sums[0] += weights[0];
                 sums[1] += weights[1];
-            }
+            });
         }
+        self.alike.zero(user);
         Ok(())
     }
 
@@ -185,8 +187,12 @@ impl Signals {
     fn follow_alike(&mut self, graph: &dyn Adjacency) -> Result<(), GraphError> {
         let work = &mut self.work;
         work.weighed.clear();
-        work.weighed.extend(self.alike.iter().map(|(node, sums)| Weighed { node, weights: *sums }));
-        keep_best(&mut work.weighed, ALIKE_COMPARED);
+        work.best.clear();
+        let alike = self.alike.iter().filter(|(_, sums)| sums[0] > 0.0);
+        work.best.extend(alike.map(|(node, sums)| Scored::new(sums[0], node)));
+        keep_best(&mut work.best, ALIKE_COMPARED);
+        let compared = work.best.iter().map(|it| it.node());
+        work.weighed.extend(compared.map(|node| Weighed { node, weights: self.alike.get(node) }));
         work.nodes.clear();
         work.nodes.extend(work.weighed.iter().map(|it| it.node));
         work.totals.clear();
@@ -198,7 +204,7 @@ impl Signals {
             one.weights[0] /= root * root.sqrt();
             one.weights[1] /= total;
         }
-        keep_best(&mut work.weighed, ALIKE_USERS);
+        sort_best(&mut work.weighed, ALIKE_USERS);
         work.nodes.clear();
         work.nodes.extend(work.weighed.iter().map(|it| it.node));
         let mut left = ALIKE_FOLLOWING_ENTRIES;
@@ -210,12 +216,11 @@ impl Signals {
                     return Ok(());
                 }
                 left -= list.len();
-                for other in list {
-                    let sums = self.collaborative.of(*other);
+                self.collaborative.visit(list, |_, sums| {
                     sums[0] += one.weights[0];
                     sums[1] += one.weights[1];
                     sums[2] += 1.0;
-                }
+                });
             }
         }
         Ok(())
@@ -226,19 +231,17 @@ impl Signals {
         let work = &mut self.work;
         let limits = (u32::MAX, NEAR_ENTRIES);
         choose(graph, &self.following, NeighbourSide::Following, limits, work)?;
-        each_of(graph, NeighbourSide::Following, work, |other, weight| {
-            let sums = self.friends_of_friends.of(other);
+        let tally = &mut self.friends_of_friends;
+        each_of(graph, NeighbourSide::Following, work, tally, |weight, sums| {
             sums[0] += weight;
             sums[1] += 1.0;
         })?;
         choose(graph, &self.followers, NeighbourSide::Following, limits, work)?;
-        each_of(graph, NeighbourSide::Following, work, |other, weight| {
-            self.followers_following.of(other)[0] += weight;
-        })?;
+        let (tally, add) =
+            (&mut self.followers_following, |weight, sums: &mut [f32; 1]| sums[0] += weight);
+        each_of(graph, NeighbourSide::Following, work, tally, add)?;
         choose(graph, &self.followers, NeighbourSide::Followers, limits, work)?;
-        each_of(graph, NeighbourSide::Followers, work, |other, weight| {
-            self.followers_followers.of(other)[0] += weight;
-        })
+        each_of(graph, NeighbourSide::Followers, work, &mut self.followers_followers, add)
     }
 
     /// How often follows are returned among the user's followees: people of one place behave alike, and of
@@ -303,23 +306,24 @@ fn choose(
     Ok(())
 }
 
-/// Shows every entry of the chosen lists to `visit`, with what it weighs by resource allocation.
-fn each_of(
+/// Adds to the sums of every entry of the chosen lists, by what it weighs by resource allocation.
+fn each_of<const N: usize>(
     graph: &dyn Adjacency,
     side: NeighbourSide,
     work: &mut Work,
-    mut visit: impl FnMut(Node, f32),
+    tally: &mut Tally<N>,
+    add: impl Fn(f32, &mut [f32; N]),
 ) -> Result<(), GraphError> {
     graph.read(&work.nodes, side, LIST_ENTRIES, &mut work.lists)?;
     for ((total, _), list) in work.order.iter().zip(work.lists.iter()) {
         let weight = number(*total).max(1.0).recip();
-        list.iter().for_each(|other| visit(*other, weight));
+        tally.visit(list, |_, sums| add(weight, sums));
     }
     Ok(())
 }
 
 /// Keeps the `most` of the largest first weight, and puts them in order.
-fn keep_best(weighed: &mut Vec<Weighed>, most: usize) {
+fn sort_best(weighed: &mut Vec<Weighed>, most: usize) {
     let order =
         |a: &Weighed, b: &Weighed| b.weights[0].total_cmp(&a.weights[0]).then(a.node.cmp(&b.node));
     if weighed.len() > most {

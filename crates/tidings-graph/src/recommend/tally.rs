@@ -4,6 +4,8 @@ use super::adjacency::Node;
 
 /// Slots that a tally keeps when it is cleared, if it did not need more.
 const LEAST_SLOTS: usize = 1 << 12;
+/// Users whose slots are brought from memory together.
+const VISITED: usize = 64;
 /// Marks a slot in which nobody is.
 const EMPTY: u64 = u64::MAX;
 
@@ -35,13 +37,18 @@ impl<const N: usize> Tally<N> {
         self.sums.clear();
     }
 
-    /// The slot of the user, or the one to put them in.
-    fn slot(&self, node: Node) -> usize {
-        let mask = self.slots.len() - 1;
+    /// Where the user is looked for first.
+    fn home(&self, node: Node) -> usize {
         // The numbers of users are dense: one multiplication spreads them (Knuth, The Art of Computer
         // Programming, 6.4).
         let hash = u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let mut slot = usize::try_from(hash).unwrap_or(0) & mask;
+        usize::try_from(hash).unwrap_or(0) & (self.slots.len() - 1)
+    }
+
+    /// The slot of the user, or the one to put them in.
+    fn slot(&self, node: Node) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = self.home(node);
         while self.slots[slot] != EMPTY && self.slots[slot] >> 32 != u64::from(node) {
             slot = (slot + 1) & mask;
         }
@@ -62,6 +69,28 @@ impl<const N: usize> Tally<N> {
         }
         let place = place(self.slots[slot]);
         &mut self.sums[place]
+    }
+
+    /// Shows `visit` the sums of each of `nodes`, one after the other; they begin at zero.
+    pub(super) fn visit(&mut self, nodes: &[Node], mut visit: impl FnMut(Node, &mut [f32; N])) {
+        let mut slots = [EMPTY; VISITED];
+        for nodes in nodes.chunks(VISITED) {
+            while 2 * (self.nodes.len() + nodes.len()) > self.slots.len() {
+                self.grow();
+            }
+            // One after the other, each slot would be waited for; none of these waits for another.
+            for (slot, node) in slots.iter_mut().zip(nodes) {
+                *slot = self.slots[self.home(*node)];
+            }
+            for (slot, node) in slots.iter().zip(nodes) {
+                // Nobody leaves a slot.
+                if *slot >> 32 == u64::from(*node) && *slot != EMPTY {
+                    visit(*node, &mut self.sums[place(*slot)]);
+                } else {
+                    visit(*node, self.of(*node));
+                }
+            }
+        }
     }
 
     /// The sums of a user; zeros for one that nothing was added to.
@@ -121,6 +150,15 @@ mod tests {
         assert_eq!(tally.get(7 * 19_999), [3.0, 3.0]);
         assert_eq!(tally.get(8), [0.0, 0.0]);
         assert!(tally.iter().map(|it| it.0).eq((0..20_000).map(|it| it * 7)));
+        // Many at once, some twice and some new, come to the same.
+        let nodes: Vec<_> = (0..40_000).map(|it| it % 30_000 * 7).collect();
+        tally.visit(&nodes, |node, sums| {
+            assert_eq!(sums[0] > 0.0, node < 7 * 20_000 || sums[1] > 0.0);
+            sums[1] += 1.0;
+        });
+        assert_eq!(tally.iter().count(), 30_000);
+        assert_eq!([0, 7 * 9_999, 7 * 19_999].map(|it| tally.get(it)[1]), [5.0, 5.0, 4.0]);
+        assert_eq!([7 * 20_000, 7 * 29_999].map(|it| tally.get(it)), [[0.0, 1.0]; 2]);
         tally.clear();
         assert_eq!((tally.iter().count(), tally.get(7)), (0, [0.0, 0.0]));
         tally.of(u32::MAX)[0] = 4.0;
