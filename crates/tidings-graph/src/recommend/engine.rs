@@ -118,10 +118,7 @@ impl RecommendationEngine {
     ) -> Result<(Vec<UserId>, Vec<Row>, usize), GraphError> {
         self.run(request, |ranking, graph, _, _| {
             ranking.weigh(graph)?;
-            let users = ranking.nodes().iter().map(|it| graph.user(*it));
-            let users = users.collect::<Result<Option<Vec<_>>, _>>()?.unwrap_or_default();
-            let (rows, pool) = ranking.rows();
-            Ok((users, rows.to_vec(), pool))
+            ranking.found(graph)
         })
         .await
     }

@@ -48,6 +48,9 @@ const FOLLOWERS: usize = 17;
 /// Where the same two are relative to the mean of the candidates, in logarithms.
 const FOLLOWERS_RELATIVE: usize = 26;
 
+/// How many are the same for all candidates.
+const CONTEXT: usize = 5;
+
 /// The features of one candidate.
 pub(super) type Row = [f32; FEATURES.len()];
 
@@ -60,20 +63,13 @@ pub(super) struct Facts {
     pub(super) following: Vec<u32>,
 }
 
-impl Facts {
-    /// Whether the one at this place neither follows anyone nor is followed.
-    pub(super) fn is_without_follows(&self, place: usize) -> bool {
-        self.followers[place] == 0 && self.following[place] == 0
-    }
-}
-
-/// Writes the features of `nodes`; relative to the best of the first `pool`, which are candidates, while
-/// the others may be anyone.
+/// Writes the features of `nodes`, relative to the best of the first `pool`, which are candidates, while
+/// the others may be anyone; and behind them those of `unknown` users of whom the graph knows nothing.
 pub(super) fn write(
     signals: &Signals,
     nodes: &[Node],
     facts: &Facts,
-    pool: usize,
+    (pool, unknown): (usize, usize),
     rows: &mut Vec<Row>,
 ) {
     rows.clear();
@@ -81,28 +77,12 @@ pub(super) fn write(
     let totals = facts.followers.iter().zip(&facts.following);
     rows.extend(nodes.iter().zip(totals).map(|(node, (followers, following))| {
         let [followers, following] = [*followers, *following].map(number);
-        let mut row = [0.0; FEATURES.len()];
-        let (relative, rest) = row.split_at_mut(RELATIVE);
         let raw = raw(signals, *node, followers);
-        relative.copy_from_slice(&raw);
-        let [half, _, _, full, _, _, walks, friends, _, theirs, ..] = raw;
         let follows = f32::from(u8::from(signals.is_follower(*node)));
-        let own = [
-            half,
-            full,
-            walks,
-            friends,
-            theirs,
-            followers,
-            following,
-            followers / following.max(1.0),
-            follows,
-        ];
-        let (own_row, context_row) = rest.split_at_mut(own.len());
-        own_row.copy_from_slice(&own);
-        context_row[..context.len()].copy_from_slice(&context);
-        row
+        row(raw, [followers, following, follows], context)
     }));
+    let blank = row([0.0; RELATIVE], [0.0; 3], context);
+    rows.resize(nodes.len() + unknown, blank);
     for (place, of) in [(FOLLOWERS_RELATIVE, FOLLOWERS), (FOLLOWERS_RELATIVE + 1, FOLLOWERS + 1)] {
         let logarithm = |row: &Row| (1.0 + row[of]).ln();
         let mean = rows.iter().take(pool).map(logarithm).sum::<f32>() / count(pool).max(1.0);
@@ -112,6 +92,25 @@ pub(super) fn write(
         let best = rows.iter().take(pool).fold(1e-30, |best: f32, it| best.max(it[feature]));
         rows.iter_mut().for_each(|it| it[feature] /= best);
     }
+}
+
+/// The features of one, before they are made relative: the signals, how many follow them, how many they
+/// follow and whether they follow the user, and what is the same for all candidates.
+fn row(
+    raw: [f32; RELATIVE],
+    [followers, following, follows]: [f32; 3],
+    context: [f32; CONTEXT],
+) -> Row {
+    let mut row = [0.0; FEATURES.len()];
+    let (relative, rest) = row.split_at_mut(RELATIVE);
+    relative.copy_from_slice(&raw);
+    let [half, _, _, full, _, _, walks, friends, _, theirs, ..] = raw;
+    let per_following = followers / following.max(1.0);
+    let own = [half, full, walks, friends, theirs, followers, following, per_following, follows];
+    let (own_row, context_row) = rest.split_at_mut(own.len());
+    own_row.copy_from_slice(&own);
+    context_row[..CONTEXT].copy_from_slice(&context);
+    row
 }
 
 /// The signals that come relative to the best.
@@ -135,7 +134,7 @@ fn raw(signals: &Signals, node: Node, followers: f32) -> [f32; RELATIVE] {
 }
 
 /// What is the same for all candidates.
-fn context(own: &Own) -> [f32; 5] {
+fn context(own: &Own) -> [f32; CONTEXT] {
     let [following, followers, friends] = [own.following, own.followers, own.friends].map(number);
     let [around, returned] = own.around.map(number);
     [

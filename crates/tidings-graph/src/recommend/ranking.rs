@@ -1,5 +1,7 @@
 //! The way from a user to a ranked list, over any graph that can be read by number.
 
+use std::collections::HashSet;
+
 use tidings_core::{
     follow::NeighbourSide,
     ids::UserId,
@@ -13,7 +15,7 @@ use super::{
     explain::Explainer,
     features::{self, Facts, Row},
     limits::POPULAR_CANDIDATES,
-    model::Model,
+    model::{Model, TreeSum},
     request::{MAX_RECOMMENDATIONS, RecommendRequest},
     signals::Signals,
     tally::Tally,
@@ -30,11 +32,15 @@ pub(super) struct Ranking {
     /// The candidates, and behind them those of the request that are none.
     nodes: Vec<Node>,
     pool: usize,
+    /// Those whom the request names and the graph does not know.
+    unknown: Vec<UserId>,
     /// Popular ones among the candidates.
     popular: Tally<1>,
     /// Those whom the request admits, if it names them.
     admitted: Tally<1>,
     facts: Facts,
+    /// How many follow the one whom the most follow.
+    most_followed: u32,
     ruled_out: Vec<bool>,
     rows: Vec<Row>,
     scores: Vec<f32>,
@@ -71,9 +77,16 @@ impl Ranking {
         self.nodes.extend_from_slice(&self.candidates.nodes);
         self.pool = self.nodes.len();
         self.admitted.clear();
+        self.unknown.clear();
         let Some(among) = &request.among else { return Ok(()) };
-        for one in among {
-            let Some(node) = graph.node(one)?.filter(|it| Some(*it) != user) else { continue };
+        let mut unknown = HashSet::new();
+        for one in among.iter().filter(|it| **it != request.user) {
+            let Some(node) = graph.node(one)? else {
+                if unknown.insert(one) {
+                    self.unknown.push(one.clone());
+                }
+                continue;
+            };
             let admitted = self.admitted.of(node);
             if admitted[0] == 0.0 && !self.candidates.has(node) {
                 self.nodes.push(node);
@@ -83,7 +96,7 @@ impl Ranking {
         Ok(())
     }
 
-    /// Everyone of whom something is to be known before they are ranked.
+    /// Everyone of whom something is to be known before they are ranked: without those who are not known.
     pub(super) fn nodes(&self) -> &[Node] {
         &self.nodes
     }
@@ -95,14 +108,21 @@ impl Ranking {
         following.clear();
         graph.totals(&self.nodes, NeighbourSide::Followers, followers)?;
         graph.totals(&self.nodes, NeighbourSide::Following, following)?;
-        features::write(&self.signals, &self.nodes, &self.facts, self.pool, &mut self.rows);
+        self.most_followed = followers.iter().max().copied().unwrap_or_default();
+        let counts = (self.pool, self.unknown.len());
+        features::write(&self.signals, &self.nodes, &self.facts, counts, &mut self.rows);
         Ok(())
     }
 
-    /// The features of all that were found, in the order of [`Ranking::nodes`]; of them, so many are
-    /// candidates.
-    pub(super) fn rows(&self) -> (&[Row], usize) {
-        (&self.rows, self.pool)
+    /// Who was found, their features, and how many of them are candidates and not only named.
+    pub(super) fn found(
+        &self,
+        graph: &dyn Adjacency,
+    ) -> Result<(Vec<UserId>, Vec<Row>, usize), GraphError> {
+        let known = self.nodes.iter().map(|it| graph.user(*it));
+        let mut users = known.collect::<Result<Option<Vec<_>>, _>>()?.unwrap_or_default();
+        users.extend_from_slice(&self.unknown);
+        Ok((users, self.rows.clone(), self.pool))
     }
 
     /// Ranks what was found and makes the answer.
@@ -120,26 +140,19 @@ impl Ranking {
         }
         let model = if request.among.is_some() { &model.affinity } else { &model.order };
         model.score(&self.rows, &mut self.scores);
-        let most_followed = self.facts.followers.iter().max().copied().unwrap_or_default();
-        let mut ranked = Vec::with_capacity(self.nodes.len());
+        let mut ranked = Vec::with_capacity(self.rows.len());
         for (place, node) in self.nodes.iter().enumerate() {
             let is_admitted = request.among.is_none() || self.admitted.get(*node)[0] > 0.0;
             if self.ruled_out[place] || !is_admitted || !self.has_support(place, request) {
                 continue;
             }
-            // Whether a store knows somebody without a follow depends on the store.
-            if place >= self.pool && self.facts.is_without_follows(place) {
-                continue;
-            }
             let Some(user) = graph.user(*node)?.filter(|it| request.admits(it)) else { continue };
-            let factor = request.factors.get(&user).copied().unwrap_or(1.0);
-            let (mut raw, mut score) = (self.scores[place], model.probability(self.scores[place]));
-            if self.signals.knows_nobody() {
-                // The model has never seen anyone of whom nothing is known: the popular come first.
-                raw = features::number(self.facts.followers[place]);
-                score = UNKNOWN_SCORE * raw / features::number(most_followed).max(1.0);
+            ranked.push(self.ranked(place, user, request, model));
+        }
+        for (place, user) in (self.nodes.len()..).zip(&self.unknown) {
+            if request.admits(user) {
+                ranked.push(self.ranked(place, user.clone(), request, model));
             }
-            ranked.push(Ranked { score: score * factor, raw, node: *node, user });
         }
         ranked.sort_unstable_by(Ranked::order);
         ranked.truncate(request.limit.min(MAX_RECOMMENDATIONS));
@@ -148,6 +161,24 @@ impl Ranking {
             self.explain(graph, &ranked, &mut recommendations)?;
         }
         Ok(recommendations)
+    }
+
+    /// The user at this place with their score.
+    fn ranked(
+        &self,
+        place: usize,
+        user: UserId,
+        request: &RecommendRequest,
+        model: &TreeSum,
+    ) -> Ranked {
+        let factor = request.factors.get(&user).copied().unwrap_or(1.0);
+        let (mut raw, mut score) = (self.scores[place], model.probability(self.scores[place]));
+        if self.signals.knows_nobody() {
+            // The model has never seen anyone of whom nothing is known: the popular come first.
+            raw = features::number(self.facts.followers.get(place).copied().unwrap_or_default());
+            score = UNKNOWN_SCORE * raw / features::number(self.most_followed).max(1.0);
+        }
+        Ranked { score: score * factor, raw, node: self.nodes.get(place).copied(), user }
     }
 
     /// Whether enough speaks for them: whom a single stranger follows anyone can bring up, who makes an
@@ -166,12 +197,13 @@ impl Ranking {
         ranked: &[Ranked],
         recommendations: &mut [Recommendation],
     ) -> Result<(), GraphError> {
-        let nodes: Vec<_> = ranked.iter().map(|it| it.node).collect();
+        let nodes: Vec<_> = ranked.iter().filter_map(|it| it.node).collect();
         self.explainer.find(graph, &self.signals.following, &nodes)?;
         let mut followers = Vec::new();
         graph.totals(&nodes, NeighbourSide::Followers, &mut followers)?;
-        for (place, recommendation) in recommendations.iter_mut().enumerate() {
-            let node = nodes[place];
+        // Nothing speaks for those who are not known.
+        let known = ranked.iter().zip(recommendations).filter(|(it, _)| it.node.is_some());
+        for ((place, node), (_, recommendation)) in nodes.iter().copied().enumerate().zip(known) {
             let reasons = &mut recommendation.reasons;
             if self.signals.is_follower(node) {
                 reasons.push(Reason::FollowsYou);
@@ -200,7 +232,8 @@ struct Ranked {
     /// From 0 to 1, times the factor of the request.
     score: f32,
     raw: f32,
-    node: Node,
+    /// None if the graph does not know them.
+    node: Option<Node>,
     user: UserId,
 }
 

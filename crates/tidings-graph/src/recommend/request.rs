@@ -19,8 +19,8 @@ pub struct RecommendRequest {
     pub limit: usize,
     /// Whether each comes with its reasons, which takes some more work.
     pub explain: bool,
-    /// Recommend none but these; `None` for anyone. They are ranked, but still left out where the user
-    /// follows, blocks or mutes them, or where nobody follows them and they follow nobody.
+    /// Recommend none but these; `None` for anyone. They are ranked, also those whom the graph does not
+    /// know; but still left out where the user follows, blocks or mutes them.
     pub among: Option<Vec<UserId>>,
     /// Whom never to recommend to this user: those that they dismissed.
     pub excluded: HashSet<UserId>,

@@ -182,8 +182,9 @@ async fn the_request_lifts_sinks_and_rules_out() {
     let named = ask(&|it| {
         it.among = Some(["b1", "a1", "star", "nobody", "a0", last].map(user).into());
     });
-    let named: BTreeSet<_> = names(&named.await).into_iter().map(str::to_owned).collect();
-    assert_eq!(named, BTreeSet::from(["b1".to_owned(), (*last).to_owned()]));
+    let named = named.await;
+    let named = BTreeSet::from_iter(names(&named));
+    assert_eq!(named, BTreeSet::from(["b1", "nobody", last]));
 }
 
 #[tokio::test]
@@ -346,12 +347,26 @@ async fn whom_the_user_dismissed_takes_nobodys_place() {
 }
 
 #[tokio::test]
-async fn named_accounts_without_a_follow_are_left_out_of_any_graph() {
+async fn named_accounts_that_no_graph_knows_come_last_and_alike() {
     let world = World::new(circles()).await;
-    let among = Some(["a7", "never_heard_of"].map(user).into());
+    let strangers = ["never_heard_of", "never_seen"];
+    let among = Some(["a7", strangers[1], "me_too", strangers[0], "me_too"].map(user).into());
     for engine in [&world.engine, &world.through_port()] {
-        let request =
-            RecommendRequest { among: among.clone(), ..RecommendRequest::new(user("a0"), 9) };
-        assert_eq!(names(&engine.recommend_users(request).await.unwrap()), ["a7"]);
+        let excluded = [user("me_too")].into();
+        let request = RecommendRequest {
+            among: Clone::clone(&among),
+            excluded,
+            explain: true,
+            ..RecommendRequest::new(user("a0"), 9)
+        };
+        let found = engine.recommend_users(request.clone()).await.unwrap();
+        assert_eq!(names(&found), ["a7", strangers[0], strangers[1]]);
+        assert!(found[0].score > found[1].score);
+        assert!((found[1].score - found[2].score).abs() < f32::EPSILON);
+        assert!(!found[0].reasons.is_empty() && found[1].reasons.is_empty());
+        // Nor does it matter who asks.
+        let request = RecommendRequest { user: user(strangers[0]), ..request };
+        let found = engine.recommend_users(request).await.unwrap();
+        assert_eq!(names(&found), ["a7", strangers[1]]);
     }
 }
