@@ -27,8 +27,8 @@ pub struct FollowEvents {
     pub unfollow_type: Option<String>,
 }
 
-/// Hears of a follower whose follows an event has changed, once that is durable. It is called on the way of
-/// the event, so it returns at once.
+/// Hears of a follower whose follows an event has changed, or may have where the graph failed, once that is
+/// durable. It is called on the way of the event, so it returns at once.
 pub type FollowListener = Arc<dyn Fn(&UserId) + Send + Sync>;
 
 /// What an event did to the graph.
@@ -74,21 +74,19 @@ impl EdgeChanger {
         let lane = self.hasher.hash_one(follower) % LANES as u64;
         let lane = usize::try_from(lane).unwrap_or_default();
         let _in_order = self.lanes[lane].lock().await;
-        match change {
+        let changed = match change {
             EdgeChange::Follow => {
                 match graph.add_follow(follower, followee, incoming.event.time).await {
-                    Ok(_) | Err(GraphError::SelfFollow | GraphError::Blocked) => {}
-                    Err(error) => return Err(error),
+                    Err(GraphError::SelfFollow | GraphError::Blocked) => Ok(false),
+                    changed => changed,
                 }
             }
-            EdgeChange::Unfollow => {
-                graph.remove_follow(follower, followee).await?;
-            }
-        }
+            EdgeChange::Unfollow => graph.remove_follow(follower, followee).await,
+        };
         if let Some(listener) = &self.listener {
             listener(follower);
         }
-        Ok(Some(change))
+        changed.map(|_| Some(change))
     }
 }
 

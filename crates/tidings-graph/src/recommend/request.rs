@@ -1,10 +1,8 @@
 //! What is asked of the engine.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
+use rpds::HashTrieSetSync;
 use tidings_core::ids::UserId;
 
 /// The most recommendations that one answer holds.
@@ -25,7 +23,7 @@ pub struct RecommendRequest {
     /// Whom never to recommend to this user: those that they dismissed.
     pub excluded: HashSet<UserId>,
     /// Whom never to recommend to anyone: those who have left, or do not want to be found.
-    pub hidden: Arc<HashSet<UserId>>,
+    pub hidden: HashTrieSetSync<UserId>,
     /// How many of the user's followees must follow whoever is recommended and does not follow the user.
     /// From 1 on, accounts that nobody near the user follows are never recommended, however many of
     /// them follow each other and what the user follows; new users see fewer for it.
@@ -44,7 +42,7 @@ impl RecommendRequest {
             explain: false,
             among: None,
             excluded: HashSet::new(),
-            hidden: Arc::default(),
+            hidden: HashTrieSetSync::default(),
             least_known: 0,
             factors: HashMap::new(),
         }

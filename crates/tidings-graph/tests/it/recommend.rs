@@ -177,7 +177,7 @@ async fn the_request_lifts_sinks_and_rules_out() {
     // The others may change places a little: they are weighed against the best one who is left.
     let set = |list: &[Recommendation]| BTreeSet::from_iter(list.iter().map(|it| it.user.clone()));
     assert_eq!(set(&dismissed), set(&plain[1..]));
-    let gone = ask(&|it| it.hidden = Arc::new([user(second)].into())).await;
+    let gone = ask(&|it| it.hidden = [user(second)].into_iter().collect()).await;
     assert!(!names(&gone).contains(second));
     let named = ask(&|it| {
         it.among = Some(["b1", "a1", "star", "nobody", "a0", last].map(user).into());

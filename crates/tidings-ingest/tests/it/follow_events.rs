@@ -1,6 +1,6 @@
 //! Events that make and end follows, planned many at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -16,10 +16,11 @@ use super::{
 };
 
 fn following(recorder: &Arc<Recorder>) -> Planner {
-    planner(recorder).with_follow_events(FollowEvents {
-        follow_type: Some("follow".into()),
-        unfollow_type: Some("unfollow".into()),
-    })
+    planner(recorder).with_follow_events(follow_events())
+}
+
+fn follow_events() -> FollowEvents {
+    FollowEvents { follow_type: Some("follow".into()), unfollow_type: Some("unfollow".into()) }
 }
 
 fn event(kind: &str, follower: &str, followee: &str) -> IncomingEvent {
@@ -61,19 +62,29 @@ async fn the_changes_of_a_follower_take_effect_in_the_order_of_their_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_whose_follow_is_not_made_is_not_planned() {
+async fn an_event_whose_follow_is_not_made_is_not_planned_and_its_follower_is_heard_of() {
     let recorder = Arc::new(Recorder::default());
-    let planner = following(&recorder);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listened = Arc::clone(&heard);
+    let planner = planner(&recorder).with_follow_events_heard(
+        follow_events(),
+        Arc::new(move |follower| listened.lock().unwrap().push(follower.to_string())),
+    );
     for kind in ["follow", "unfollow"] {
         for (fault, passes) in [(Fault::Graph, true), (Fault::CorruptGraph, false)] {
             recorder.fail(fault);
             let error = planner.plan(&event(kind, "ann", "ben")).await.unwrap_err();
             assert!(matches!(error, IntakeError::Graph(_)), "{error:?}");
             assert_eq!(error.is_transient(), passes, "{kind} {fault:?}");
+            // The graph may have done it all the same.
+            assert_eq!(std::mem::take(&mut *heard.lock().unwrap()), ["ann"]);
         }
     }
     assert_eq!(recorder.edge_changes(), [""; 0]);
     recorder.fail(Fault::None);
     planner.plan(&event("follow", "ann", "ben")).await.unwrap();
     assert_eq!(recorder.edge_changes(), ["ann follows ben at 7000"]);
+    assert_eq!(*heard.lock().unwrap(), ["ann"]);
+    planner.plan(&event("like", "ann", "ben")).await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), ["ann"]);
 }

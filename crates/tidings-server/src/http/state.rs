@@ -134,11 +134,36 @@ pub struct App {
 }
 
 impl App {
-    /// Drops what `users` were recommended a moment ago: their follows, blocks or mutes have changed.
-    pub(super) fn forget_lists<'a>(&self, users: impl IntoIterator<Item = &'a UserId>) {
-        let Some(recommender) = &self.recommender else { return };
-        for user in users {
-            recommender.forget_lists(user);
+    /// To be held while the follows, blocks or mutes of `users` change: what was recommended to them before
+    /// is dropped when it goes, also where the outcome is not known or nobody waits for it any more.
+    pub(super) fn changing<'a>(
+        &'a self,
+        users: impl IntoIterator<Item = &'a UserId>,
+    ) -> OutdatedLists<'a> {
+        let users = Some(users.into_iter().collect());
+        OutdatedLists { recommender: self.recommender.as_deref(), users }
+    }
+
+    /// The same for a change that concerns what anybody may have been recommended.
+    pub(super) fn changing_all(&self) -> OutdatedLists<'_> {
+        OutdatedLists { recommender: self.recommender.as_deref(), users: None }
+    }
+}
+
+/// Drops lists of recommendations when it goes.
+#[must_use]
+pub(super) struct OutdatedLists<'a> {
+    recommender: Option<&'a Recommender>,
+    /// Whose; everyone's if not said.
+    users: Option<Vec<&'a UserId>>,
+}
+
+impl Drop for OutdatedLists<'_> {
+    fn drop(&mut self) {
+        let Some(recommender) = self.recommender else { return };
+        match &self.users {
+            Some(users) => users.iter().for_each(|user| recommender.forget_lists(user)),
+            None => recommender.forget_all_lists(),
         }
     }
 }

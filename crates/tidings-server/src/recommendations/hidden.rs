@@ -2,15 +2,15 @@
 //! and reads what is new every few seconds.
 
 use std::{
-    collections::HashSet,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use metrics::Gauge;
+use rpds::HashTrieSetSync;
 use tidings_core::{
     error_chain::ErrorChain,
     ids::UserId,
@@ -29,10 +29,28 @@ const PAGE: usize = 1_000;
 /// Who is not to be recommended to anyone.
 pub struct HiddenUsers {
     store: Arc<dyn RecommendationFeedbackStore>,
-    users: RwLock<Arc<HashSet<UserId>>>,
+    known: RwLock<Known>,
     /// The last change that was read.
     seen: AtomicU64,
     count: Gauge,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Shares its parts with its copies: requests that are under way keep what they have, for little.
+    users: HashTrieSetSync<UserId>,
+    /// What has changed since all are being read anew, if they are: who, and whether they are hidden.
+    meanwhile: Option<Vec<(UserId, bool)>>,
+}
+
+impl Known {
+    fn change(&mut self, user: UserId, is_hidden: bool) {
+        if is_hidden {
+            self.users.insert_mut(user);
+        } else {
+            self.users.remove_mut(&user);
+        }
+    }
 }
 
 impl HiddenUsers {
@@ -44,13 +62,17 @@ impl HiddenUsers {
             "Users who are recommended to nobody"
         );
         let count = metrics::gauge!("tidings_recommendation_hidden_users");
-        Self { store, users: RwLock::default(), seen: AtomicU64::new(0), count }
+        Self { store, known: RwLock::default(), seen: AtomicU64::new(0), count }
     }
 
     /// All of them, as they are known now.
     #[must_use]
-    pub fn users(&self) -> Arc<HashSet<UserId>> {
-        Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
+    pub fn users(&self) -> HashTrieSetSync<UserId> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).users.clone()
+    }
+
+    fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Recommends `user` to nobody: on this node from now on, on others within a few seconds.
@@ -81,52 +103,54 @@ impl HiddenUsers {
     }
 
     fn apply(&self, changes: impl IntoIterator<Item = (UserId, bool)>) {
-        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known_mut();
         for (user, is_hidden) in changes {
-            // Requests that are under way keep what they have: the set is copied under them, once.
-            if is_hidden {
-                Arc::make_mut(&mut users).insert(user);
-            } else if users.contains(&user) {
-                Arc::make_mut(&mut users).remove(&user);
+            if let Some(meanwhile) = &mut known.meanwhile {
+                meanwhile.push((user.clone(), is_hidden));
             }
+            known.change(user, is_hidden);
         }
-        self.measure(&users);
+        self.measure(&known);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge of so many users need not be exact")]
-    fn measure(&self, users: &HashSet<UserId>) {
-        self.count.set(users.len() as f64);
+    fn measure(&self, known: &Known) {
+        self.count.set(known.users.size() as f64);
     }
 
-    /// Reads all of them. Before the first request is answered, and now and then.
+    /// Reads all of them. Before the first request is answered, and now and then; not twice at once.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`]; what was known stands.
     pub async fn load(&self) -> Result<(), StoreError> {
-        let mut loaded = HashSet::new();
+        self.known_mut().meanwhile = Some(Vec::new());
+        let read = self.read_all().await;
+        let mut known = self.known_mut();
+        let meanwhile = known.meanwhile.take().unwrap_or_default();
+        let (users, seen) = read?;
+        known.users = users;
+        // What changed here since may have been read before it changed.
+        meanwhile.into_iter().for_each(|(user, is_hidden)| known.change(user, is_hidden));
+        self.measure(&known);
+        self.seen.store(seen, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// All of them, and the last change among them.
+    async fn read_all(&self) -> Result<(HashTrieSetSync<UserId>, u64), StoreError> {
+        let mut read = Known::default();
         let mut seen = 0;
         loop {
             let page = self.store.list_unrecommendable(seen, PAGE).await?;
             let is_last = page.len() < PAGE;
             seen = page.last().map_or(seen, |it| it.change);
-            for it in page {
-                // One who changed meanwhile is listed again.
-                if it.is_unrecommendable {
-                    loaded.insert(it.user);
-                } else {
-                    loaded.remove(&it.user);
-                }
-            }
+            // One who changed meanwhile is listed again.
+            page.into_iter().for_each(|it| read.change(it.user, it.is_unrecommendable));
             if is_last {
-                break;
+                return Ok((read.users, seen));
             }
         }
-        self.measure(&loaded);
-        // What this node changed meanwhile is read again with the next poll.
-        *self.users.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
-        self.seen.store(seen, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Reads what changed since the last time.
@@ -187,11 +211,15 @@ mod tests {
 
     /// Changes in memory, and nothing else.
     #[derive(Default)]
-    struct Memory(Mutex<Vec<UnrecommendableChange>>);
+    struct Memory {
+        changes: Mutex<Vec<UnrecommendableChange>>,
+        /// How long it takes to give a page out that was read.
+        delay: Mutex<Duration>,
+    }
 
     impl Memory {
         fn change(&self, user: &UserId, is_unrecommendable: bool) {
-            let mut changes = self.0.lock().unwrap();
+            let mut changes = self.changes.lock().unwrap();
             let change = changes.last().map_or(0, |it| it.change) + 1;
             changes.retain(|it| it.user != *user);
             changes.push(UnrecommendableChange { change, user: user.clone(), is_unrecommendable });
@@ -236,12 +264,17 @@ mod tests {
             after: u64,
             limit: usize,
         ) -> Result<Vec<UnrecommendableChange>, StoreError> {
-            let changes = self.0.lock().unwrap();
-            Ok(changes.iter().filter(|it| it.change > after).take(limit).cloned().collect())
+            let delay = *self.delay.lock().unwrap();
+            let page = {
+                let changes = self.changes.lock().unwrap();
+                changes.iter().filter(|it| it.change > after).take(limit).cloned().collect()
+            };
+            tokio::time::sleep(delay).await;
+            Ok(page)
         }
 
         async fn erase_feedback(&self, user: &UserId) -> Result<(), StoreError> {
-            self.0.lock().unwrap().retain(|it| it.user != *user);
+            self.changes.lock().unwrap().retain(|it| it.user != *user);
             Ok(())
         }
     }
@@ -281,5 +314,28 @@ mod tests {
         assert_eq!(there.users(), here.users());
         stop.cancel();
         tasks.join_next().await.unwrap().unwrap();
+    }
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_while_all_are_read_anew_stays_changed() {
+        let store = Arc::new(Memory::default());
+        let hidden = Arc::new(HiddenUsers::new(Arc::<Memory>::clone(&store) as _));
+        for number in 0..3 {
+            hidden.hide(&user(number)).await.unwrap();
+        }
+        *store.delay.lock().unwrap() = Duration::from_secs(5);
+        let (loading, changing) = (Arc::clone(&hidden), Arc::clone(&hidden));
+        let change = async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            changing.hide(&user(7)).await.unwrap();
+            changing.show(&user(0)).await.unwrap();
+            store.erase_feedback(&user(1)).await.unwrap();
+            changing.forget(&user(1));
+        };
+        let (loaded, ()) = tokio::join!(loading.load(), change);
+        loaded.unwrap();
+        let users = hidden.users();
+        let mut users: Vec<_> = users.iter().map(UserId::as_str).collect();
+        users.sort_unstable();
+        assert_eq!(users, ["u2", "u7"]);
     }
 }

@@ -115,6 +115,13 @@ impl ListCache {
     pub(super) fn forget(&self, user: &UserId) {
         self.counter(user).fetch_add(1, Ordering::AcqRel);
     }
+
+    /// The same for all users.
+    pub(super) fn forget_all(&self) {
+        for counter in &self.counters {
+            counter.fetch_add(1, Ordering::AcqRel);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +161,13 @@ mod tests {
         // A list that was begun before is not kept after.
         cache.keep(ann.clone(), &list(&["ben"]), moment);
         assert!(cache.find(&ann).is_none(), "begun too early");
+
+        let (moment, eve) = (cache.moment(&ann.user), key("eve"));
+        cache.keep(ann.clone(), &list(&["ben"]), moment);
+        cache.keep(eve.clone(), &list(&["ben"]), cache.moment(&eve.user));
+        assert!(cache.find(&ann).is_some() && cache.find(&eve).is_some());
+        cache.forget_all();
+        assert!(cache.find(&ann).is_none() && cache.find(&eve).is_none());
     }
 
     #[test]

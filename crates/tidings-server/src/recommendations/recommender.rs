@@ -250,11 +250,16 @@ impl Recommender {
     /// Forgets `user`, whom the store and the graph have forgotten.
     pub fn forget_user(&self, user: &UserId) {
         self.hidden.forget(user);
-        self.forget_lists(user);
+        self.forget_all_lists();
     }
 
     /// Drops the lists of `user`, who follows, blocks or mutes somebody now, or has stopped it.
     pub fn forget_lists(&self, user: &UserId) {
         self.lists.forget(user);
+    }
+
+    /// Drops everyone's lists.
+    pub fn forget_all_lists(&self) {
+        self.lists.forget_all();
     }
 }

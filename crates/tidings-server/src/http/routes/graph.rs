@@ -102,8 +102,8 @@ async fn follow(
 ) -> Result<Json<Changed>, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
     let now = app.clock.now();
+    let _lists = app.changing([&user]);
     let changed = app.graph.add_follow(&user, &other, now).await?;
-    app.forget_lists([&user]);
     // Also when the follow stood before: whoever asks again may do so because the event was not
     // stored the first time. Its identity is the pair, so it is told once.
     tell(&app, &user, &other, now).await?;
@@ -146,8 +146,8 @@ async fn unfollow(
     Path((user, other)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
+    let _lists = app.changing([&user]);
     app.graph.remove_follow(&user, &other).await?;
-    app.forget_lists([&user]);
     Ok(StatusCode::NO_CONTENT)
 }
 

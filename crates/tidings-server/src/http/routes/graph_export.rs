@@ -190,9 +190,11 @@ async fn erase(
     // Not for users: whoever could erase themself could shake off a block.
     caller.server(Scope::GraphWrite)?;
     let user = caller.for_user(Scope::GraphWrite, &user)?;
+    let _lists = app.changing_all();
+    let removed = app.graph.erase_user(&user).await?;
+    // Only now: until then a user whom nobody was to be recommended would be.
     // Also on a node that recommends nobody: another may have.
     app.feedback.erase_feedback(&user).await?;
-    let removed = app.graph.erase_user(&user).await?;
     if let Some(recommender) = &app.recommender {
         recommender.forget_user(&user);
     }

@@ -203,8 +203,8 @@ impl Import<'_> {
         let edges = std::mem::take(&mut self.waiting);
         let lines = u64::try_from(edges.len()).unwrap_or(u64::MAX);
         let sources: Vec<_> = edges.iter().map(|edge| edge.source.clone()).collect();
+        let _lists = self.app.changing(&sources);
         self.done.added += self.app.graph.import_edges(edges).await?;
-        self.app.forget_lists(&sources);
         self.done.lines += lines;
         Ok(())
     }

@@ -44,9 +44,9 @@ async fn block(
     Path((user, other)): Path<(String, String)>,
 ) -> Result<Json<Changed>, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
-    let changed = app.graph.add_block(&user, &other, app.clock.now()).await?;
     // Neither is recommended to the other.
-    app.forget_lists([&user, &other]);
+    let _lists = app.changing([&user, &other]);
+    let changed = app.graph.add_block(&user, &other, app.clock.now()).await?;
     Ok(Json(Changed { changed }))
 }
 
@@ -68,8 +68,8 @@ async fn unblock(
     Path((user, other)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
+    let _lists = app.changing([&user, &other]);
     app.graph.remove_block(&user, &other).await?;
-    app.forget_lists([&user, &other]);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -113,8 +113,8 @@ async fn mute(
     Path((user, other)): Path<(String, String)>,
 ) -> Result<Json<Changed>, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
+    let _lists = app.changing([&user]);
     let changed = app.graph.add_mute(&user, &other, app.clock.now()).await?;
-    app.forget_lists([&user]);
     Ok(Json(Changed { changed }))
 }
 
@@ -136,8 +136,8 @@ async fn unmute(
     Path((user, other)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
+    let _lists = app.changing([&user]);
     app.graph.remove_mute(&user, &other).await?;
-    app.forget_lists([&user]);
     Ok(StatusCode::NO_CONTENT)
 }
 
