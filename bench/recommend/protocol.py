@@ -77,8 +77,6 @@ def measure(is_hit, hidden, scores):
     hits = np.concatenate([is_hit[:100], np.zeros(max(0, 100 - len(is_hit)))])
     gains = 1 / np.log2(np.arange(2, 12))
     found, *others = scores
-    # Whom the training graph does not know comes after everybody, as in a tie.
-    found = np.append(found, np.full(hidden - len(found), -np.inf))
     auc = [(found[:, None] > it).mean() + (found[:, None] == it).mean() / 2 for it in others]
     return ((hits[:10] * gains).sum() / gains[: min(10, hidden)].sum(),
             (hits * np.cumsum(hits) / np.arange(1, 101)).sum() / min(hidden, 100),

@@ -1,5 +1,5 @@
 //! That what is served does not get worse on the graphs that ship: floors a little below what it reaches with
-//! these few users. They are no goals: on epinions the AUCs are below those.
+//! these few users.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -49,19 +49,19 @@ fn assert_served_is_good(follows: &Follows, others: &[&str], floor: &Floor) {
 
 #[test]
 fn what_is_served_is_good_where_few_follows_are_returned() {
-    let floor = Floor { ndcg: 0.185, map: 0.12, auc_uniform: 0.96, auc_popularity: 0.85 };
+    let floor = Floor { ndcg: 0.187, map: 0.125, auc_uniform: 0.965, auc_popularity: 0.87 };
     assert_served_is_good(&wiki_vote(), &["recip", "fof_aa", "gf_lin"], &floor);
 }
 
 #[test]
 fn what_is_served_is_good_where_many_follows_are_returned() {
-    let floor = Floor { ndcg: 0.31, map: 0.24, auc_uniform: 0.90, auc_popularity: 0.81 };
+    let floor = Floor { ndcg: 0.325, map: 0.255, auc_uniform: 0.96, auc_popularity: 0.86 };
     let epinions = shipped("epinions.txt.gz", Direction::Directed);
     assert_served_is_good(&epinions, &["recip", "fof_aa", "U_aa"], &floor);
 }
 
 #[test]
 fn what_is_served_is_good_where_all_follows_are_returned() {
-    let floor = Floor { ndcg: 0.58, map: 0.49, auc_uniform: 0.98, auc_popularity: 0.98 };
+    let floor = Floor { ndcg: 0.585, map: 0.495, auc_uniform: 0.99, auc_popularity: 0.99 };
     assert_served_is_good(&facebook(), &["U_cn", "rp3beta"], &floor);
 }
