@@ -48,13 +48,8 @@ pub(super) async fn run(
     shape: Shape,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let toml = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n{}[graph.cache]\nenabled = true\n\
-         [graph.cache.redis]\nurl = \"redis://{HOST}:{REDIS_PORT}/\"\nprefix = \"{prefix}\"\n",
-        neo4j::toml(prefix),
-    );
     let dir = bench.folder("cached-node")?;
-    let node = Node::start_with(&dir, &toml).await?;
+    let node = Node::start_with(&dir, &toml(prefix)).await?;
     let phase = Arc::new(AtomicU8::new(WARMING));
     let mut lanes = tokio::task::JoinSet::new();
     for lane in 0..CONNECTIONS {
@@ -93,6 +88,15 @@ pub(super) async fn run(
         Latency::of(&writes)
     ));
     node.stop().await
+}
+
+/// What a node needs to know of the graph under this prefix and of the cache before it.
+pub(super) fn toml(prefix: &str) -> String {
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n{}[graph.cache]\nenabled = true\n\
+         [graph.cache.redis]\nurl = \"redis://{HOST}:{REDIS_PORT}/\"\nprefix = \"{prefix}\"\n",
+        neo4j::toml(prefix),
+    )
 }
 
 /// What the node says of its cache.

@@ -46,7 +46,7 @@ pub(crate) async fn build(bench: &Bench, report: &mut Report) -> anyhow::Result<
         shape.users
     ));
     report.put("follows", number(follows));
-    report.put("import_follows_per_s", rate(follows, took));
+    report.put("follows_per_s", rate(follows, took));
     report.put("import_peak_rss_bytes", number(peak_rss_bytes));
     report.put("disk_bytes", number(disk_bytes(&data.graph_dir())?));
     Ok(data)

@@ -12,6 +12,7 @@ mod http;
 mod neo4j;
 mod peers;
 mod queries;
+mod recommendations;
 mod shape;
 
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub enum Part {
     Peers,
     /// The smaller graph on Neo4j, behind the cache of a node.
     Cache,
+    /// Whom to follow, by a node on that graph.
+    Recommendations,
 }
 
 /// Runs the given parts; all for none.
@@ -80,7 +83,7 @@ async fn run_parts(bench: &Bench, parts: &[Part]) -> anyhow::Result<Report> {
             http::run(bench, &data, &mut report).await?;
         }
     }
-    if parts.iter().any(|part| matches!(part, Part::Peers | Part::Cache)) {
+    if parts.iter().any(|part| !matches!(part, Part::Embedded | Part::Http)) {
         let prefix = neo4j::prefix();
         let store = peers::fill(bench, &prefix, &mut report).await?;
         if parts.contains(&Part::Peers) {
@@ -89,6 +92,9 @@ async fn run_parts(bench: &Bench, parts: &[Part]) -> anyhow::Result<Report> {
         store.close().await;
         if parts.contains(&Part::Cache) {
             cache::run(bench, &prefix, peers::shape(bench), &mut report).await?;
+        }
+        if parts.contains(&Part::Recommendations) {
+            recommendations::run(bench, &prefix, peers::shape(bench), &mut report).await?;
         }
     }
     Ok(report)
