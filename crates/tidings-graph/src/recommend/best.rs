@@ -8,8 +8,9 @@ pub(super) struct Scored(u64);
 
 impl Scored {
     pub(super) fn new(score: f32, node: Node) -> Self {
+        debug_assert!(score >= 0.0, "{score}");
         // The bits of numbers that are not negative are in the order of the numbers (IEEE 754).
-        Self(u64::from(!score.abs().to_bits()) << 32 | u64::from(node))
+        Self(u64::from(!score.to_bits()) << 32 | u64::from(node))
     }
 
     pub(super) fn node(self) -> Node {

@@ -11,7 +11,7 @@ use super::{
 /// Followees that a reason names.
 const NAMED: usize = 3;
 /// Lists that are read together.
-const LISTS: usize = 64;
+const LISTS: usize = 16;
 
 /// Finds reasons, for one list of recommendations after the other.
 #[derive(Debug, Default)]

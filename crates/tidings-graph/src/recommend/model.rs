@@ -61,7 +61,7 @@ struct TreeFile {
 
 /// Where to go on, or to stay: a leaf leads to itself.
 #[derive(Debug, Clone, Copy)]
-struct Node {
+struct Step {
     feature: u16,
     /// Up to this, to the left.
     threshold: f32,
@@ -72,7 +72,7 @@ struct Node {
 /// The splits, and behind them the leaves.
 #[derive(Debug)]
 struct Tree {
-    nodes: Vec<Node>,
+    steps: Vec<Step>,
     /// Of the leaves.
     values: Vec<f32>,
     /// Splits on the longest way.
@@ -155,7 +155,7 @@ fn read_tree(file: &TreeFile) -> Option<Tree> {
         // Children come after their parents, so that every way ends.
         (usize::from(child) > place && usize::from(child) < splits).then_some(child)
     };
-    let mut nodes = Vec::with_capacity(splits + leaves);
+    let mut steps = Vec::with_capacity(splits + leaves);
     for place in 0..splits {
         let feature = file.feature[place];
         if feature >= FEATURES.len() {
@@ -163,31 +163,31 @@ fn read_tree(file: &TreeFile) -> Option<Tree> {
         }
         let next = [next(place, file.left[place])?, next(place, file.right[place])?];
         let threshold = file.threshold[place];
-        nodes.push(Node { feature: u16::try_from(feature).ok()?, threshold, next });
+        steps.push(Step { feature: u16::try_from(feature).ok()?, threshold, next });
     }
     for place in splits..splits + leaves {
         let place = u16::try_from(place).ok()?;
-        nodes.push(Node { feature: 0, threshold: f32::INFINITY, next: [place; 2] });
+        steps.push(Step { feature: 0, threshold: f32::INFINITY, next: [place; 2] });
     }
     let mut depths = vec![0; splits + leaves];
     for place in (0..splits).rev() {
-        let below = nodes[place].next.map(|it| depths[usize::from(it)]);
+        let below = steps[place].next.map(|it| depths[usize::from(it)]);
         depths[place] = 1 + below[0].max(below[1]);
     }
-    Some(Tree { nodes, values: file.leaf.clone(), depth: depths[0] })
+    Some(Tree { steps, values: file.leaf.clone(), depth: depths[0] })
 }
 
 impl Tree {
     /// Adds to each score the value of the leaf that its row comes to.
     fn add(&self, rows: &[Row], scores: &mut [f32]) {
-        let splits = self.nodes.len() - self.values.len();
+        let splits = self.steps.len() - self.values.len();
         for (rows, scores) in rows.chunks(TOGETHER).zip(scores.chunks_mut(TOGETHER)) {
             let mut places = [0_u16; TOGETHER];
             for _ in 0..self.depth {
                 for (place, row) in places.iter_mut().zip(rows) {
-                    let node = &self.nodes[usize::from(*place)];
-                    let is_right = row[usize::from(node.feature)] > node.threshold;
-                    *place = node.next[usize::from(is_right)];
+                    let step = &self.steps[usize::from(*place)];
+                    let is_right = row[usize::from(step.feature)] > step.threshold;
+                    *place = step.next[usize::from(is_right)];
                 }
             }
             for (place, score) in places.iter().zip(scores) {

@@ -119,10 +119,17 @@ impl Ranking {
         &self,
         graph: &dyn Adjacency,
     ) -> Result<(Vec<UserId>, Vec<Row>, usize), GraphError> {
-        let known = self.nodes.iter().map(|it| graph.user(*it));
-        let mut users = known.collect::<Result<Option<Vec<_>>, _>>()?.unwrap_or_default();
+        let (mut users, mut rows, mut pool) = (Vec::new(), Vec::new(), 0);
+        for (place, (node, row)) in self.nodes.iter().zip(&self.rows).enumerate() {
+            // One may have been erased meanwhile.
+            let Some(user) = graph.user(*node)? else { continue };
+            users.push(user);
+            rows.push(*row);
+            pool += usize::from(place < self.pool);
+        }
         users.extend_from_slice(&self.unknown);
-        Ok((users, self.rows.clone(), self.pool))
+        rows.extend_from_slice(self.rows.get(self.nodes.len()..).unwrap_or_default());
+        Ok((users, rows, pool))
     }
 
     /// Ranks what was found and makes the answer.

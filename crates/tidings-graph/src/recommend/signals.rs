@@ -75,6 +75,8 @@ struct Weighed {
 /// Followees of whom it is looked at how many follow back.
 const AROUND_USERS: usize = 16;
 const AROUND_ENTRIES: u32 = 500;
+/// Lists that are read together, before it is known how long they are.
+const LISTS: usize = 16;
 
 impl Signals {
     /// Gathers the signals around `user`.
@@ -208,7 +210,7 @@ impl Signals {
         work.nodes.clear();
         work.nodes.extend(work.weighed.iter().map(|it| it.node));
         let mut left = ALIKE_FOLLOWING_ENTRIES;
-        for (nodes, alike) in work.nodes.chunks(64).zip(work.weighed.chunks(64)) {
+        for (nodes, alike) in work.nodes.chunks(LISTS).zip(work.weighed.chunks(LISTS)) {
             work.lists.clear();
             graph.read(nodes, NeighbourSide::Following, LIST_ENTRIES, &mut work.lists)?;
             for (one, list) in alike.iter().zip(work.lists.iter()) {

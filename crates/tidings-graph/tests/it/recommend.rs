@@ -347,10 +347,11 @@ async fn whom_the_user_dismissed_takes_nobodys_place() {
 }
 
 #[tokio::test]
-async fn named_accounts_that_no_graph_knows_come_last_and_alike() {
+async fn named_accounts_that_no_graph_knows_are_ranked_alike_in_any_graph() {
     let world = World::new(circles()).await;
     let strangers = ["never_heard_of", "never_seen"];
-    let among = Some(["a7", strangers[1], "me_too", strangers[0], "me_too"].map(user).into());
+    let among = [strangers[1], strangers[1], "a7", "me_too", strangers[0]];
+    let among = Some(among.map(user).into());
     for engine in [&world.engine, &world.through_port()] {
         let excluded = [user("me_too")].into();
         let request = RecommendRequest {
@@ -364,6 +365,13 @@ async fn named_accounts_that_no_graph_knows_come_last_and_alike() {
         assert!(found[0].score > found[1].score);
         assert!((found[1].score - found[2].score).abs() < f32::EPSILON);
         assert!(!found[0].reasons.is_empty() && found[1].reasons.is_empty());
+        // One who is lifted before those who are known takes none of their reasons.
+        let mut lifted = request.clone();
+        lifted.factors.insert(user(strangers[1]), 1e6);
+        let lifted = engine.recommend_users(lifted).await.unwrap();
+        assert_eq!(names(&lifted), [strangers[1], "a7", strangers[0]]);
+        assert_eq!(lifted[1].reasons, found[0].reasons);
+        assert!(lifted[0].reasons.is_empty() && lifted[2].reasons.is_empty());
         // Nor does it matter who asks.
         let request = RecommendRequest { user: user(strangers[0]), ..request };
         let found = engine.recommend_users(request).await.unwrap();

@@ -135,7 +135,8 @@ pub struct App {
 
 impl App {
     /// To be held while the follows, blocks or mutes of `users` change: what was recommended to them before
-    /// is dropped when it goes, also where the outcome is not known or nobody waits for it any more.
+    /// is dropped when it goes, also where the outcome is not known or nobody waits for it any more. What
+    /// takes effect later than that is seen when a list lapses.
     pub(super) fn changing<'a>(
         &'a self,
         users: impl IntoIterator<Item = &'a UserId>,

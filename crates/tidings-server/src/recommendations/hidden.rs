@@ -124,16 +124,18 @@ impl HiddenUsers {
     ///
     /// [`StoreError::Unavailable`]; what was known stands.
     pub async fn load(&self) -> Result<(), StoreError> {
+        let before = self.seen.load(Ordering::Relaxed);
         self.known_mut().meanwhile = Some(Vec::new());
         let read = self.read_all().await;
         let mut known = self.known_mut();
         let meanwhile = known.meanwhile.take().unwrap_or_default();
         let (users, seen) = read?;
         known.users = users;
-        // What changed here since may have been read before it changed.
+        // What changed here since may have been read before it changed; and what another node did after
+        // that, too: then the store says once more in which order.
+        self.seen.store(if meanwhile.is_empty() { seen } else { before }, Ordering::Relaxed);
         meanwhile.into_iter().for_each(|(user, is_hidden)| known.change(user, is_hidden));
         self.measure(&known);
-        self.seen.store(seen, Ordering::Relaxed);
         Ok(())
     }
 

@@ -247,10 +247,9 @@ impl Recommender {
         self.hidden.show(user).await
     }
 
-    /// Forgets `user`, whom the store and the graph have forgotten.
+    /// Forgets that `user`, whom the store and the graph have forgotten, is not to be recommended.
     pub fn forget_user(&self, user: &UserId) {
         self.hidden.forget(user);
-        self.forget_all_lists();
     }
 
     /// Drops the lists of `user`, who follows, blocks or mutes somebody now, or has stopped it.

@@ -244,6 +244,13 @@ async fn a_list_is_given_again_until_its_user_does_something() {
     assert!(holds("g").await);
     node.post("/v1/events", event.to_string()).await.expect(200);
     assert!(!holds("g").await);
+    // So are those whom an import turns away from her, and those who are gone.
+    assert!(holds("a").await && holds("late").await);
+    let block = json!({"blocker": "late", "blocked": "ann"}).to_string();
+    node.post("/v1/graph/import", block).await.expect(200);
+    assert!(!holds("late").await && holds("a").await);
+    node.delete("/v1/users/a/graph").await.expect(200);
+    assert!(!holds("a").await);
     // Who is hidden is hidden everywhere.
     assert!(holds("c").await);
     node.delete("/v1/users/c/recommendable").await.expect(204);

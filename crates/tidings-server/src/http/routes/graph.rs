@@ -102,8 +102,10 @@ async fn follow(
 ) -> Result<Json<Changed>, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
     let now = app.clock.now();
-    let _lists = app.changing([&user]);
-    let changed = app.graph.add_follow(&user, &other, now).await?;
+    let changed = {
+        let _lists = app.changing([&user]);
+        app.graph.add_follow(&user, &other, now).await?
+    };
     // Also when the follow stood before: whoever asks again may do so because the event was not
     // stored the first time. Its identity is the pair, so it is told once.
     tell(&app, &user, &other, now).await?;

@@ -192,8 +192,8 @@ async fn erase(
     let user = caller.for_user(Scope::GraphWrite, &user)?;
     let _lists = app.changing_all();
     let removed = app.graph.erase_user(&user).await?;
-    // Only now: until then a user whom nobody was to be recommended would be.
-    // Also on a node that recommends nobody: another may have.
+    // In this order: the other way round somebody who is not to be recommended would be in between. Also
+    // on a node that recommends nobody: another may have.
     app.feedback.erase_feedback(&user).await?;
     if let Some(recommender) = &app.recommender {
         recommender.forget_user(&user);

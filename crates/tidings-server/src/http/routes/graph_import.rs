@@ -9,7 +9,11 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
-use tidings_core::{clock::Timestamp, follow::Edge, ids::UserId};
+use tidings_core::{
+    clock::Timestamp,
+    follow::{Edge, EdgeKind},
+    ids::UserId,
+};
 use tidings_ingest::lines::{Line, LineSplitter};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -202,8 +206,11 @@ impl Import<'_> {
     async fn flush(&mut self) -> Result<(), Problem> {
         let edges = std::mem::take(&mut self.waiting);
         let lines = u64::try_from(edges.len()).unwrap_or(u64::MAX);
-        let sources: Vec<_> = edges.iter().map(|edge| edge.source.clone()).collect();
-        let _lists = self.app.changing(&sources);
+        let mut changing: Vec<_> = edges.iter().map(|edge| edge.source.clone()).collect();
+        // Neither is recommended to the other.
+        let blocks = edges.iter().filter(|edge| edge.kind == EdgeKind::Block);
+        changing.extend(blocks.map(|edge| edge.target.clone()));
+        let _lists = self.app.changing(&changing);
         self.done.added += self.app.graph.import_edges(edges).await?;
         self.done.lines += lines;
         Ok(())

@@ -124,8 +124,9 @@ async fn list(
 
 /// Whom a user may want to follow, with the app's own say in it.
 ///
-/// For servers only. `among` ranks candidates of the app's own; still, nobody is recommended whom a list
-/// of the user's would leave out.
+/// For servers only. `among` ranks candidates of the app's own, also ids that the graph does not know; still,
+/// nobody is recommended whom the user follows or has dismissed, where either has blocked or muted the
+/// other, or who is not to be recommended to anyone.
 #[utoipa::path(
     post, path = "/v1/users/{user}/recommendations/query", tag = "recommendations",
     params(("user" = String, Path, description = "A user id")),
