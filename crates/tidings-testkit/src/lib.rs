@@ -98,6 +98,7 @@ macro_rules! store_contract_tests {
                 a_number_of_the_log_is_never_used_twice,
                 a_page_of_the_log_is_bounded_whatever_the_filter,
                 a_time_is_found_in_a_long_log,
+                the_log_of_a_notification_is_listed_page_by_page,
                 the_log_of_a_user_is_listed_newest_first,
                 the_whole_log_is_read_in_the_order_of_writing,
             );

@@ -17,7 +17,7 @@ pub use store::{
     AnswerStore, CheckpointStore, Cutoffs, DeadLetterStore, DeliveryFilter, DeliveryLogStore,
     DeliveryNumber, DeliveryPlace, DeliveryStore, DeviceStore, DuePush, DueRetry, FanOutStore,
     Forgotten, KeptAnswer, LogPage, LoggedDelivery, MAX_FEEDBACK, MAX_IDEMPOTENCY_KEY_BYTES,
-    MAX_LOG_LOOKS, NotificationStore, Prune, PushJob, PushSettlement, RecommendationFeedbackStore,
-    RequestKey, RetentionStore, Revocation, RevocationStore, Store, UnrecommendableChange,
-    UserLogPage,
+    MAX_LOG_LOOKS, NotificationLogPage, NotificationStore, Prune, PushJob, PushSettlement,
+    RecommendationFeedbackStore, RequestKey, RetentionStore, Revocation, RevocationStore, Store,
+    UnrecommendableChange, UserLogPage,
 };

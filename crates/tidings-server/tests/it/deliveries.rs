@@ -109,6 +109,63 @@ async fn a_users_log_is_paged_newest_first_and_filtered() {
 }
 
 #[tokio::test]
+async fn the_log_of_one_notification_is_paged_oldest_first_and_filtered() {
+    const ROWS: u64 = 1_250;
+    let site = site();
+    let mut node = site.start();
+    node.post("/v1/events", event("e1", &["ann"]).to_string()).await.expect(200);
+    let inbox = node.get("/v1/users/ann/notifications").await.expect(200);
+    let id = inbox["items"][0]["id"].as_str().unwrap().to_owned();
+    node.stop();
+    let rows = (1..=ROWS).map(|secs| Delivery {
+        outcome: if secs == ROWS { Outcome::Delivered } else { Outcome::Retrying },
+        // Pairs have the same time.
+        at: at(secs / 2),
+        ..attempt("ann", 1, secs)
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.push(Delivery { channel: Channel::WebSocket, ..attempt("ann", 1, ROWS + 1) });
+    write(&site, rows).await;
+    node = site.start();
+    let path = format!("/v1/notifications/{id}/deliveries");
+    let get = async |query: &str| node.get(&format!("{path}{query}")).await;
+
+    let (mut listed, mut query) = (Vec::new(), "?limit=500".to_owned());
+    loop {
+        let page = get(&query).await.expect(200);
+        assert!(targets(&page).len() <= 500);
+        listed.extend(targets(&page).into_iter().map(str::to_owned));
+        let Some(next) = page.get("next") else { break };
+        query = format!("?limit=500&cursor={}", next.as_str().unwrap());
+    }
+    let expected: Vec<_> = (1..=ROWS + 1).map(|secs| format!("at-{secs}")).collect();
+    assert_eq!(listed, expected);
+    assert_eq!(targets(&get("").await.expect(200)).len(), 50);
+    let window = format!("?since={}&until={}", at(3), at(4));
+    for (query, expected) in [
+        ("?outcome=delivered", vec!["at-1250", "at-1251"]),
+        ("?outcome=delivered&channel=apns", vec!["at-1250"]),
+        ("?channel=websocket", vec!["at-1251"]),
+        (&window, vec!["at-6", "at-7"]),
+        ("?channel=fcm", vec![]),
+    ] {
+        assert_eq!(targets(&get(query).await.expect(200)), expected, "{query}");
+    }
+    for (query, field) in [
+        ("?channel=sms", "channel"),
+        ("?outcome=lost", "outcome"),
+        ("?since=yesterday", "since"),
+        ("?limit=1001", "limit"),
+        ("?cursor=1.1", "cursor"),
+        ("?cursor=", "cursor"),
+        ("?cursor=-1", "cursor"),
+        ("?offset=1", "query"),
+    ] {
+        assert_eq!(get(query).await.problem(400).1, field, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn the_whole_log_is_read_as_it_was_written_and_gone_on_with() {
     let site = site();
     write(&site, (1..=5).map(|secs| attempt("ann", 1, secs)).collect()).await;

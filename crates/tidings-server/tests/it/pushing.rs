@@ -70,10 +70,11 @@ pub(crate) async fn deliveries(
     enough: impl Fn(&[Value]) -> bool,
 ) -> Vec<Value> {
     let page = node.get(&format!("/v1/users/{user}/notifications")).await.expect(200);
-    let path = format!("/v1/notifications/{}/deliveries", page["items"][0]["id"].as_str().unwrap());
+    let id = page["items"][0]["id"].as_str().unwrap();
+    let path = format!("/v1/notifications/{id}/deliveries?limit=1000");
     tokio::time::timeout(PATIENCE, async {
         loop {
-            let log = node.get(&path).await.expect(200).as_array().unwrap().clone();
+            let log = node.get(&path).await.expect(200)["items"].as_array().unwrap().clone();
             if enough(&log) {
                 return log;
             }

@@ -13,7 +13,7 @@ use tidings_core::{
     ids::{NotificationId, UserId},
     ports::{
         DeliveryFilter, DeliveryLogStore, DeliveryNumber, DeliveryPlace, LogPage, LoggedDelivery,
-        MAX_LOG_LOOKS, StoreError, UserLogPage,
+        MAX_LOG_LOOKS, NotificationLogPage, StoreError, UserLogPage,
     },
 };
 use tokio_postgres::Row;
@@ -92,28 +92,6 @@ fn read(columns: &mut Columns<'_>) -> Result<Delivery, Failure> {
     })
 }
 
-/// The log of one notification.
-struct OfNotification {
-    pub(super) notification: NotificationId,
-    pub(super) limit: usize,
-}
-
-impl Command for OfNotification {
-    type Output = Vec<Delivery>;
-    const OP: &'static str = "list_deliveries";
-
-    async fn run(&self, session: &Session) -> Result<Vec<Delivery>, Failure> {
-        const LIST: &str = "SELECT d.inbox, d.seq, i.user_id, d.channel, d.target, d.attempt, \
-             d.at_ms, d.latency_ms, d.outcome, d.reason, d.provider_id \
-             FROM inbox i JOIN delivery d ON d.inbox = i.inbox \
-             WHERE i.inbox = $1 AND d.seq = $2 ORDER BY d.delivery LIMIT $3";
-        let id = self.notification;
-        let (inbox, seq) = (to_sql(id.inbox.0), to_sql(id.seq.0));
-        let rows = session.query(LIST, &[&inbox, &seq, &limit_to_sql(self.limit)]).await?;
-        rows.iter().map(|row| read(&mut Columns::of(row))).collect()
-    }
-}
-
 /// A query that looks at the rows which `looked_at` gives, `$3` at most, in `order`, and gives those that
 /// are wanted, with the last of those that were looked at, if there are so many.
 fn looking_at(looked_at: &str, order: &str) -> String {
@@ -128,6 +106,9 @@ fn looking_at(looked_at: &str, order: &str) -> String {
          JOIN inbox i ON i.inbox = w.inbox WHERE w.wanted OR w.nr = $3 ORDER BY w.nr LIMIT $9"
     )
 }
+
+static OF_NOTIFICATION: LazyLock<String> =
+    LazyLock::new(|| looking_at("inbox = $8 AND seq = $1 AND delivery > $2", "delivery"));
 
 static OF_USER: LazyLock<String> = LazyLock::new(|| {
     looking_at("inbox = $8 AND (seq, delivery) < ($1, $2)", "seq DESC, delivery DESC")
@@ -205,6 +186,38 @@ impl Looked {
     }
 }
 
+/// How many rows a page of one inbox looks at: without a filter all are wanted.
+fn looks_for(filter: &DeliveryFilter, limit: usize) -> usize {
+    if *filter == DeliveryFilter::default() { limit } else { MAX_LOG_LOOKS }
+}
+
+/// A part of the log of one notification, oldest first.
+struct OfNotification {
+    notification: NotificationId,
+    filter: DeliveryFilter,
+    after: Option<DeliveryNumber>,
+    limit: usize,
+}
+
+impl Command for OfNotification {
+    type Output = NotificationLogPage;
+    const OP: &'static str = "list_deliveries";
+
+    async fn run(&self, session: &Session) -> Result<NotificationLogPage, Failure> {
+        let after = self.after.map_or(0, |after| to_sql(after.0));
+        let look = Look {
+            bounds: (to_sql(self.notification.seq.0), after),
+            looks: looks_for(&self.filter, self.limit),
+            filter: &self.filter,
+            inbox: Some(to_sql(self.notification.inbox.0)),
+            limit: self.limit,
+        };
+        let looked = look.run(session, &OF_NOTIFICATION).await?;
+        let next = looked.next.map(|place| place.number);
+        Ok(NotificationLogPage { rows: looked.rows, next })
+    }
+}
+
 async fn find_inbox(session: &Session, user: &UserId) -> Result<Option<i64>, Failure> {
     const FIND: &str = "SELECT inbox FROM user_inbox WHERE user_id = $1";
     let row = session.query_opt(FIND, &[&user.as_str()]).await?;
@@ -230,8 +243,7 @@ impl Command for OfUser<'_> {
         }
         let bounds =
             self.before.map_or((i64::MAX, i64::MAX), |it| (to_sql(it.seq.0), to_sql(it.number.0)));
-        let is_narrowed = self.filter != DeliveryFilter::default();
-        let looks = if is_narrowed { MAX_LOG_LOOKS } else { self.limit };
+        let looks = looks_for(&self.filter, self.limit);
         let look = Look { bounds, looks, filter: &self.filter, inbox, limit: self.limit };
         let looked = look.run(session, &OF_USER).await?;
         Ok(UserLogPage { rows: looked.rows, next: looked.next })
@@ -402,9 +414,11 @@ impl DeliveryLogStore for PostgresStore {
     async fn list_deliveries(
         &self,
         notification: NotificationId,
+        filter: DeliveryFilter,
+        after: Option<DeliveryNumber>,
         limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        self.readers.run(OfNotification { notification, limit }).await
+    ) -> Result<NotificationLogPage, StoreError> {
+        self.readers.run(OfNotification { notification, filter, after, limit }).await
     }
 
     async fn list_user_deliveries(

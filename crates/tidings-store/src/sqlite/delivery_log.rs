@@ -1,14 +1,14 @@
 //! `DeliveryLogStore`, the log of all attempts: written by whoever delivers, read by notification, by user, and as a whole.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, Rows};
 use tidings_core::{
     clock::Timestamp,
     delivery::{Channel, Delivery, Outcome},
     ids::{NotificationId, UserId},
     ports::{
         DeliveryFilter, DeliveryLogStore, DeliveryNumber, DeliveryPlace, LogPage, LoggedDelivery,
-        MAX_LOG_LOOKS, StoreError, UserLogPage,
+        MAX_LOG_LOOKS, NotificationLogPage, StoreError, UserLogPage,
     },
 };
 
@@ -95,7 +95,7 @@ macro_rules! select_deliveries {
 
 const OF_NOTIFICATION: &str = select_deliveries!(
     "FROM inbox i CROSS JOIN delivery d ON d.inbox = i.inbox \
-     WHERE i.inbox = ?1 AND d.seq = ?2 ORDER BY d.delivery LIMIT ?3"
+     WHERE i.inbox = ?1 AND d.seq = ?2 AND d.delivery > ?3 ORDER BY d.delivery LIMIT ?4"
 );
 const OF_USER: &str = select_deliveries!(
     "FROM inbox i CROSS JOIN delivery d ON d.inbox = i.inbox \
@@ -112,9 +112,12 @@ impl DeliveryLogStore for SqliteStore {
     async fn list_deliveries(
         &self,
         notification: NotificationId,
+        filter: DeliveryFilter,
+        after: Option<DeliveryNumber>,
         limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        let query = move |conn: &Connection| of_notification(conn, notification, limit);
+    ) -> Result<NotificationLogPage, StoreError> {
+        let query =
+            move |conn: &Connection| of_notification(conn, notification, &filter, after, limit);
         self.readers.read("list_deliveries", query).await
     }
 
@@ -167,20 +170,42 @@ fn read(row: &Row<'_>) -> Result<LoggedDelivery, Failure> {
     Ok(LoggedDelivery { number: DeliveryNumber(columns.count()?), delivery })
 }
 
-/// The log of one notification.
+/// What a page takes of the rows that a query gives, at most [`MAX_LOG_LOOKS`]: those that `filter`
+/// takes, up to `limit`; and the row that was looked at last, unless that is the end.
+fn page_of(
+    mut rows: Rows<'_>,
+    filter: &DeliveryFilter,
+    limit: usize,
+) -> Result<(Vec<LoggedDelivery>, Option<DeliveryPlace>), Failure> {
+    let (mut wanted, mut looks) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let row = read(row)?;
+        looks += 1;
+        let place = DeliveryPlace { seq: row.delivery.notification.seq, number: row.number };
+        if filter.takes(&row.delivery) {
+            wanted.push(row);
+        }
+        if wanted.len() >= limit || looks == MAX_LOG_LOOKS {
+            return Ok((wanted, Some(place)));
+        }
+    }
+    Ok((wanted, None))
+}
+
+/// A part of the log of one notification, oldest first.
 pub(super) fn of_notification(
     conn: &Connection,
     notification: NotificationId,
+    filter: &DeliveryFilter,
+    after: Option<DeliveryNumber>,
     limit: usize,
-) -> Result<Vec<Delivery>, Failure> {
+) -> Result<NotificationLogPage, Failure> {
     let mut statement = conn.prepare_cached(OF_NOTIFICATION)?;
     let (inbox, seq) = (to_sql(notification.inbox.0), to_sql(notification.seq.0));
-    let mut rows = statement.query((inbox, seq, limit_to_sql(limit)))?;
-    let mut deliveries = Vec::new();
-    while let Some(row) = rows.next()? {
-        deliveries.push(read(row)?.delivery);
-    }
-    Ok(deliveries)
+    let after = after.map_or(0, |after| to_sql(after.0));
+    let rows = statement.query((inbox, seq, after, limit_to_sql(MAX_LOG_LOOKS)))?;
+    let (rows, last) = page_of(rows, filter, limit)?;
+    Ok(NotificationLogPage { rows, next: last.map(|place| place.number) })
 }
 
 /// A part of a user's log, newest first.
@@ -194,22 +219,9 @@ pub(super) fn of_user(
     let (seq, number) =
         before.map_or((i64::MAX, i64::MAX), |it| (to_sql(it.seq.0), to_sql(it.number.0)));
     let mut statement = conn.prepare_cached(OF_USER)?;
-    let mut rows = statement.query((user.as_str(), seq, number, limit_to_sql(MAX_LOG_LOOKS)))?;
-    let mut page = UserLogPage::default();
-    let mut looks = 0;
-    while let Some(row) = rows.next()? {
-        let row = read(row)?;
-        looks += 1;
-        let place = DeliveryPlace { seq: row.delivery.notification.seq, number: row.number };
-        if filter.takes(&row.delivery) {
-            page.rows.push(row);
-        }
-        if page.rows.len() >= limit || looks == MAX_LOG_LOOKS {
-            page.next = Some(place);
-            break;
-        }
-    }
-    Ok(page)
+    let rows = statement.query((user.as_str(), seq, number, limit_to_sql(MAX_LOG_LOOKS)))?;
+    let (rows, next) = page_of(rows, filter, limit)?;
+    Ok(UserLogPage { rows, next })
 }
 
 /// A part of the whole log, in its order.

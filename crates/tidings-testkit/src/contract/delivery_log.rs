@@ -8,7 +8,7 @@ use tidings_core::{
     inbox::Acknowledgement,
     ports::{
         Cutoffs, DeliveryFilter, DeliveryNumber, LogPage, LoggedDelivery, MAX_LOG_LOOKS,
-        UserLogPage,
+        NotificationLogPage, UserLogPage,
     },
 };
 use tokio::task::JoinSet;
@@ -88,6 +88,32 @@ async fn read(
     }
 }
 
+/// All pages of a notification's log, each of `limit` rows.
+async fn pages_of_one(
+    store: &dyn Store,
+    id: NotificationId,
+    filter: DeliveryFilter,
+    limit: usize,
+) -> Vec<NotificationLogPage> {
+    let mut pages: Vec<NotificationLogPage> = Vec::new();
+    loop {
+        let after = pages.last().and_then(|it| it.next);
+        let page = store.list_deliveries(id, filter, after, limit).await;
+        let page = page.expect("list_deliveries");
+        let is_last = page.next.is_none();
+        pages.push(page);
+        if is_last {
+            return pages;
+        }
+    }
+}
+
+/// Everything in the log of a notification.
+pub(super) async fn whole_log_of(store: &dyn Store, id: NotificationId) -> Vec<Delivery> {
+    let pages = pages_of_one(store, id, EVERYTHING, 1_000).await;
+    pages.into_iter().flat_map(|it| it.rows).map(|it| it.delivery).collect()
+}
+
 fn rows_of(pages: Vec<LogPage>) -> Vec<LoggedDelivery> {
     pages.into_iter().flat_map(|it| it.rows).collect()
 }
@@ -117,6 +143,40 @@ pub async fn the_log_of_a_user_is_listed_newest_first(store: &dyn Store) {
     }
     let of_ben = pages_of(store, &ben, EVERYTHING, ALL).await;
     assert_eq!(times(&of_ben[0].rows), [3]);
+}
+
+/// A notification's own attempts are listed in the order of writing, page by page, also when they have
+/// the same time or times that run backwards.
+pub async fn the_log_of_a_notification_is_listed_page_by_page(store: &dyn Store) {
+    let (ann, ben) = (user("ann"), user("ben"));
+    let ids = fill(store, &ann, &["e1", "e2"]).await;
+    let other = fill(store, &ben, &["e1"]).await[0];
+    let nothing = pages_of_one(store, ids[0], EVERYTHING, 9).await;
+    assert_eq!(nothing, [NotificationLogPage::default()]);
+    // Others' rows come between, and each row is told from others by its attempt.
+    let millis = [5, 5, 5, 5, 4, 4, 9];
+    for (number, millis) in (1..).zip(millis) {
+        write(store, vec![Delivery { attempt: number, ..attempt(ids[0], &ann, millis) }]).await;
+        write(store, vec![attempt(ids[1], &ann, millis)]).await;
+        write(store, vec![attempt(other, &ben, millis)]).await;
+    }
+    for limit in 1..=8 {
+        let pages = pages_of_one(store, ids[0], EVERYTHING, limit).await;
+        assert!(pages.iter().all(|it| it.rows.len() <= limit), "{pages:?}");
+        let full = pages.iter().rev().skip(1);
+        assert!(full.into_iter().all(|it| it.rows.len() == limit), "{pages:?}");
+        let rows: Vec<_> = pages.into_iter().flat_map(|it| it.rows).collect();
+        let attempts: Vec<_> = rows.iter().map(|it| it.delivery.attempt).collect();
+        assert_eq!(attempts, [1, 2, 3, 4, 5, 6, 7], "in pages of {limit}");
+        assert!(rows.is_sorted_by(|a, b| a.number < b.number), "{rows:?}");
+    }
+    // A cursor stays right while rows are added.
+    let first = store.list_deliveries(ids[0], EVERYTHING, None, 4).await.expect("list_deliveries");
+    write(store, vec![Delivery { attempt: 8, ..attempt(ids[0], &ann, 1) }]).await;
+    let rest = store.list_deliveries(ids[0], EVERYTHING, first.next, 9).await;
+    let rest = rest.expect("list_deliveries").rows;
+    let attempts: Vec<_> = rest.iter().map(|it| it.delivery.attempt).collect();
+    assert_eq!(attempts, [5, 6, 7, 8]);
 }
 
 /// A filter takes what has all that it names; a time window has its beginning and not its end.
@@ -151,6 +211,11 @@ pub async fn a_filter_narrows_the_log(store: &dyn Store) {
         let mut listed = times(&pages_of(store, &ann, filter, ALL).await[0].rows);
         listed.reverse();
         assert_eq!(listed, expected, "{filter:?}");
+        for limit in [1, 2, ALL] {
+            let pages = pages_of_one(store, id, filter, limit).await;
+            let rows: Vec<_> = pages.into_iter().flat_map(|it| it.rows).collect();
+            assert_eq!(times(&rows), expected, "{filter:?}");
+        }
         let rows = rows_of(read(store, Some(&ann), filter, None, 2).await);
         assert_eq!(times(&rows), expected, "{filter:?}");
     }
@@ -217,6 +282,9 @@ pub async fn a_page_of_the_log_is_bounded_whatever_the_filter(store: &dyn Store)
     let pages = pages_of(store, &ann, filter, 10).await;
     let found: Vec<_> = pages.iter().map(|it| times(&it.rows)).collect();
     assert_eq!(found, [vec![many + 1], vec![0]]);
+    let pages = pages_of_one(store, ids[1], filter, 10).await;
+    let found: Vec<_> = pages.iter().map(|it| times(&it.rows)).collect();
+    assert_eq!(found, [vec![], vec![many + 1]]);
     let pages = read(store, None, filter, None, 10).await;
     let found: Vec<_> = pages.iter().map(|it| times(&it.rows)).collect();
     assert_eq!(found, [vec![0], vec![many + 1]]);

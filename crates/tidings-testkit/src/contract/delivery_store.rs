@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Store,
+    delivery_log::whole_log_of,
     sample::{ALL, LEASE, append, at, device, event, fill, has, plan_push, user},
 };
 
@@ -30,8 +31,7 @@ async fn next_due(store: &dyn Store) -> Option<Timestamp> {
 }
 
 async fn log_of(store: &dyn Store, id: NotificationId) -> Vec<Delivery> {
-    let listed = store.list_deliveries(id, ALL).await;
-    listed.expect("list_deliveries")
+    whole_log_of(store, id).await
 }
 
 fn done(job: &PushJob) -> PushSettlement {
@@ -329,8 +329,6 @@ pub async fn deliveries_are_listed_in_order(store: &dyn Store) {
 
     let expected = [live, pushed[0].clone(), pushed[1].clone()];
     assert_eq!(log_of(store, id).await, expected);
-    assert_eq!(store.list_deliveries(id, 2).await.expect("list"), expected[..2]);
-    assert!(store.list_deliveries(id, 0).await.expect("list").is_empty());
     assert_eq!(log_of(store, other).await, [delivery(other, &ann, 7)]);
     let nobody = NotificationId { inbox: InboxNumber(id.inbox.0 + 99), seq: Seq(1) };
     assert!(log_of(store, nobody).await.is_empty());

@@ -55,6 +55,15 @@ impl DeliveryFilter {
     }
 }
 
+/// A part of the log of one notification, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotificationLogPage {
+    /// The rows that are wanted.
+    pub rows: Vec<LoggedDelivery>,
+    /// The row that was looked at last; `None` at the end.
+    pub next: Option<DeliveryNumber>,
+}
+
 /// A row's place among those of its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeliveryPlace {
@@ -88,7 +97,12 @@ pub struct LogPage {
 /// stores acknowledgements.
 #[async_trait]
 pub trait DeliveryLogStore: Send + Sync + 'static {
-    /// The log of one notification, oldest first, at most `limit` rows.
+    /// Up to `limit` rows, 1 at least, of the log of one notification that `filter` takes, in the order
+    /// of their numbers: those after the number `after`, or from the first on. A page looks at
+    /// [`MAX_LOG_LOOKS`] rows, so it may be empty and not the last.
+    ///
+    /// Rows that are written at the same time may become visible in another order: whoever has to miss
+    /// none of them uses [`read_log`](Self::read_log).
     ///
     /// # Errors
     ///
@@ -96,8 +110,10 @@ pub trait DeliveryLogStore: Send + Sync + 'static {
     async fn list_deliveries(
         &self,
         notification: NotificationId,
+        filter: DeliveryFilter,
+        after: Option<DeliveryNumber>,
         limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError>;
+    ) -> Result<NotificationLogPage, StoreError>;
 
     /// Up to `limit` rows of a user's log that `filter` takes, newest notification first, and of one
     /// notification the last row first; those before the place `before`, if it is given. A page looks

@@ -18,7 +18,7 @@ pub use dead_letters::DeadLetterStore;
 pub use deliveries::{DeliveryStore, DuePush, DueRetry, Prune, PushJob, PushSettlement};
 pub use delivery_log::{
     DeliveryFilter, DeliveryLogStore, DeliveryNumber, DeliveryPlace, LogPage, LoggedDelivery,
-    MAX_LOG_LOOKS, UserLogPage,
+    MAX_LOG_LOOKS, NotificationLogPage, UserLogPage,
 };
 pub use devices::DeviceStore;
 pub use fan_outs::FanOutStore;

@@ -22,9 +22,6 @@ use crate::{
     },
 };
 
-/// The most attempts that are listed of one notification.
-const MAX_DELIVERIES: usize = 1000;
-
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list))
@@ -68,7 +65,7 @@ struct LoggedDeliverySchema {
     delivery: DeliverySchema,
 }
 
-/// A part of a user's delivery log, newest first.
+/// A part of the delivery log of a user or of a notification.
 #[derive(Debug, Serialize, ToSchema)]
 struct DeliveryPage {
     /// The attempts.
@@ -77,6 +74,12 @@ struct DeliveryPage {
     /// Where to go on; absent at the end. A page may be empty and not the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+}
+
+impl DeliveryPage {
+    fn new(rows: Vec<LoggedDelivery>, next: Option<String>) -> Self {
+        Self { items: rows.into_iter().map(|row| row.delivery).collect(), next }
+    }
 }
 
 /// A part of the whole delivery log, in the order in which it was written.
@@ -189,11 +192,13 @@ fn place(cursor: &str) -> Result<DeliveryPlace, Problem> {
 }
 
 /// The delivery log of a notification, oldest first.
+///
+/// A page looks at 5000 attempts at most, so with a filter it may be empty and not the last.
 #[utoipa::path(
     get, path = "/v1/notifications/{id}/deliveries", tag = "deliveries",
-    params(("id" = String, Path, description = "A notification's id")),
+    params(("id" = String, Path, description = "A notification's id"), LogParams),
     responses(
-        (status = 200, body = Vec<DeliverySchema>), (status = 400, body = Problem),
+        (status = 200, body = DeliveryPage), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     ),
 )]
@@ -201,14 +206,19 @@ async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Vec<Delivery>>, Problem> {
+    Params(params): Params<LogParams>,
+) -> Result<Json<DeliveryPage>, Problem> {
     caller.server(Scope::DeliveriesRead)?;
     let id: NotificationId =
         id.parse().map_err(|_| Problem::bad_input("id", "is not the id of a notification"))?;
+    let (filter, page) = (params.filter()?, params.page());
+    let (limit, after) = (page.limit()?, page.number()?.map(DeliveryNumber));
     if app.notifications.find(id).await?.is_none() {
         return Err(Problem::not_found("notification"));
     }
-    Ok(Json(app.deliveries.list_deliveries(id, MAX_DELIVERIES).await?))
+    let page = app.deliveries.list_deliveries(id, filter, after, limit).await?;
+    let next = page.next.map(|number| number.0.to_string());
+    Ok(Json(DeliveryPage::new(page.rows, next)))
 }
 
 /// A user's delivery log, newest notification first, and of one notification the last attempt first.
@@ -233,7 +243,7 @@ async fn list_of_user(
     let before = params.cursor.as_deref().map(place).transpose()?;
     let page = app.deliveries.list_user_deliveries(&user, filter, before, limit).await?;
     let next = page.next.map(|place| format!("{}.{}", place.seq, place.number.0));
-    Ok(Json(DeliveryPage { items: page.rows.into_iter().map(|row| row.delivery).collect(), next }))
+    Ok(Json(DeliveryPage::new(page.rows, next)))
 }
 
 /// The whole delivery log, in the order in which it was written: about that of time.

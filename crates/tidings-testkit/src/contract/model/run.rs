@@ -19,6 +19,7 @@ use super::{
 };
 use crate::contract::{
     Store,
+    delivery_log::whole_log_of,
     sample::{ALL, at, batch, device, has, plan, titled, user},
 };
 
@@ -287,7 +288,7 @@ impl<'a> Run<'a> {
         same("next_due", &next, &expected)?;
         for ((user, seq), attempts) in &self.model.log {
             let id = self.id(*user, *seq).expect("a known inbox");
-            let listed = self.store.list_deliveries(id, ALL).await.expect("list_deliveries");
+            let listed = whole_log_of(self.store, id).await;
             let listed: Vec<_> = listed.iter().map(|it| it.attempt).collect();
             same("list_deliveries", &listed, attempts)?;
         }
