@@ -78,6 +78,7 @@ macro_rules! store_contract_tests {
             $crate::contract_tests!(
                 $crate::contract::delivery_store, $open;
                 a_lease_that_is_not_settled_ends,
+                a_dead_token_is_tried_again_only_if_the_device_has_another,
                 a_prune_spares_a_device_that_was_registered_again,
                 a_push_falls_due_at_its_time,
                 a_push_that_is_put_off_moves_under_its_lease_only,

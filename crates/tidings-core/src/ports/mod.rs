@@ -18,6 +18,6 @@ pub use store::{
     DeliveryNumber, DeliveryPlace, DeliveryStore, DeviceStore, DuePush, DueRetry, FanOutStore,
     Forgotten, KeptAnswer, LogPage, LoggedDelivery, MAX_FEEDBACK, MAX_IDEMPOTENCY_KEY_BYTES,
     MAX_LOG_LOOKS, NotificationLogPage, NotificationStore, Prune, PushJob, PushSettlement,
-    RecommendationFeedbackStore, RequestKey, RetentionStore, Revocation, RevocationStore, Store,
-    UnrecommendableChange, UserLogPage,
+    RecommendationFeedbackStore, Renewal, RequestKey, RetentionStore, Revocation, RevocationStore,
+    Store, UnrecommendableChange, UserLogPage,
 };

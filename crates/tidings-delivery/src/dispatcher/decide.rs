@@ -3,7 +3,7 @@
 use tidings_core::{
     clock::Timestamp,
     delivery::{Outcome, Push, Verdict},
-    ports::{DueRetry, Prune},
+    ports::{DueRetry, Prune, Renewal},
     retry::RetryDecision,
 };
 
@@ -15,11 +15,23 @@ pub(super) struct Decision {
     pub(super) outcome: Outcome,
     pub(super) retry: Option<DueRetry>,
     pub(super) prune: Option<Prune>,
+    pub(super) renewal: Option<Renewal>,
 }
 
 impl Decision {
-    fn done(outcome: Outcome) -> Self {
-        Self { outcome, retry: None, prune: None }
+    /// It is over.
+    pub(super) fn done(outcome: Outcome) -> Self {
+        Self { outcome, retry: None, prune: None, renewal: None }
+    }
+
+    /// The same when the device has another token by now: then it is not the device's end.
+    pub(super) fn with_another_token(self) -> Self {
+        match self.renewal {
+            Some(Renewal { retry, .. }) => {
+                Self { retry: Some(retry), ..Self::done(Outcome::Retrying) }
+            }
+            None => self,
+        }
     }
 }
 
@@ -53,7 +65,11 @@ pub(super) fn decide(
             let is_dead = dead_since.is_none_or(|dead_since| registered_at <= dead_since);
             let device = push.device.id.clone();
             let prune = is_dead.then_some(Prune { device, registered_at });
-            Decision { prune, ..Decision::done(Outcome::Failed) }
+            // Registered with another token while this was under way: that one has not had it.
+            let retry = try_again(push, attempt.saturating_add(1), now).retry;
+            let dead = push.device.token.clone();
+            let renewal = retry.map(|retry| Renewal { retry, dead });
+            Decision { prune, renewal, ..Decision::done(Outcome::Failed) }
         }
         // Nothing is wrong with the push: it costs no attempt.
         Verdict::SlowDown { after } => {
@@ -148,7 +164,7 @@ mod tests {
     fn retry(attempt: u32, at: Timestamp) -> Decision {
         let device = DeviceId::new("phone").unwrap();
         let retry = Some(DueRetry { device, attempt, at });
-        Decision { outcome: Outcome::Retrying, retry, prune: None }
+        Decision { retry, ..Decision::done(Outcome::Retrying) }
     }
 
     const RETRY: Verdict = Verdict::Retry { after: None };
@@ -180,6 +196,18 @@ mod tests {
         assert!(pruned(None));
         assert!(pruned(Some(at(0))));
         assert!(!pruned(Some(at(0).before(Duration::from_millis(1)))));
+    }
+
+    #[test]
+    fn a_dead_token_is_tried_again_at_once_if_there_is_another_and_it_is_not_too_late() {
+        let dead = Verdict::PruneToken { dead_since: None };
+        let decision = decided(dead, 4);
+        assert_eq!((decision.outcome, &decision.retry), (Outcome::Failed, &None));
+        assert_eq!(decision.renewal.as_ref().unwrap().dead, push(1).device.token);
+        assert_eq!(decision.with_another_token(), retry(5, at(10)));
+        let late = decide(&push(10), dead, 1, at(10), &config(), 0.0);
+        assert!(late.prune.is_some());
+        assert_eq!(late.clone().with_another_token(), late);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tidings_core::{
     device::Device,
     error_chain::ErrorChain,
     ids::DeviceId,
-    ports::{DeviceStore, DuePush, DueRetry, Prune, PushSettlement},
+    ports::{DeviceStore, DuePush, DueRetry, PushSettlement},
     route::{InboxOnly, PushTo, Route, Routing, RoutingPolicy, next_devices, route_notification},
 };
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     DispatcherConfig,
     alarm::Alarm,
-    decide::decide,
+    decide::{Decision, decide},
     lanes::{Admission, BreakerState, Lane, Place, PushLanes},
 };
 
@@ -58,6 +58,7 @@ pub(super) async fn run(sending: Arc<Sending>, due: DuePush, leased_at: Instant)
         deliveries: Vec::with_capacity(due.devices.len()),
         retries: Vec::new(),
         prunes: Vec::new(),
+        renewals: Vec::new(),
     };
     match route {
         Route::InboxOnly(InboxOnly::NoDevice) if job.lost_its_device(routing) => {
@@ -90,7 +91,7 @@ struct Job<'a> {
 /// What came of one device.
 enum Sent {
     /// An attempt was made, or cannot be made.
-    Tried { delivery: Delivery, retry: Option<DueRetry>, prune: Option<Prune> },
+    Tried { delivery: Delivery, decision: Decision },
     /// It is not the time for it.
     PutBack(DueRetry),
 }
@@ -103,11 +104,7 @@ impl Job<'_> {
         }
         while let Some(sent) = sends.next().await {
             match sent {
-                Sent::Tried { delivery, retry, prune } => {
-                    settlement.deliveries.push(delivery);
-                    settlement.retries.extend(retry);
-                    settlement.prunes.extend(prune);
-                }
+                Sent::Tried { delivery, decision } => take(settlement, delivery, decision),
                 Sent::PutBack(retry) => settlement.retries.push(retry),
             }
         }
@@ -194,11 +191,9 @@ impl Job<'_> {
                 put_back.get_or_insert(retry);
                 false
             }
-            Sent::Tried { delivery, retry, prune } => {
-                let is_done = delivery.outcome == Outcome::Delivered || retry.is_some();
-                settlement.deliveries.push(delivery);
-                settlement.retries.extend(retry);
-                settlement.prunes.extend(prune);
+            Sent::Tried { delivery, decision } => {
+                let is_done = matches!(decision.outcome, Outcome::Delivered | Outcome::Retrying);
+                take(settlement, delivery, decision);
                 is_done
             }
         }
@@ -224,7 +219,7 @@ impl Job<'_> {
         let target = device.id.as_str();
         let Some(lane) = self.sending.lanes.find(device) else {
             let delivery = self.row(channel, target, attempt, Outcome::Skipped, NO_PROVIDER);
-            return Sent::Tried { delivery, retry: None, prune: None };
+            return Sent::Tried { delivery, decision: Decision::done(Outcome::Skipped) };
         };
         let place = match lane.admit(self.until).await {
             Admission::Go(place) => place,
@@ -240,13 +235,24 @@ impl Job<'_> {
         let (answer, latency) = self.send_in_time(&lane, place, &push).await;
         let now = self.sending.clock.now();
         let random = rand::random::<f64>();
-        let decision = decide(&push, answer.verdict, attempt, now, &self.sending.config, random);
+        let mut decision =
+            decide(&push, answer.verdict, attempt, now, &self.sending.config, random);
+        if decision.renewal.is_some() && self.has_another_token(device).await {
+            decision = decision.with_another_token();
+        }
         let mut delivery = self.row(channel, target, attempt, decision.outcome, "");
         delivery.latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
         delivery.reason = answer.reason;
         // Our identity, when the service does not give one: under it the push went out.
         delivery.provider_id = answer.provider_id.or_else(|| Some(push.identity.to_string()));
-        Sent::Tried { delivery, retry: decision.retry, prune: decision.prune }
+        Sent::Tried { delivery, decision }
+    }
+
+    /// Whether a device was registered with another token since it was read. Where that cannot be read,
+    /// or happens from now on, the store sees it when the push is settled.
+    async fn has_another_token(&self, device: &Device) -> bool {
+        let devices = self.sending.devices.list_devices(&device.user).await.unwrap_or_default();
+        devices.iter().any(|it| it.id == device.id && it.token != device.token)
     }
 
     /// Puts a push back whose service does not take it now, unless it has waited for too long.
@@ -257,7 +263,7 @@ impl Job<'_> {
         }
         let (channel, target) = (device.platform.channel(), device.id.as_str());
         let delivery = self.row(channel, target, attempt, Outcome::Failed, WAITED_TOO_LONG);
-        Sent::Tried { delivery, retry: None, prune: None }
+        Sent::Tried { delivery, decision: Decision::done(Outcome::Failed) }
     }
 
     /// The provider's answer, or our own when there is no time for one. With how long it took.
@@ -337,6 +343,13 @@ impl Job<'_> {
             provider_id: None,
         }
     }
+}
+
+fn take(settlement: &mut PushSettlement, delivery: Delivery, decision: Decision) {
+    settlement.deliveries.push(delivery);
+    settlement.retries.extend(decision.retry);
+    settlement.prunes.extend(decision.prune);
+    settlement.renewals.extend(decision.renewal);
 }
 
 fn count(channel: Channel, outcome: Outcome) {

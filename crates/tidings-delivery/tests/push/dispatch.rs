@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tidings_core::{
     clock::{Clock, ManualClock},
     delivery::{Channel, Delivery, Outcome, Push, PushAnswer, Verdict},
-    device::Platform,
+    device::{Device, Platform, PushToken},
     ids::Seq,
     inbox::InboxState,
     ports::{DeliveryStore, DeviceStore, PushProvider},
@@ -211,6 +211,73 @@ async fn a_dead_token_is_pruned_unless_it_was_registered_after_it_died() {
     let left: Vec<_> = world.store.devices().into_iter().map(|device| device.id).collect();
     assert_eq!(left, [device(Platform::Apns, 1).id]);
     assert_eq!(world.store.open(), 0);
+}
+
+/// The device with this number, registered anew with another token.
+fn renewed(platform: Platform, number: u64) -> Device {
+    let token = PushToken::new(token(platform, number + 1_000)).unwrap();
+    Device { token, registered_at: start().after(SECOND), ..device(platform, number) }
+}
+
+#[tokio::test]
+async fn a_push_that_meets_a_dead_token_goes_to_the_one_that_came_meanwhile() {
+    let world = World::start().await;
+    let since_ms = start().as_millis() + 1;
+    let dead = ApnsDeviceState::Unregistered { since_ms };
+    world.apns.simulator.control().set_device(&token(Platform::Apns, 1), dead).unwrap();
+    let control = world.fcm.simulator.control();
+    control.set_device(&token(Platform::Fcm, 1), FcmDeviceState::Unregistered).unwrap();
+    for faults in [world.apns.simulator.control().connections(), control.connections()] {
+        faults.set_latency(Duration::from_millis(500));
+    }
+    let platforms = [Platform::Apns, Platform::Fcm];
+    for platform in platforms {
+        world.store.register(device(platform, 1));
+    }
+    world.push(1, unread(), json!({}));
+    eventually("it is under way", || world.store.next() > Some(start())).await;
+    for platform in platforms {
+        world.store.put_device(renewed(platform, 1)).await.unwrap();
+    }
+    let mut log = world.settled(4).await;
+    eventually("nothing is left", || world.store.open() == 0).await;
+    log.sort_by_key(|row| (row.channel, row.attempt));
+    let row = |channel, target, attempt| match attempt {
+        1 => (channel, target, 1, Outcome::Retrying, true),
+        _ => (channel, target, 2, Outcome::Delivered, false),
+    };
+    let said = log.iter().map(says).map(|(a, b, c, d, reason)| (a, b, c, d, reason.is_some()));
+    let expected = [
+        row(Channel::Apns, "apns-1", 1),
+        row(Channel::Apns, "apns-1", 2),
+        row(Channel::Fcm, "fcm-1", 1),
+        row(Channel::Fcm, "fcm-1", 2),
+    ];
+    assert_eq!(said.collect::<Vec<_>>(), expected);
+    assert_eq!(world.store.devices().len(), 2, "both live");
+    let arrived = world.apns.simulator.ledger().recent();
+    assert_eq!(arrived[0].token, token(Platform::Apns, 1_001));
+    let id = notification(1, start(), json!({})).id;
+    let identity = id.push_identity(&device(Platform::Apns, 1).id).to_string();
+    assert_eq!(arrived[0].identity, Some(identity));
+}
+
+#[tokio::test]
+async fn a_dead_token_that_is_registered_again_is_not_tried_again() {
+    let world = World::start().await;
+    let dead = ApnsDeviceState::Unregistered { since_ms: start().as_millis() };
+    world.apns.simulator.control().set_device(&token(Platform::Apns, 1), dead).unwrap();
+    world.apns.simulator.control().connections().set_latency(Duration::from_millis(300));
+    world.store.register(device(Platform::Apns, 1));
+    world.push(1, unread(), json!({}));
+    eventually("it is under way", || world.store.next() > Some(start())).await;
+    let again = Device { registered_at: start().after(SECOND), ..device(Platform::Apns, 1) };
+    world.store.put_device(again.clone()).await.unwrap();
+    let log = world.settled(1).await;
+    let expected = (Channel::Apns, "apns-1", 1, Outcome::Failed, Some("Unregistered"));
+    assert_eq!(says(&log[0]), expected);
+    eventually("nothing is left", || world.store.open() == 0).await;
+    assert_eq!(world.store.devices(), [again]);
 }
 
 #[tokio::test]

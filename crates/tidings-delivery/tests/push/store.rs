@@ -14,7 +14,7 @@ use tidings_core::{
     ids::{DeviceId, NotificationId, UserId},
     inbox::InboxState,
     notification::Notification,
-    ports::{DeliveryStore, DeviceStore, DuePush, PushJob, PushSettlement, StoreError},
+    ports::{DeliveryStore, DeviceStore, DuePush, PushJob, PushSettlement, Renewal, StoreError},
 };
 
 /// Keeps the contract of [`DeliveryStore`], but only as long as the process lives.
@@ -40,6 +40,19 @@ type Key = (NotificationId, Option<DeviceId>);
 struct Due {
     at: Timestamp,
     attempt: u32,
+}
+
+impl State {
+    fn renew(&mut self, notification: NotificationId, renewals: &[Renewal]) {
+        let user = self.notifications[&notification].0.user.clone();
+        for Renewal { retry, dead } in renewals {
+            let is_meant = |it: &Device| it.user == user && it.id == retry.device;
+            if self.devices.iter().any(|it| is_meant(it) && it.token != *dead) {
+                let key = (notification, Some(retry.device.clone()));
+                self.due.insert(key, Due { at: retry.at, attempt: retry.attempt });
+            }
+        }
+    }
 }
 
 impl MemoryDeliveryStore {
@@ -147,6 +160,7 @@ impl DeliveryStore for MemoryDeliveryStore {
                     let key = (notification, Some(retry.device));
                     state.due.insert(key, Due { at: retry.at, attempt: retry.attempt });
                 }
+                state.renew(notification, &settlement.renewals);
             }
             let user = state.notifications[&notification].0.user.clone();
             for prune in settlement.prunes {

@@ -262,6 +262,15 @@ const RETRY: &str = "INSERT INTO due_push (inbox, seq, device_id, due_ms, attemp
      ON CONFLICT (inbox, seq, device_id) \
      DO UPDATE SET due_ms = excluded.due_ms, attempt = excluded.attempt";
 
+/// As [`RETRY`], for devices that have another token than the dead one.
+const RENEW: &str = "INSERT INTO due_push (inbox, seq, device_id, due_ms, attempt) \
+     SELECT j.inbox, j.seq, j.device_id, j.due_ms, j.attempt \
+     FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::integer[], $6::text[]) \
+     AS j (inbox, seq, device_id, due_ms, attempt, dead) \
+     JOIN device d ON d.inbox = j.inbox AND d.device_id = j.device_id \
+     WHERE d.token <> j.dead ON CONFLICT (inbox, seq, device_id) \
+     DO UPDATE SET due_ms = excluded.due_ms, attempt = excluded.attempt";
+
 /// A push under one lease.
 type LeaseKey<'a> = (JobKey<'a>, i64);
 
@@ -282,7 +291,7 @@ impl Command for Settle {
     const OP: &'static str = "settle";
 
     async fn run(&self, session: &Session) -> Result<(), Failure> {
-        session.ready(&[LOG, MOVE, END, RETRY]).await?;
+        session.ready(&[LOG, MOVE, END, RETRY, RENEW]).await?;
         let logged: Vec<_> = self.0.iter().flat_map(|it| &it.deliveries).collect();
         let prunes = self.prunes();
         let Sorted { moves, ends } = self.sorted();
@@ -294,7 +303,7 @@ impl Command for Settle {
         // A dead token is dead, whoever learned of it. Inboxes before pushes, as when forgetting.
         devices::prune(session, &prunes).await?;
         let ((), ended) = try_join!(biased; put_off(session, &moves), end(session, &ends))?;
-        let mut retries = BTreeMap::new();
+        let (mut retries, mut renewals) = (BTreeMap::new(), BTreeMap::new());
         for row in &ended {
             let mut columns = Columns::of(row);
             let key: LeaseKey<'_> =
@@ -307,8 +316,16 @@ impl Command for Settle {
             for it in &settlement.retries {
                 retries.insert((*inbox, *seq, it.device.as_str()), due_to_sql(it));
             }
+            for it in &settlement.renewals {
+                let key = (*inbox, *seq, it.retry.device.as_str());
+                renewals.insert(key, (due_to_sql(&it.retry), it.dead.expose()));
+            }
         }
-        try_join!(biased; retry(session, &retries), session.commit())?;
+        let again = async {
+            renew(session, &renewals).await?;
+            retry(session, &retries).await
+        };
+        try_join!(biased; again, session.commit())?;
         Ok(())
     }
 }
@@ -401,6 +418,21 @@ async fn retry(
     let times: Vec<_> = retries.values().map(|(due_ms, _)| *due_ms).collect();
     let attempts: Vec<_> = retries.values().map(|(_, attempt)| *attempt).collect();
     session.execute(RETRY, &[&inboxes, &seqs, &devices, &times, &attempts]).await?;
+    Ok(())
+}
+
+async fn renew(
+    session: &Session,
+    renewals: &BTreeMap<JobKey<'_>, ((i64, i32), &str)>,
+) -> Result<(), Failure> {
+    if renewals.is_empty() {
+        return Ok(());
+    }
+    let (inboxes, seqs, devices) = columns_of(renewals.keys());
+    let times: Vec<_> = renewals.values().map(|((due_ms, _), _)| *due_ms).collect();
+    let attempts: Vec<_> = renewals.values().map(|((_, attempt), _)| *attempt).collect();
+    let dead: Vec<_> = renewals.values().map(|(_, dead)| *dead).collect();
+    session.execute(RENEW, &[&inboxes, &seqs, &devices, &times, &attempts, &dead]).await?;
     Ok(())
 }
 

@@ -150,7 +150,8 @@ impl Command for Settle {
     const OP: &'static str = "settle";
 
     fn rows(&self) -> usize {
-        let each = |it: &PushSettlement| 1 + it.deliveries.len() + it.retries.len();
+        let each =
+            |it: &PushSettlement| 1 + it.deliveries.len() + it.retries.len() + it.renewals.len();
         self.0.iter().map(each).sum()
     }
 
@@ -197,6 +198,24 @@ fn retry(
     seq: i64,
     settlement: &PushSettlement,
 ) -> Result<(), Failure> {
+    for it in &settlement.renewals {
+        // The `WHERE` keeps the parser from taking `ON` as a join's.
+        conn.prepare_cached(
+            "INSERT INTO due_push (inbox, seq, device_id, due_ms, attempt) \
+             SELECT ?1, ?2, ?3, ?4, ?5 FROM device \
+             WHERE inbox = ?1 AND device_id = ?3 AND token <> ?6 \
+             ON CONFLICT (inbox, seq, device_id) \
+             DO UPDATE SET due_ms = excluded.due_ms, attempt = excluded.attempt",
+        )?
+        .execute((
+            inbox,
+            seq,
+            it.retry.device.as_str(),
+            it.retry.at.as_millis(),
+            it.retry.attempt,
+            it.dead.expose(),
+        ))?;
+    }
     for retry in &settlement.retries {
         conn.prepare_cached(
             "INSERT INTO due_push (inbox, seq, device_id, due_ms, attempt) \

@@ -61,6 +61,7 @@ async fn a_push_that_cannot_be_read_is_left_out() {
         deliveries: vec![],
         retries: vec![],
         prunes: vec![],
+        renewals: vec![],
     });
     store.settle(done.collect()).await.unwrap();
     assert!(claimed(&store, LEASE * 3).await.is_empty());

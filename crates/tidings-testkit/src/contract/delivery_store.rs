@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tidings_core::{
     clock::Timestamp,
     delivery::{Channel, Delivery, Outcome},
-    device::Device,
+    device::{Device, PushToken},
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
     inbox::Acknowledgement,
-    ports::{DuePush, DueRetry, Prune, PushJob, PushSettlement},
+    ports::{DuePush, DueRetry, Prune, PushJob, PushSettlement, Renewal},
 };
 use tokio::task::JoinSet;
 
@@ -35,7 +35,13 @@ async fn log_of(store: &dyn Store, id: NotificationId) -> Vec<Delivery> {
 }
 
 fn done(job: &PushJob) -> PushSettlement {
-    PushSettlement { job: job.clone(), deliveries: vec![], retries: vec![], prunes: vec![] }
+    PushSettlement {
+        job: job.clone(),
+        deliveries: vec![],
+        retries: vec![],
+        prunes: vec![],
+        renewals: vec![],
+    }
 }
 
 fn delivery(id: NotificationId, user: &UserId, attempt: u32) -> Delivery {
@@ -302,6 +308,43 @@ pub async fn a_prune_spares_a_device_that_was_registered_again(store: &dyn Store
     assert!(store.list_devices(&ann).await.expect("list_devices").is_empty());
     append(store, vec![plan_push(&event("e2"), &ann, at(1))]).await;
     assert_eq!(next_due(store).await, None, "nobody to push to");
+}
+
+/// A push that met a dead token is due again if the device has another by then, under the lease only,
+/// and not if it has the same, or is gone.
+pub async fn a_dead_token_is_tried_again_only_if_the_device_has_another(store: &dyn Store) {
+    let (_, phone, _) = one_push(store).await;
+    let settle_dead = async |due: &DuePush, dead: &PushToken, now: u64| {
+        let retry = DueRetry { device: phone.id.clone(), attempt: due.attempt + 1, at: at(now) };
+        let renewals = vec![Renewal { retry, dead: dead.clone() }];
+        let prunes = vec![Prune { device: phone.id.clone(), registered_at: at(0) }];
+        settle(store, PushSettlement { prunes, renewals, ..done(&due.job) }).await;
+    };
+    let second = PushToken::new("second".to_owned()).expect("a token");
+    let first_job = claim(store, at(100)).await;
+    let again = Device { token: second.clone(), registered_at: at(50), ..phone.clone() };
+    store.put_device(again.clone()).await.expect("put_device");
+    settle_dead(&first_job[0], &phone.token, 200).await;
+    let due = claim(store, at(200)).await;
+    assert_eq!((due.len(), due[0].attempt, &due[0].devices[..]), (1, 2, &[again.clone()][..]));
+    // Who comes late with the old lease makes nothing due.
+    settle_dead(&first_job[0], &phone.token, 200).await;
+    assert!(claim(store, at(200)).await.is_empty(), "due again, and leased to another");
+    // Registered again, with what is dead: that is the end of it.
+    let same = Device { registered_at: at(60), ..again };
+    store.put_device(same).await.expect("put_device");
+    settle_dead(&due[0], &second, 300).await;
+    assert_eq!(next_due(store).await, None);
+    // And so it is without a device.
+    let (ben, tablet) = (user("ben"), device(&user("ben"), "tablet", "a-tablet", at(0)));
+    store.put_device(tablet.clone()).await.expect("put_device");
+    append(store, vec![plan_push(&event("e9"), &ben, at(1))]).await;
+    let due = claim(store, at(300)).await;
+    store.remove_device(&ben, &tablet.id).await.expect("remove_device");
+    let retry = DueRetry { device: tablet.id, attempt: 2, at: at(300) };
+    let renewals = vec![Renewal { retry, dead: second }];
+    settle(store, PushSettlement { renewals, ..done(&due[0].job) }).await;
+    assert_eq!(next_due(store).await, None);
 }
 
 /// The log of a notification is complete, whole and in order, whoever wrote to it.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::{
     clock::Timestamp,
     delivery::Delivery,
-    device::Device,
+    device::{Device, PushToken},
     ids::{DeviceId, NotificationId},
     inbox::InboxState,
     notification::Notification,
@@ -62,10 +62,20 @@ pub struct Prune {
     pub registered_at: Timestamp,
 }
 
+/// A device whose push service declared its token dead, to be tried again if it has another by now: it
+/// was registered anew while the push was under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// When, and which attempt.
+    pub retry: DueRetry,
+    /// The token that is dead.
+    pub dead: PushToken,
+}
+
 /// What came of a [`PushJob`].
 #[derive(Debug, Clone)]
 pub struct PushSettlement {
-    /// Which push. It is done, except for `retries`.
+    /// Which push. It is done, except for `retries` and `renewals`.
     pub job: PushJob,
     /// Rows for the delivery log.
     pub deliveries: Vec<Delivery>,
@@ -73,6 +83,8 @@ pub struct PushSettlement {
     pub retries: Vec<DueRetry>,
     /// Devices to be forgotten.
     pub prunes: Vec<Prune>,
+    /// Devices to be tried again if they have another token.
+    pub renewals: Vec<Renewal>,
 }
 
 impl PushSettlement {
@@ -81,6 +93,7 @@ impl PushSettlement {
     #[must_use]
     pub fn moved(&self) -> Option<&DueRetry> {
         match self.retries.as_slice() {
+            _ if !self.renewals.is_empty() => None,
             [retry] if self.job.device.as_ref() == Some(&retry.device) => Some(retry),
             _ => None,
         }
@@ -106,7 +119,9 @@ pub trait DeliveryStore: Send + Sync + 'static {
     ) -> Result<Vec<DuePush>, StoreError>;
 
     /// Settles leased pushes in one transaction. A push that is settled already, or that another has
-    /// claimed since, is left alone, with its log rows still written: the attempt was made.
+    /// claimed since, is left alone, with its log rows still written: the attempt was made. A device is
+    /// tried again for a [`Renewal`] if its token, as the transaction sees it, is another than the dead
+    /// one.
     ///
     /// # Errors
     ///

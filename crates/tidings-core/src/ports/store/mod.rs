@@ -15,7 +15,7 @@ mod revocations;
 pub use answers::{AnswerStore, KeptAnswer, MAX_IDEMPOTENCY_KEY_BYTES, RequestKey};
 pub use checkpoints::CheckpointStore;
 pub use dead_letters::DeadLetterStore;
-pub use deliveries::{DeliveryStore, DuePush, DueRetry, Prune, PushJob, PushSettlement};
+pub use deliveries::{DeliveryStore, DuePush, DueRetry, Prune, PushJob, PushSettlement, Renewal};
 pub use delivery_log::{
     DeliveryFilter, DeliveryLogStore, DeliveryNumber, DeliveryPlace, LogPage, LoggedDelivery,
     MAX_LOG_LOOKS, NotificationLogPage, UserLogPage,

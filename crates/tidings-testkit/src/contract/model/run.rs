@@ -337,5 +337,6 @@ fn settlement(due: &DuePush) -> PushSettlement {
         deliveries: vec![delivery],
         retries: vec![],
         prunes: vec![],
+        renewals: vec![],
     }
 }
