@@ -165,6 +165,31 @@ async fn a_key_that_apns_does_not_know_calls_a_person() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_ahead_calls_a_person_until_it_is_right() {
+    let (ours, theirs) = (manual_clock(), manual_clock());
+    let apns = Apns::start(Arc::<tidings_core::clock::ManualClock>::clone(&theirs)).await;
+    ours.advance(2 * MINUTE);
+    let client = apns.client(Arc::<tidings_core::clock::ManualClock>::clone(&ours));
+    let answer = client.send(&push(Platform::Apns, 1)).await;
+    assert_eq!(answer.verdict, Verdict::CallAPerson);
+    assert_eq!(answer.reason.as_deref(), Some("InvalidProviderToken"));
+    theirs.advance(2 * MINUTE);
+    assert_eq!(client.send(&push(Platform::Apns, 1)).await.verdict, Verdict::Delivered);
+}
+
+#[tokio::test]
+async fn an_app_that_the_team_does_not_have_fails_its_own_pushes_only() {
+    let (apns, client) = world().await;
+    let mut strange = push(Platform::Apns, 1);
+    strange.device.app = "com.example.other".into();
+    let answer = client.send(&strange).await;
+    assert_eq!(answer.verdict, Verdict::Reject);
+    assert_eq!(answer.reason.as_deref(), Some("TopicDisallowed"));
+    assert_eq!(client.send(&push(Platform::Apns, 1)).await.verdict, Verdict::Delivered);
+    assert_eq!(apns.simulator.ledger().counts().accepted, 1);
+}
+
+#[tokio::test]
 async fn what_a_server_going_away_did_not_take_is_sent_again_once() {
     let (apns, client) = world().await;
     apns.simulator.control().connections().set_go_away_after(50, GoAwayForm::Graceful);

@@ -73,7 +73,8 @@ async fn a_certificate_is_let_in_without_a_token() {
 async fn a_certificate_of_another_app_calls_nobody_and_delivers_nothing() {
     let world = World::start("com.example.other").await;
     let answer = world.client().unwrap().send(&push(Platform::Apns, 1)).await;
-    assert_ne!(answer.verdict, Verdict::Delivered);
+    assert_eq!(answer.verdict, Verdict::Reject);
+    assert_eq!(answer.reason.as_deref(), Some("TopicDisallowed"));
     assert_eq!(world.simulator.ledger().counts().accepted, 0);
 }
 

@@ -16,7 +16,10 @@ use tidings_simulators::{
     fcm::{FcmDeviceState, FcmFailure, FcmQuota},
 };
 
-use crate::harness::{Fcm, eventually, manual_clock, push, token};
+use crate::{
+    harness::{Fcm, eventually, manual_clock, push, token},
+    secrets::{log_everything, logged},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -166,6 +169,28 @@ async fn a_withdrawn_key_calls_a_person() {
     let answer = send(&fcm.client(clock)).await;
     assert_eq!(answer.verdict, Verdict::CallAPerson);
     assert_eq!(answer.reason.as_deref(), Some("oauth_invalid_grant"));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_or_an_hour_behind_calls_a_person_and_google_says_why() {
+    log_everything();
+    for (ahead, behind) in [(120 * SECOND, Duration::ZERO), (Duration::ZERO, 3_600 * SECOND)] {
+        let (ours, theirs) = (manual_clock(), manual_clock());
+        let fcm = Fcm::start(Arc::<ManualClock>::clone(&theirs)).await;
+        ours.advance(ahead);
+        theirs.advance(behind);
+        let client = fcm.client(Arc::<ManualClock>::clone(&ours));
+        let answer = send(&client).await;
+        assert_eq!(answer.verdict, Verdict::CallAPerson);
+        assert_eq!(answer.reason.as_deref(), Some("oauth_invalid_grant"));
+        assert!(logged().contains("Check your iat and exp values in the JWT claim"));
+    }
+    // A little behind is no harm: an assertion lives for an hour.
+    let (ours, theirs) = (manual_clock(), manual_clock());
+    let fcm = Fcm::start(Arc::<ManualClock>::clone(&theirs)).await;
+    theirs.advance(120 * SECOND);
+    let answer = send(&fcm.client(Arc::<ManualClock>::clone(&ours))).await;
+    assert_eq!(answer.verdict, Verdict::Delivered);
 }
 
 #[tokio::test]

@@ -9,11 +9,13 @@
 mod apns;
 mod apns_certificate;
 mod connections;
+mod connections_raw;
 mod dispatch;
 mod dispatch_faults;
 mod dispatch_first;
 mod dispatch_lanes;
 mod fcm;
+mod frames;
 mod harness;
 mod scripted;
 mod secrets;
