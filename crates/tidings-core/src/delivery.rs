@@ -171,6 +171,17 @@ pub enum Verdict {
     Reject,
     /// No push will be accepted before a person changes something: a key, a topic, a project.
     CallAPerson,
+    /// The same of a part of what goes to the service under this credential; others may be accepted.
+    CallAPersonFor(Concerned),
+}
+
+/// What a refusal concerns that does not concern everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Concerned {
+    /// The app that this push is for.
+    App,
+    /// Devices that the service reaches in the way it reaches this one. Only it knows which they are.
+    Devices,
 }
 
 /// What a push service answered.

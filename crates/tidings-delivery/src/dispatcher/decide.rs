@@ -16,12 +16,14 @@ pub(super) struct Decision {
     pub(super) retry: Option<DueRetry>,
     pub(super) prune: Option<Prune>,
     pub(super) renewal: Option<Renewal>,
+    /// It waits for a person, who may take a day: another device may be tried meanwhile.
+    pub(super) is_for_a_person: bool,
 }
 
 impl Decision {
     /// It is over.
     pub(super) fn done(outcome: Outcome) -> Self {
-        Self { outcome, retry: None, prune: None, renewal: None }
+        Self { outcome, retry: None, prune: None, renewal: None, is_for_a_person: false }
     }
 
     /// The same when the device has another token by now: then it is not the device's end.
@@ -80,7 +82,7 @@ pub(super) fn decide(
             let spread = config.retry.ceiling(1).mul_f64(random.clamp(0.0, 1.0));
             try_again(push, attempt, now.after(wait.saturating_add(spread)))
         }
-        Verdict::CallAPerson => {
+        Verdict::CallAPerson | Verdict::CallAPersonFor(_) => {
             let waited = now.since(push.notification.created_at);
             if waited >= config.longest_wait {
                 return Decision::done(Outcome::Failed);
@@ -90,7 +92,10 @@ pub(super) fn decide(
             let next = attempt.saturating_add(1).min(config.retry.max_attempts.saturating_sub(1));
             let cap = std::time::Duration::from_millis(config.retry.cap_ms);
             let wait = cap.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
-            try_again(push, next.max(1), now.after(wait))
+            let decision = try_again(push, next.max(1), now.after(wait));
+            // What concerns everything stops the lane, and then no push comes here.
+            let is_for_a_person = matches!(verdict, Verdict::CallAPersonFor(_));
+            Decision { is_for_a_person, ..decision }
         }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     DispatcherConfig,
     alarm::Alarm,
     decide::{Decision, decide},
-    lanes::{Admission, BreakerState, Lane, Place, PushLanes},
+    lanes::{Admission, BreakerState, Change, Lane, Place, PushLanes},
 };
 
 /// The word in the delivery log for a device of an app, or of a push service, that is not configured.
@@ -191,7 +191,14 @@ impl Job<'_> {
                 put_back.get_or_insert(retry);
                 false
             }
-            Sent::Tried { delivery, decision } => {
+            Sent::Tried { delivery, mut decision } => {
+                if decision.is_for_a_person
+                    && let Some(retry) = decision.retry.take()
+                {
+                    put_back.get_or_insert(retry);
+                    take(settlement, delivery, decision);
+                    return false;
+                }
                 let is_done = matches!(decision.outcome, Outcome::Delivered | Outcome::Retrying);
                 take(settlement, delivery, decision);
                 is_done
@@ -221,7 +228,7 @@ impl Job<'_> {
             let delivery = self.row(channel, target, attempt, Outcome::Skipped, NO_PROVIDER);
             return Sent::Tried { delivery, decision: Decision::done(Outcome::Skipped) };
         };
-        let place = match lane.admit(self.until).await {
+        let place = match lane.admit(&device.app, self.until).await {
             Admission::Go(place) => place,
             Admission::Later(wait) => return self.wait_longer(device, attempt, wait),
         };
@@ -279,19 +286,29 @@ impl Job<'_> {
             reason: Some("not_answered_in_time".to_owned()),
             provider_id: None,
         });
-        self.note(lane, place.report(&answer), &answer);
+        self.note(lane, &push.device.app, place.report(&answer), &answer);
         (answer, took)
     }
 
     /// Tells a person what they should know.
-    fn note(&self, lane: &Lane, change: Option<BreakerState>, answer: &PushAnswer) {
+    fn note(&self, lane: &Lane, app: &str, change: Change, answer: &PushAnswer) {
         let reason = answer.reason.as_deref().unwrap_or_default();
         let provider = lane.name();
-        if answer.verdict == Verdict::CallAPerson && !lane.is_for_any_host() {
-            self.sending.alarm.raise(provider, reason);
-            return;
+        match answer.verdict {
+            Verdict::CallAPerson if !lane.is_for_any_host() => {
+                self.sending.alarm.raise(provider, reason);
+                return;
+            }
+            Verdict::CallAPersonFor(concerned) => {
+                self.sending.alarm.raise_for(provider, concerned, app, reason);
+                return;
+            }
+            _ => {}
         }
-        match change {
+        if change.app == Some(BreakerState::Closed) {
+            tracing::info!(provider, app, "a push service takes pushes for an app again");
+        }
+        match change.lane {
             Some(BreakerState::Open) => {
                 tracing::warn!(provider, reason, "a push service is out of order; its pushes wait");
             }

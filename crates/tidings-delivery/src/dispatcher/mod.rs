@@ -22,4 +22,5 @@ pub use claim::{DispatcherHandle, PushDispatcher};
 pub use config::DispatcherConfig;
 pub use lanes::{
     BreakerConfig, BreakerState, BrowserVendor, Lane, LaneHealth, LaneLimits, LaneScope, PushLanes,
+    RefusedPart,
 };

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tidings_core::{
     clock::{Clock, Timestamp},
-    delivery::{Push, PushAnswer, Verdict},
+    delivery::{Concerned, Push, PushAnswer, Verdict},
     device::{Platform, PushToken},
     ports::PushProvider,
 };
@@ -15,7 +15,7 @@ use tidings_simulators::{
     apns::{ApnsDeviceState, ApnsFailure},
 };
 
-use crate::harness::{Apns, manual_clock, push, token};
+use crate::harness::{APP, Apns, manual_clock, push, token};
 
 const RETRY: Verdict = Verdict::Retry { after: None };
 const DOWN: Verdict = Verdict::Unavailable { after: None };
@@ -187,6 +187,26 @@ async fn an_app_that_the_team_does_not_have_fails_its_own_pushes_only() {
     assert_eq!(answer.reason.as_deref(), Some("TopicDisallowed"));
     assert_eq!(client.send(&push(Platform::Apns, 1)).await.verdict, Verdict::Delivered);
     assert_eq!(apns.simulator.ledger().counts().accepted, 1);
+}
+
+#[tokio::test]
+async fn a_key_that_is_for_another_app_calls_a_person_for_this_app_only() {
+    let clock: Arc<dyn Clock> = manual_clock();
+    let (other, key) = ("com.example.other", APP.to_owned());
+    let apns = Apns::start_with(Arc::clone(&clock), |config| {
+        config.topics.push(other.into());
+        config.keys[0].topics.push(key);
+    });
+    let apns = apns.await;
+    let client = apns.client(clock);
+    let mut strange = push(Platform::Apns, 1);
+    strange.device.app = other.into();
+    let answer = client.send(&strange).await;
+    assert_eq!(answer.verdict, Verdict::CallAPersonFor(Concerned::App));
+    assert_eq!(answer.reason.as_deref(), Some("UnrelatedKeyIdInToken"));
+    // Tried once more on a connection of its own, in case it was the connection's fault.
+    assert_eq!(apns.simulator.ledger().counts().rejected["UnrelatedKeyIdInToken"], 2);
+    assert_eq!(client.send(&push(Platform::Apns, 1)).await.verdict, Verdict::Delivered);
 }
 
 #[tokio::test]

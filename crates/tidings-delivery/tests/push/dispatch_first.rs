@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use tidings_core::{
     clock::Clock,
-    delivery::{Channel, Outcome, PushStyle, Verdict},
+    delivery::{Channel, Concerned, Outcome, PushStyle, Verdict},
     device::Platform,
     ports::{DeviceStore, PushProvider},
     route::{PushTo, Routing, RoutingPolicy},
@@ -120,6 +120,16 @@ async fn the_other_device_has_it_at_once_when_the_service_of_the_first_is_down()
     sleep(Duration::from_secs(1)).await;
     assert_eq!(world.fcm.taken().len(), 1);
     assert_eq!((world.apns.sends(), world.store.open()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_device_has_it_when_the_first_waits_for_a_person() {
+    let world = World::start();
+    world.apns.set(|_| Verdict::CallAPersonFor(Concerned::Devices));
+    assert_eq!(
+        world.push().await,
+        [(Channel::Apns, Outcome::Retrying, told()), (Channel::Fcm, Outcome::Delivered, None)]
+    );
 }
 
 #[tokio::test(start_paused = true)]

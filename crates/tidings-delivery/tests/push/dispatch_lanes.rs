@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use serde_json::json;
 use tidings_core::{
     clock::Clock,
-    delivery::{Delivery, Outcome, Verdict},
+    delivery::{Concerned, Delivery, Outcome, Verdict},
     device::{Environment, Platform, PushToken},
     ports::PushProvider,
     retry::RetryPolicy,
@@ -13,6 +13,7 @@ use tidings_core::{
 };
 use tidings_delivery::dispatcher::{
     BreakerState, BrowserVendor, DispatcherConfig, Lane, LaneLimits, LaneScope, PushLanes,
+    RefusedPart,
 };
 use tokio::time::{Instant, sleep};
 
@@ -144,6 +145,60 @@ async fn a_refused_credential_stops_its_lane_and_fails_nothing() {
     assert_eq!(world.rows(Outcome::Failed), []);
     assert_eq!(world.apns.taken().len(), 500);
     assert_eq!(world.lanes.health()[0].why, None);
+}
+
+/// What is said of an app.
+fn refused(app: Option<&str>) -> RefusedPart {
+    RefusedPart { app: app.map(str::to_owned), why: "as_told".to_owned() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_not_for_one_app_stops_that_app_and_delays_no_other() {
+    let world = World::start(&small());
+    world.apns.set(|push| match push.device.app.as_str() {
+        "other" => Verdict::CallAPersonFor(Concerned::App),
+        _ => Verdict::Delivered,
+    });
+    for number in 0..500 {
+        let mut device = device(Platform::Apns, number);
+        device.app = if number % 2 == 0 { "other".to_owned() } else { device.app };
+        world.store.register(device);
+        let now = world.clock.now();
+        world.store.plan(notification(number, now, json!({})), unread(), now);
+    }
+    world.running.handle.wake();
+    let others = || world.apns.taken().len() == 250;
+    within(3 * SECOND, "the other app has all of its pushes", others).await;
+    sleep(300 * SECOND).await;
+    assert!(world.apns.sends() <= 250 + 50 + 30, "{}", world.apns.sends());
+    let health = world.lanes.health();
+    assert_eq!((health[0].state, &health[0].why), (BreakerState::Closed, &None));
+    assert_eq!(health[0].refused, [refused(Some("other"))]);
+    world.apns.set(|_| Verdict::Delivered);
+    within(200 * SECOND, "all are delivered", || world.store.open() == 0).await;
+    assert_eq!((world.rows(Outcome::Failed).len(), world.apns.taken().len()), (0, 500));
+    assert_eq!(world.lanes.health()[0].refused, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn devices_that_a_service_has_no_credential_for_wait_and_stop_nothing() {
+    let world = World::start(&small());
+    world.fcm.set(|push| match push.device.id.as_str() {
+        "fcm-0" => Verdict::CallAPersonFor(Concerned::Devices),
+        _ => Verdict::Delivered,
+    });
+    for round in 0..50 {
+        world.push(Platform::Fcm, round..round + 1);
+        sleep(SECOND).await;
+        assert_eq!(world.state(Platform::Fcm), BreakerState::Closed);
+    }
+    let health = world.lanes.health();
+    let fcm = health.iter().find(|it| it.platform == Platform::Fcm).expect("a lane");
+    assert_eq!(fcm.refused, [refused(None)]);
+    assert_eq!((world.fcm.taken().len(), world.store.open()), (49, 1));
+    world.fcm.set(|_| Verdict::Delivered);
+    within(60 * SECOND, "it is delivered, too", || world.store.open() == 0).await;
+    assert_eq!(world.rows(Outcome::Failed), []);
 }
 
 #[tokio::test(start_paused = true)]

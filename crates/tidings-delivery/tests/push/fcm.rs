@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tidings_core::{
     clock::{Clock, ManualClock},
-    delivery::{PushAnswer, Verdict},
+    delivery::{Concerned, PushAnswer, Verdict},
     device::Platform,
     ports::PushProvider,
 };
@@ -69,7 +69,7 @@ async fn what_fcm_says_of_a_token_is_passed_on() {
         (FcmDeviceState::SenderIdMismatch, Verdict::Reject),
         (FcmDeviceState::QuotaExceeded, after(60)),
         (FcmDeviceState::QuotaExceededRetryAfter(120 * SECOND), after(120)),
-        (FcmDeviceState::ThirdPartyAuthError, Verdict::CallAPerson),
+        (FcmDeviceState::ThirdPartyAuthError, Verdict::CallAPersonFor(Concerned::Devices)),
     ];
     for (state, expected) in table {
         fcm.simulator.control().set_device(&token(Platform::Fcm, 1), state).unwrap();

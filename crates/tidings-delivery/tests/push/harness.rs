@@ -62,10 +62,17 @@ impl Apns {
     }
 
     pub(crate) async fn listen(clock: Arc<dyn Clock>, listen: ListenConfig) -> Self {
+        Self::start_with(clock, |config| config.listen = listen).await
+    }
+
+    pub(crate) async fn start_with(
+        clock: Arc<dyn Clock>,
+        change: impl FnOnce(&mut ApnsSimulatorConfig),
+    ) -> Self {
         let credentials = ApnsCredentials::generate(TEAM, KEY).unwrap();
         let mut config = ApnsSimulatorConfig::new(&credentials, APP);
         config.clock = simulator_clock(clock);
-        config.listen = listen;
+        change(&mut config);
         let simulator = ApnsSimulator::start(config).await.unwrap();
         let mut config = ApnsConfig::new(signing_key(&credentials.p8_pem, KEY));
         config.endpoint = Some(simulator.url());

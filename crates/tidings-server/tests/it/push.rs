@@ -153,6 +153,37 @@ async fn a_service_that_is_down_is_named_and_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn devices_that_a_project_has_no_credential_for_are_said_and_hold_up_no_other() {
+    let pushing = Pushing::new().await;
+    let node = pushing.site.start();
+    register(&node, "ann", "iphone", "fcm", "iphone-token").await;
+    register(&node, "ben", "android", "fcm", "android-token").await;
+    let state = tidings_simulators::fcm::FcmDeviceState::ThirdPartyAuthError;
+    pushing.fcm.control().set_device("iphone-token", state).unwrap();
+    send(&node, "e1", &["ann"]).await;
+    let down = push_part(&node, |push| push["up"] == false).await;
+    let said = "fcm (fcm) refuses some devices: THIRD_PARTY_AUTH_ERROR";
+    assert_eq!(down["details"], json!([said]));
+    for n in 2..10 {
+        send(&node, &format!("e{n}"), &["ben"]).await;
+    }
+    let wait = async {
+        while pushing.fcm.ledger().counts().accepted < 8 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the others are sent");
+    logged(&pushing.site, "the push service cannot reach some devices", 1).await;
+    let metrics = node.get("/metrics").await.text;
+    assert!(metrics.contains("tidings_push_alarms_total{provider=\"fcm\"}"), "{metrics}");
+    pushing.fcm.control().revive_device("iphone-token");
+    let log =
+        deliveries(&node, "ann", |log| log.last().is_some_and(|row| row["outcome"] == "delivered"));
+    assert_eq!(log.await[0]["reason"], "THIRD_PARTY_AUTH_ERROR");
+    node.stop();
+}
+
+#[tokio::test]
 async fn a_credential_that_cannot_be_used_is_said_at_the_start() {
     let pushing = Pushing::new().await;
     std::fs::write(pushing.site.path().join("key.p8"), "not a key").unwrap();

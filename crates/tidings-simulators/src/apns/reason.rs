@@ -45,7 +45,8 @@ pub enum ApnsReason {
     BadCertificateEnvironment,
     /// The key that signed the provider token is of the other environment.
     BadEnvironmentKeyIdInToken,
-    /// The key that signed the provider token is not for this topic.
+    /// The key that signed the provider token is unrelated to that of the connection's first push; or it
+    /// is not for this topic (inferred: Apple names no reason for that).
     UnrelatedKeyIdInToken,
     /// The path is not `/3/device/<token>`.
     BadPath,

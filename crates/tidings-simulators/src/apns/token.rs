@@ -57,6 +57,13 @@ pub(super) struct Registered {
 }
 
 impl Registered {
+    /// Whether tokens of both may be used on one connection: "If you first push with a team-scoped key,
+    /// you cannot then push with a topic-specific key". Relations between topic-specific keys are not
+    /// simulated.
+    fn is_related_to(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other) || (self.topics.is_empty() && other.topics.is_empty())
+    }
+
     /// Whether the key may sign for this topic, a bundle id with or without the suffix of a push
     /// type.
     pub(super) fn is_for(&self, topic: &str) -> bool {
@@ -138,7 +145,8 @@ pub(super) struct ConnectionTokens {
 struct Used {
     /// At most four: they are adopted 20 minutes apart and forgotten after an hour.
     tokens: Vec<(Box<str>, Verified)>,
-    team_id: Option<String>,
+    /// The key of the first push.
+    first: Option<Arc<Registered>>,
     adopted_at_secs: Option<i64>,
 }
 
@@ -183,14 +191,17 @@ impl ConnectionTokens {
 impl Used {
     fn adopt(&mut self, jwt: &str, token: Verified, now_secs: i64) -> Result<(), ApnsReason> {
         // A connection serves one team; that this is the reason given otherwise is inferred.
-        if self.team_id.as_ref().is_some_and(|team_id| *team_id != token.key.team_id) {
+        let first = self.first.get_or_insert_with(|| Arc::clone(&token.key));
+        if first.team_id != token.key.team_id {
             return Err(ApnsReason::InvalidProviderToken);
+        }
+        if !first.is_related_to(&token.key) {
+            return Err(ApnsReason::UnrelatedKeyIdInToken);
         }
         if self.adopted_at_secs.is_some_and(|at| now_secs.saturating_sub(at) < MIN_REFRESH_SECS) {
             return Err(ApnsReason::TooManyProviderTokenUpdates);
         }
         self.tokens.retain(|(_, known)| check_age(known.issued_at_secs, now_secs).is_ok());
-        self.team_id = Some(token.key.team_id.clone());
         self.adopted_at_secs = Some(now_secs);
         self.tokens.push((jwt.into(), token));
         Ok(())

@@ -115,3 +115,18 @@ async fn a_connection_serves_one_team() {
     let other = apns.connect().await;
     assert_eq!(with_token(&apns, &other, &token).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_connection_that_began_with_a_team_key_takes_no_topic_key() {
+    let second = ApnsCredentials::generate("TEAM000001", "KEY0000002").unwrap();
+    let mut key = ProviderKey::from(&second);
+    key.topics.push(crate::apns::TOPIC.into());
+    let apns = Fixture::start_with(|config| config.keys.push(key)).await;
+    assert_eq!(apns.send(apns.push(&[])).await.status, 200);
+    apns.clock.advance_secs(1_200);
+    let token = format!("bearer {}", jwt(&second, apns.clock.now_secs()));
+    let reply = with_token(&apns, &apns.client, &token).await;
+    assert_refused(&reply, 403, "UnrelatedKeyIdInToken");
+    let other = apns.connect().await;
+    assert_eq!(with_token(&apns, &other, &token).await.status, 200);
+}

@@ -21,6 +21,7 @@ use super::{
     breaker::{Breaker, BreakerConfig, BreakerState, Permit, Report},
     meter::Meter,
     pacer::Pacer,
+    refused::{Refused, RefusedPart},
     vendor::BrowserVendor,
 };
 
@@ -108,6 +109,7 @@ pub struct Lane {
 
 struct State {
     breaker: Breaker,
+    refused: Refused,
     pacer: Pacer,
     done: Meter,
     waiting: usize,
@@ -122,6 +124,7 @@ struct State {
 
 struct Gauges {
     breaker: Gauge,
+    refused_apps: Gauge,
     waiting: Gauge,
     in_flight: Gauge,
     per_s: Gauge,
@@ -147,6 +150,8 @@ pub struct LaneHealth {
     pub state: BreakerState,
     /// The service's last word for why not, or ours.
     pub why: Option<String>,
+    /// What is refused although the rest is sent.
+    pub refused: Vec<RefusedPart>,
 }
 
 /// Whether a push may go now.
@@ -185,10 +190,26 @@ impl Backlog {
     }
 }
 
+/// Leave to send, of the lane's breaker and of the app's.
+#[derive(Debug, Clone, Copy)]
+struct Leaves {
+    lane: Permit,
+    app: Permit,
+}
+
+/// What an answer changed.
+pub(in crate::dispatcher) struct Change {
+    /// Whether the service has just been found to be down, or up again.
+    pub(in crate::dispatcher) lane: Option<BreakerState>,
+    /// Whether the push's app has just been found to be refused, or taken again.
+    pub(in crate::dispatcher) app: Option<BreakerState>,
+}
+
 /// The right to one send. Dropped without a report, it was not made or was cut off.
 pub(in crate::dispatcher) struct Place {
     lane: Arc<Lane>,
-    permit: Permit,
+    app: String,
+    leaves: Leaves,
     is_reported: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -210,6 +231,7 @@ impl Lane {
             places: Arc::new(Semaphore::new(limits.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
             state: Mutex::new(State {
                 breaker: Breaker::new(limits.breaker),
+                refused: Refused::new(limits.breaker),
                 pacer: Pacer::new(limits.per_s, limits.ramp, now),
                 done: Meter::new(now),
                 waiting: 0,
@@ -221,6 +243,7 @@ impl Lane {
             }),
             gauges: Gauges {
                 breaker: metrics::gauge!("tidings_push_breaker", &labels),
+                refused_apps: metrics::gauge!("tidings_push_refused_apps", &labels),
                 waiting: metrics::gauge!("tidings_push_waiting", &labels),
                 in_flight: metrics::gauge!("tidings_push_in_flight", &labels),
                 per_s: metrics::gauge!("tidings_push_limit_per_second", &labels),
@@ -252,6 +275,7 @@ impl Lane {
             platform: self.scope.platform,
             state: state.breaker.state(),
             why: state.why.clone(),
+            refused: state.refused.parts(Instant::now()),
         }
     }
 
@@ -272,13 +296,17 @@ impl Lane {
         self.scope.contains(device)
     }
 
-    /// Waits for a place, not longer than is bearable and not beyond `until`.
-    pub(in crate::dispatcher) async fn admit(self: &Arc<Self>, until: Instant) -> Admission {
-        let (permit, wait) = match self.take_turn() {
+    /// Waits for a place for a push to `app`, not longer than is bearable and not beyond `until`.
+    pub(in crate::dispatcher) async fn admit(
+        self: &Arc<Self>,
+        app: &str,
+        until: Instant,
+    ) -> Admission {
+        let (leaves, wait) = match self.take_turn(app) {
             Ok(turn) => turn,
             Err(later) => return Admission::Later(later),
         };
-        let leave = Leave { lane: self, permit, is_used: false };
+        let leave = Leave { lane: self, app, leaves, is_used: false };
         if !wait.is_zero() {
             sleep(wait).await;
         }
@@ -287,24 +315,27 @@ impl Lane {
             Err(_) => self.wait_for_place(until).await,
         };
         match place {
-            Some(place) if self.is_still_good(permit) => {
-                Admission::Go(self.enter(leave.used(), place))
+            Some(place) if self.is_still_good(app, leaves) => {
+                Admission::Go(self.enter(leave, place))
             }
             _ => Admission::Later(self.put_back(Duration::ZERO)),
         }
     }
 
-    /// Whether the breaker has not opened while this push waited.
-    fn is_still_good(&self, permit: Permit) -> bool {
-        permit == Permit::Probe || self.state().breaker.state() == BreakerState::Closed
+    /// Whether neither breaker has opened while this push waited.
+    fn is_still_good(&self, app: &str, leaves: Leaves) -> bool {
+        let state = self.state();
+        let is_lane_good =
+            leaves.lane == Permit::Probe || state.breaker.state() == BreakerState::Closed;
+        is_lane_good && state.refused.is_still_good(app, leaves.app)
     }
 
-    /// Leave of the breaker and a place in time; or how long this push has to be put back.
-    fn take_turn(&self) -> Result<(Permit, Duration), Duration> {
+    /// Leave of the breakers and a place in time; or how long this push has to be put back.
+    fn take_turn(&self, app: &str) -> Result<(Leaves, Duration), Duration> {
         let now = Instant::now();
         let mut state = self.state();
-        let permit = match state.breaker.admit(now) {
-            Ok(permit) => permit,
+        let leaves = match state.take_leave(app, now) {
+            Ok(leaves) => leaves,
             Err(wait) => {
                 drop(state);
                 return Err(self.put_back(wait));
@@ -312,9 +343,9 @@ impl Lane {
         };
         self.gauges.breaker.set(level(state.breaker.state()));
         match state.pacer.take(now, LONGEST_WAIT) {
-            Ok(wait) => Ok((permit, wait)),
+            Ok(wait) => Ok((leaves, wait)),
             Err(wait) => {
-                state.breaker.abandon(permit);
+                state.abandon(app, leaves);
                 self.gauges.show_limit(&state.pacer);
                 drop(state);
                 Err(self.put_back(wait))
@@ -350,7 +381,8 @@ impl Lane {
         state.waiting >= bearable
     }
 
-    fn enter(self: &Arc<Self>, permit: Permit, place: OwnedSemaphorePermit) -> Place {
+    fn enter(self: &Arc<Self>, leave: Leave<'_>, place: OwnedSemaphorePermit) -> Place {
+        let (app, leaves) = leave.used();
         let mut state = self.state();
         if state.under_way == 0 {
             state.moved = Instant::now();
@@ -358,7 +390,8 @@ impl Lane {
         state.under_way += 1;
         drop(state);
         self.gauges.in_flight.increment(1.0);
-        Place { lane: Arc::clone(self), permit, is_reported: false, _place: place }
+        let (lane, app) = (Arc::clone(self), app.to_owned());
+        Place { lane, app, leaves, is_reported: false, _place: place }
     }
 
     /// How long a push is put back that may not go for `wait`. Each gets a place in time of its own, by
@@ -387,7 +420,7 @@ impl Lane {
     /// What the service is trusted to take per second while nothing is known of it: it answers within a
     /// second.
     fn trusted_per_s(&self) -> f64 {
-        f64::from(u32::try_from(self.concurrency()).unwrap_or(u32::MAX))
+        small(self.concurrency())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -395,9 +428,23 @@ impl Lane {
     }
 }
 
+impl State {
+    /// Leave of both breakers, or of none; then how long nothing is sent.
+    fn take_leave(&mut self, app: &str, now: Instant) -> Result<Leaves, Duration> {
+        let lane = self.breaker.admit(now)?;
+        let app = self.refused.admit(app, now).inspect_err(|_| self.breaker.abandon(lane))?;
+        Ok(Leaves { lane, app })
+    }
+
+    fn abandon(&mut self, app: &str, leaves: Leaves) {
+        self.breaker.abandon(leaves.lane);
+        self.refused.abandon(app, leaves.app);
+    }
+}
+
 impl Place {
-    /// Notes the service's answer. Says whether it has just been found to be down, or up again.
-    pub(in crate::dispatcher) fn report(mut self, answer: &PushAnswer) -> Option<BreakerState> {
+    /// Notes the service's answer, and says what it changed.
+    pub(in crate::dispatcher) fn report(mut self, answer: &PushAnswer) -> Change {
         self.is_reported = true;
         let now = Instant::now();
         let report = match answer.verdict {
@@ -412,24 +459,29 @@ impl Place {
         let state = &mut *guard;
         state.done.count(now);
         let Some(report) = report else {
-            state.breaker.abandon(self.permit);
-            return None;
+            state.abandon(&self.app, self.leaves);
+            return Change { lane: None, app: None };
         };
+        let random = rand::random();
+        let app = state.refused.record(&self.app, self.leaves.app, answer, now, random);
+        if app.is_some() {
+            self.lane.gauges.refused_apps.set(small(state.refused.apps()));
+        }
         if let Verdict::SlowDown { after } = answer.verdict {
             let done_per_s = state.done.per_s(now).unwrap_or(self.lane.trusted_per_s());
             state.pacer.slow_down(now, after, done_per_s);
             self.lane.gauges.show_limit(&state.pacer);
         }
-        let change = state.breaker.record(self.permit, report, now, rand::random());
-        match change {
+        let lane = state.breaker.record(self.leaves.lane, report, now, random);
+        match lane {
             Some(BreakerState::Open) => state.why.clone_from(&answer.reason),
             Some(_) => state.why = None,
-            None => return None,
+            None => {}
         }
-        let breaker = state.breaker.state();
-        drop(guard);
-        self.lane.gauges.breaker.set(level(breaker));
-        change
+        if lane.is_some() {
+            self.lane.gauges.breaker.set(level(state.breaker.state()));
+        }
+        Change { lane, app }
     }
 }
 
@@ -439,31 +491,32 @@ impl Drop for Place {
         state.under_way -= 1;
         state.moved = Instant::now();
         if !self.is_reported {
-            state.breaker.abandon(self.permit);
+            state.abandon(&self.app, self.leaves);
         }
         drop(state);
         self.lane.gauges.in_flight.decrement(1.0);
     }
 }
 
-/// Leave of the breaker, given back if the push does not go.
+/// Leave of the breakers, given back if the push does not go.
 struct Leave<'a> {
     lane: &'a Lane,
-    permit: Permit,
+    app: &'a str,
+    leaves: Leaves,
     is_used: bool,
 }
 
-impl Leave<'_> {
-    fn used(mut self) -> Permit {
+impl<'a> Leave<'a> {
+    fn used(mut self) -> (&'a str, Leaves) {
         self.is_used = true;
-        self.permit
+        (self.app, self.leaves)
     }
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         if !self.is_used {
-            self.lane.state().breaker.abandon(self.permit);
+            self.lane.state().abandon(self.app, self.leaves);
         }
     }
 }
@@ -487,6 +540,11 @@ fn level(state: BreakerState) -> f64 {
         BreakerState::HalfOpen => 1.0,
         BreakerState::Open => 2.0,
     }
+}
+
+/// A small number, for a gauge.
+fn small(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 /// A number of pushes, cut to what fits.

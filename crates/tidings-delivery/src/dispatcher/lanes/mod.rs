@@ -13,11 +13,13 @@ mod breaker;
 mod lane;
 mod meter;
 mod pacer;
+mod refused;
 mod table;
 mod vendor;
 
 pub use breaker::{BreakerConfig, BreakerState};
-pub(super) use lane::{Admission, Place};
+pub(super) use lane::{Admission, Change, Place};
 pub use lane::{Lane, LaneHealth, LaneLimits, LaneScope};
+pub use refused::RefusedPart;
 pub use table::PushLanes;
 pub use vendor::BrowserVendor;

@@ -31,7 +31,8 @@ use crate::push::{
 ///
 /// A push carries its identity as `apns-id` and the device's app as `apns-topic`. It is sent again
 /// here only if APNs provably has not processed it, or refused the provider token as expired and a
-/// new one may be had, or refused the connection's change of tokens; then with the same identity.
+/// new one may be had, or refused the connection's change of tokens or keys; then with the same
+/// identity.
 pub struct ApnsClient {
     http: Http2Client,
     sender: Sender,
@@ -157,6 +158,7 @@ impl ApnsClient {
                 tokens.hold();
                 true
             }
+            (Sender::Tokens(_), _, "UnrelatedKeyIdInToken") => true,
             _ => false,
         };
         if ends_connection(&body.reason) {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tidings_core::{clock::Timestamp, delivery::Verdict};
+use tidings_core::{
+    clock::Timestamp,
+    delivery::{Concerned, Verdict},
+};
 
 /// The body of a refusal.
 #[derive(Debug, Default, Deserialize)]
@@ -44,6 +47,10 @@ pub(super) fn verdict(
         }
         // The connection was idle for too long: not this push's fault.
         (400, "IdleTimeout") => Verdict::Retry { after: None },
+        // "The key ID in the provider token isn't related to the key ID of the token used in the first
+        // push of this connection. To use this token, open a new connection." It comes here when a new
+        // connection was no better: then the key is not for this app.
+        (403, "UnrelatedKeyIdInToken") => Verdict::CallAPersonFor(Concerned::App),
         // Keys, teams, certificates: the same for every push. An expired token comes here only when
         // a new one was no better, or would be too early: then a clock is wrong.
         (403, _) => Verdict::CallAPerson,
@@ -61,9 +68,13 @@ pub(super) fn verdict(
 }
 
 /// Whether the reason is about the connection: no more requests should go there. A connection that
-/// has had too many provider tokens keeps the one it has, and is left for another.
+/// has had too many provider tokens keeps the one it has, and is left for another, as is one that began
+/// with another key.
 pub(super) fn ends_connection(reason: &str) -> bool {
-    matches!(reason, "IdleTimeout" | "Shutdown" | "TooManyProviderTokenUpdates")
+    matches!(
+        reason,
+        "IdleTimeout" | "Shutdown" | "TooManyProviderTokenUpdates" | "UnrelatedKeyIdInToken"
+    )
 }
 
 #[cfg(test)]
@@ -109,7 +120,7 @@ mod tests {
             (403, "Forbidden", person),
             (403, "InvalidProviderToken", person),
             (403, "MissingProviderToken", person),
-            (403, "UnrelatedKeyIdInToken", person),
+            (403, "UnrelatedKeyIdInToken", Verdict::CallAPersonFor(Concerned::App)),
             (404, "BadPath", reject),
             (405, "MethodNotAllowed", reject),
             (410, "ExpiredToken", prune),

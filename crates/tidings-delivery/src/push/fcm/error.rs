@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tidings_core::delivery::Verdict;
+use tidings_core::delivery::{Concerned, Verdict};
 
 const FCM_ERROR: &str = "type.googleapis.com/google.firebase.fcm.v1.FcmError";
 const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
@@ -133,7 +133,8 @@ pub(super) fn verdict(refusal: &Refusal, retry_after: Option<Duration>) -> Verdi
         }
         // The token belongs to another project: others of this one are fine.
         (Some("INVALID_ARGUMENT" | "SENDER_ID_MISMATCH"), _) => Verdict::Reject,
-        (Some("THIRD_PARTY_AUTH_ERROR"), _) => Verdict::CallAPerson,
+        // What the project was given for APNs or for browsers; its Android devices are fine.
+        (Some("THIRD_PARTY_AUTH_ERROR"), _) => Verdict::CallAPersonFor(Concerned::Devices),
         (Some("QUOTA_EXCEEDED"), _) if refusal.is_device_quota => Verdict::Retry { after: quota },
         // Where Google does not say which quota it was, the one that concerns more is assumed.
         (Some("QUOTA_EXCEEDED"), _) => Verdict::SlowDown { after: quota },
@@ -177,7 +178,7 @@ mod tests {
             (429, "QUOTA_EXCEEDED", slower),
             (503, "UNAVAILABLE", down),
             (500, "INTERNAL", down),
-            (401, "THIRD_PARTY_AUTH_ERROR", Verdict::CallAPerson),
+            (401, "THIRD_PARTY_AUTH_ERROR", Verdict::CallAPersonFor(Concerned::Devices)),
         ];
         for (status, code, expected) in table {
             let refusal = fcm(status, code);

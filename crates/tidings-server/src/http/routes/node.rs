@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 use tidings_core::error_chain::ErrorChain;
-use tidings_delivery::dispatcher::{BreakerState, LaneHealth};
+use tidings_delivery::dispatcher::{BreakerState, LaneHealth, RefusedPart};
 use tidings_ingest::kafka::{KafkaHealth, PartitionState, TroubleKind};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -138,7 +138,7 @@ async fn readyz(State(app): State<Arc<App>>, caller: Result<Caller, Problem>) ->
     }
     let lanes = app.lanes.health();
     if !lanes.is_empty() {
-        let costs = "pushes to these services wait in the store; others are sent";
+        let costs = "pushes to these services, apps or devices wait in the store; others are sent";
         parts.push(Part::new("push", costs, push_down(&lanes)));
     }
     // Pushes wait for their services. Sessions do without the bus, by polling. Without the graph the node still serves everything that names its users, and Kafka waits.
@@ -157,15 +157,20 @@ async fn readyz(State(app): State<Arc<App>>, caller: Result<Caller, Problem>) ->
     (status, Json(Ready { ready, parts })).into_response()
 }
 
-/// Says which push services are left alone, if any are.
+/// Says which push services are left alone, and what the others refuse, if any do.
 fn push_down(lanes: &[LaneHealth]) -> Option<(Reason, Vec<String>)> {
-    let down = lanes.iter().filter(|lane| lane.state != BreakerState::Closed);
-    let details: Vec<_> = down
-        .map(|lane| {
+    let mut details = Vec::new();
+    for lane in lanes {
+        let name = format!("{} ({})", lane.name, lane.platform.as_str());
+        if lane.state != BreakerState::Closed {
             let why = lane.why.as_deref().unwrap_or("no answer");
-            format!("{} ({}) is {}: {why}", lane.name, lane.platform.as_str(), lane.state.as_str())
-        })
-        .collect();
+            details.push(format!("{name} is {}: {why}", lane.state.as_str()));
+        }
+        for RefusedPart { app, why } in &lane.refused {
+            let what = app.as_ref().map_or("some devices".to_owned(), |app| format!("app {app}"));
+            details.push(format!("{name} refuses {what}: {why}"));
+        }
+    }
     (!details.is_empty()).then_some((Reason::PushServicesDown, details))
 }
 
