@@ -4,12 +4,20 @@ use std::time::Duration;
 
 use tidings_core::retry::RetryPolicy;
 
+use super::lanes::LONGEST_ADMISSION;
+
+/// What has not been sent after this part of its lease is not sent any more: the rest is for settling.
+pub(super) const SENDING_SHARE: f64 = 0.8;
+
 /// Limits of a [`PushDispatcher`](super::PushDispatcher).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatcherConfig {
-    /// How long a claimed push is this node's before another may take it. Has to be longer than a
-    /// provider may take for a send.
+    /// How long a claimed push is this node's before another may take it. At least
+    /// [`least_lease`](Self::least_lease), or pushes that have to wait for their turn are put back for
+    /// want of time.
     pub lease: Duration,
+    /// How long a provider takes for a send at most. What has less time left is not begun.
+    pub send_timeout: Duration,
     /// The most pushes that are claimed, and settled, in one transaction. At least 1.
     pub batch_rows: usize,
     /// How long the store is left alone when nothing is known to fall due.
@@ -24,12 +32,22 @@ pub struct DispatcherConfig {
     pub store_retry: RetryPolicy,
 }
 
+impl DispatcherConfig {
+    /// The shortest lease in which a push can wait for its turn, be sent within `send_timeout`, and be
+    /// settled.
+    #[must_use]
+    pub fn least_lease(send_timeout: Duration) -> Duration {
+        (LONGEST_ADMISSION + send_timeout).div_f64(SENDING_SHARE)
+    }
+}
+
 impl Default for DispatcherConfig {
-    /// Leases of 60 s, batches of 1,024 (a commit of any size costs about as long as the disk takes to
+    /// Leases of 60 s, sends of 15 s, batches of 1,024 (a commit of any size costs about as long as the disk takes to
     /// sync), a poll each second, a day for a person.
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(15),
             batch_rows: 1_024,
             idle_poll: Duration::from_secs(1),
             retry: RetryPolicy::default(),

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     DispatcherConfig,
     alarm::Alarm,
+    config::SENDING_SHARE,
     decide::{Decision, decide},
     lanes::{Admission, BreakerState, Change, Lane, Place, PushLanes},
 };
@@ -50,7 +51,7 @@ pub(super) struct Sending {
 pub(super) async fn run(sending: Arc<Sending>, due: DuePush, leased_at: Instant) -> PushSettlement {
     let routing = sending.routing.of(&due.notification.event);
     let now = sending.clock.now();
-    let until = leased_at + sending.config.lease.mul_f64(0.8);
+    let until = leased_at + sending.config.lease.mul_f64(SENDING_SHARE);
     let route = route_notification(&due.notification, &due.inbox, &due.devices, routing, now);
     let job = Job { sending: &sending, due: &due, until, style: style_of(&route) };
     let mut settlement = PushSettlement {
@@ -228,7 +229,10 @@ impl Job<'_> {
             let delivery = self.row(channel, target, attempt, Outcome::Skipped, NO_PROVIDER);
             return Sent::Tried { delivery, decision: Decision::done(Outcome::Skipped) };
         };
-        let place = match lane.admit(&device.app, self.until).await {
+        // What has no time for an answer would cost an attempt, and look like an outage.
+        let begin_until = self.until.checked_sub(self.sending.config.send_timeout);
+        let begin_until = begin_until.unwrap_or_else(Instant::now);
+        let place = match lane.admit(&device.app, begin_until).await {
             Admission::Go(place) => place,
             Admission::Later(wait) => return self.wait_longer(device, attempt, wait),
         };

@@ -31,6 +31,10 @@ struct World {
 
 impl World {
     fn start() -> Self {
+        Self::start_with(DispatcherConfig::default())
+    }
+
+    fn start_with(config: DispatcherConfig) -> Self {
         let apns = ScriptedProvider::new(Platform::Apns, |_| Verdict::Delivered);
         let fcm = ScriptedProvider::new(Platform::Fcm, |_| Verdict::Delivered);
         let (store, clock) = (Arc::<MemoryDeliveryStore>::default(), RuntimeClock::shared());
@@ -39,7 +43,6 @@ impl World {
         let lanes = Arc::new(PushLanes::new(lanes));
         let default = Routing { to: PushTo::First, ..Routing::default() };
         let routing = RoutingPolicy { default, rules: Vec::new() };
-        let config = DispatcherConfig::default();
         let running = Running::on_lanes(config, &store, &lanes, routing, Arc::clone(&clock));
         for platform in [Platform::Fcm, Platform::Apns] {
             let mut device = device(platform, 1);
@@ -130,6 +133,25 @@ async fn the_next_device_has_it_when_the_first_waits_for_a_person() {
         world.push().await,
         [(Channel::Apns, Outcome::Retrying, told()), (Channel::Fcm, Outcome::Delivered, None)]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_time_left_for_an_answer_is_put_back_and_costs_no_attempt() {
+    let second = Duration::from_secs(1);
+    let world = World::start_with(DispatcherConfig {
+        lease: 20 * second,
+        send_timeout: 10 * second,
+        ..DispatcherConfig::default()
+    });
+    world.apns.set(|_| Verdict::Reject);
+    world.apns.set_latency(9 * second);
+    world.fcm.set_latency(9 * second);
+    assert_eq!(
+        world.push().await,
+        [(Channel::Apns, Outcome::Failed, told()), (Channel::Fcm, Outcome::Delivered, None)]
+    );
+    assert!(world.store.log().iter().all(|row| row.attempt == 1));
+    assert_eq!(world.fcm.sends(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,10 +4,12 @@
 use std::{
     collections::{BTreeSet, HashSet},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use tidings_core::{device::Environment, retry::RetryPolicy};
+use tidings_delivery::dispatcher::DispatcherConfig;
 
 use super::{check::Problems, secret::Secret};
 
@@ -205,11 +207,17 @@ pub(super) fn check(push: &PushSection, problems: &mut Problems) {
     problems.range("push.lease_ms", push.lease_ms, 1_000..=3_600_000);
     problems.range("push.request_timeout_ms", push.request_timeout_ms, 100..=60_000);
     problems.range("push.retry.max_attempts", push.retry.max_attempts, 1..=1_000);
-    if push.lease_ms <= push.request_timeout_ms {
+    let least = DispatcherConfig::least_lease(Duration::from_millis(push.request_timeout_ms));
+    if Duration::from_millis(push.lease_ms) < least {
         problems.add(
             "push.lease_ms",
-            "has to be longer than push.request_timeout_ms, or a push is sent twice while it is \
-             under way",
+            format!(
+                "is {}, and has to be at least {} with a push.request_timeout_ms of {}: a push \
+                 waits for its turn, is sent and settled under one lease",
+                push.lease_ms,
+                least.as_millis(),
+                push.request_timeout_ms
+            ),
         );
     }
     let breaker = &push.breaker;

@@ -31,6 +31,7 @@ impl Push {
         credentials.read(section)?;
         let config = DispatcherConfig {
             lease: Duration::from_millis(section.lease_ms),
+            send_timeout: Duration::from_millis(section.request_timeout_ms),
             retry: section.retry,
             ..DispatcherConfig::default()
         };

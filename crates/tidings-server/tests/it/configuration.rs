@@ -113,6 +113,15 @@ fn each_fault_names_its_option() {
 }
 
 #[test]
+fn a_lease_of_pushes_has_room_for_their_turn_and_their_answer() {
+    let toml = |lease: u64| format!("[push]\nrequest_timeout_ms = 1000\nlease_ms = {lease}");
+    load(&toml(6_250)).unwrap();
+    let message = problem(&toml(6_249));
+    let said = "push.lease_ms: is 6249, and has to be at least 6250 with a push.request_timeout_ms";
+    assert!(message.contains(said), "{message}");
+}
+
+#[test]
 fn the_graph_may_not_take_longer_for_a_change_than_its_cache_reckons_with() {
     let toml = |query: u64, lease: u64, hold: u64| {
         format!(

@@ -38,7 +38,7 @@ impl Pushing {
             name.to_owned()
         };
         let toml = format!(
-            "[routing]\nack_wait_ms = 500\n[push]\nlease_ms = 2000\nrequest_timeout_ms = 1500\n\
+            "[routing]\nack_wait_ms = 500\n[push]\nlease_ms = 7000\nrequest_timeout_ms = 1500\n\
              [push.retry]\nmax_attempts = 20\nbase_ms = 20\ncap_ms = 100\n\
              [push.breaker]\nopen_base_ms = 200\nopen_cap_ms = 400\n\
              [push.apns]\nkey_file = {:?}\nkey_id = \"KEY0000001\"\nteam_id = \"TEAM000001\"\n\

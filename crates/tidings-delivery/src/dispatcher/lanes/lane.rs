@@ -28,6 +28,9 @@ use super::{
 /// A push that would have to wait longer than this for its turn waits in the store instead.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// The longest that a push waits here: for its turn, and then for a place.
+pub(in crate::dispatcher) const LONGEST_ADMISSION: Duration = LONGEST_WAIT.saturating_mul(2);
+
 /// What is put back comes again within this time after the service is expected to take it, if there is
 /// not more of it than can be claimed and put back meanwhile …
 const SPREAD: Duration = Duration::from_secs(60);
@@ -302,7 +305,7 @@ impl Lane {
         app: &str,
         until: Instant,
     ) -> Admission {
-        let (leaves, wait) = match self.take_turn(app) {
+        let (leaves, wait) = match self.take_turn(app, until) {
             Ok(turn) => turn,
             Err(later) => return Admission::Later(later),
         };
@@ -331,8 +334,11 @@ impl Lane {
     }
 
     /// Leave of the breakers and a place in time; or how long this push has to be put back.
-    fn take_turn(&self, app: &str) -> Result<(Leaves, Duration), Duration> {
+    fn take_turn(&self, app: &str, until: Instant) -> Result<(Leaves, Duration), Duration> {
         let now = Instant::now();
+        let Some(left) = until.checked_duration_since(now) else {
+            return Err(self.put_back(Duration::ZERO));
+        };
         let mut state = self.state();
         let leaves = match state.take_leave(app, now) {
             Ok(leaves) => leaves,
@@ -342,7 +348,7 @@ impl Lane {
             }
         };
         self.gauges.breaker.set(level(state.breaker.state()));
-        match state.pacer.take(now, LONGEST_WAIT) {
+        match state.pacer.take(now, left.min(LONGEST_WAIT)) {
             Ok(wait) => Ok((leaves, wait)),
             Err(wait) => {
                 state.abandon(app, leaves);

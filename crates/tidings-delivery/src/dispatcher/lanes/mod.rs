@@ -18,7 +18,7 @@ mod table;
 mod vendor;
 
 pub use breaker::{BreakerConfig, BreakerState};
-pub(super) use lane::{Admission, Change, Place};
+pub(super) use lane::{Admission, Change, LONGEST_ADMISSION, Place};
 pub use lane::{Lane, LaneHealth, LaneLimits, LaneScope};
 pub use refused::RefusedPart;
 pub use table::PushLanes;
