@@ -8,6 +8,7 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use serde_json::value::RawValue;
@@ -15,11 +16,12 @@ use tidings_core::{
     delivery::Push,
     device::Platform,
     event::{Event, ObjectRef},
-    ids::NotificationId,
 };
+use tokio::time::Instant;
 
-/// So many notifications back, a cut is not told again.
+/// So many types of events back, and for so long, a cut is not told again.
 const RECENT_CUTS: usize = 64;
+const PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// The parts of a push that may be cut or left out.
 #[derive(Debug, Clone)]
@@ -38,21 +40,35 @@ pub(super) struct Rendered {
     pub(super) message: Vec<u8>,
     /// The part of it that the service limits, in bytes.
     pub(super) payload_bytes: usize,
-    /// How large that part was before it was cut.
-    cut_from_bytes: Option<usize>,
+    cut: Option<Cut>,
 }
 
 impl Rendered {
     pub(super) fn new(message: Vec<u8>, payload_bytes: usize) -> Self {
-        Self { message, payload_bytes, cut_from_bytes: None }
+        Self { message, payload_bytes, cut: None }
     }
 }
 
-/// Tells of pushes that were cut: each counts, and each notification is logged once, however many
-/// devices and attempts there are.
+/// How a push was cut.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    /// How large it was before.
+    whole_bytes: usize,
+    /// The last part that had to be cut; those that go before it are gone.
+    upto: &'static str,
+}
+
+/// Tells of pushes that were cut: each counts, and each type of event is logged once an hour, however
+/// many pushes there are.
 pub(super) struct Cuts {
     platform: Platform,
-    recent: Mutex<VecDeque<NotificationId>>,
+    recent: Mutex<VecDeque<Told>>,
+}
+
+struct Told {
+    event_type: String,
+    upto: &'static str,
+    at: Instant,
 }
 
 impl Cuts {
@@ -62,31 +78,36 @@ impl Cuts {
 
     /// Tells of `push`, if what was made of it was cut.
     pub(super) fn note(&self, push: &Push, rendered: &Rendered) {
-        let Some(whole_bytes) = rendered.cut_from_bytes else { return };
+        let Some(Cut { whole_bytes, upto }) = rendered.cut else { return };
         let channel = self.platform.as_str();
-        metrics::counter!("tidings_push_truncated_total", "channel" => channel).increment(1);
-        let id = push.notification.id;
-        if self.is_new(id) {
-            tracing::debug!(
-                notification.id = %id,
-                event.id = %push.notification.event.id,
+        let labels = [("channel", channel), ("upto", upto)];
+        metrics::counter!("tidings_push_truncated_total", &labels).increment(1);
+        let event = &push.notification.event;
+        if self.is_new(&event.event_type, upto) {
+            tracing::warn!(
+                "event.type" = event.event_type,
+                event.id = %event.id,
+                notification.id = %push.notification.id,
                 channel,
+                upto,
                 whole_bytes,
                 payload_bytes = rendered.payload_bytes,
-                "a push is too large and is cut"
+                "pushes of a type of event are too large and are cut; told once an hour"
             );
         }
     }
 
-    fn is_new(&self, id: NotificationId) -> bool {
+    fn is_new(&self, event_type: &str, upto: &'static str) -> bool {
+        let now = Instant::now();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.contains(&id) {
+        recent.retain(|it| now.duration_since(it.at) < PAUSE);
+        if recent.iter().any(|it| it.event_type == event_type && it.upto == upto) {
             return false;
         }
         if recent.len() == RECENT_CUTS {
             recent.pop_front();
         }
-        recent.push_back(id);
+        recent.push_back(Told { event_type: event_type.to_owned(), upto, at: now });
         true
     }
 }
@@ -119,16 +140,19 @@ pub(super) fn fit<'a>(
     if whole.payload_bytes <= limit_bytes {
         return Ok(whole);
     }
-    let cut = cut_to_fit(event, content, limit_bytes, render)?;
-    Ok(Rendered { cut_from_bytes: Some(whole.payload_bytes), ..cut })
+    let whole_bytes = whole.payload_bytes;
+    let (rendered, upto) = cut_to_fit(event, content, limit_bytes, render)?;
+    Ok(Rendered { cut: Some(Cut { whole_bytes, upto }), ..rendered })
 }
+
+/// What is left, and the last part that had to be cut.
 
 fn cut_to_fit<'a>(
     event: &'a Event,
     mut content: Content<'a>,
     limit_bytes: usize,
     render: impl Fn(&Content<'a>) -> Result<Rendered, serde_json::Error>,
-) -> Result<Rendered, FitError> {
+) -> Result<(Rendered, &'static str), FitError> {
     content.truncated = true;
     content.data = None;
     let fits = |content: &Content<'a>| {
@@ -136,26 +160,27 @@ fn cut_to_fit<'a>(
         Ok::<_, FitError>((rendered.payload_bytes <= limit_bytes).then_some(rendered))
     };
     if let Some(rendered) = fits(&content)? {
-        return Ok(rendered);
+        return Ok((rendered, "data"));
     }
     let cuts = [
-        (|content: &mut Content<'a>, text| content.body = text, &*event.body),
-        (|content: &mut Content<'a>, text| content.title = text, &*event.title),
-    ] as [(fn(&mut Content<'a>, Cow<'a, str>), &'a str); 2];
-    for (put, text) in cuts {
+        ("body", |content: &mut Content<'a>, text| content.body = text, &*event.body),
+        ("title", |content: &mut Content<'a>, text| content.title = text, &*event.title),
+    ] as [(_, fn(&mut Content<'a>, Cow<'a, str>), &'a str); 2];
+    for (part, put, text) in cuts {
         put(&mut content, Cow::Borrowed(""));
         if let Some(shortest) = fits(&content)? {
-            return longest(text, shortest, |cut| {
+            let longest = longest(text, shortest, |cut| {
                 put(&mut content, Cow::Owned(cut));
                 fits(&content)
             });
+            return Ok((longest?, part));
         }
     }
     content.object = None;
     let rest = render(&content)?;
     let payload_bytes = rest.payload_bytes;
     if payload_bytes <= limit_bytes {
-        Ok(rest)
+        Ok((rest, "object"))
     } else {
         Err(FitError::TooLarge { payload_bytes, limit_bytes })
     }
@@ -215,6 +240,10 @@ mod tests {
         Ok(Rendered::new(message, payload_bytes))
     }
 
+    fn upto(event: &Event, limit_bytes: usize) -> Option<&'static str> {
+        fit(event, limit_bytes, render).unwrap().cut.map(|cut| cut.upto)
+    }
+
     fn fitted(event: &Event, limit_bytes: usize) -> serde_json::Value {
         let rendered = fit(event, limit_bytes, render).unwrap();
         assert!(rendered.payload_bytes <= limit_bytes);
@@ -246,17 +275,19 @@ mod tests {
         assert_eq!(out["object"]["id"], "p");
         let out = fitted(&event, 75);
         assert_eq!((&out["title"], &out["object"]), (&"".into(), &serde_json::Value::Null));
+        let parts = [4_096, 520, 400, 200, 75].map(|limit_bytes| upto(&event, limit_bytes));
+        assert_eq!(parts, [None, Some("data"), Some("body"), Some("title"), Some("object")]);
     }
 
-    #[test]
-    fn a_notification_that_is_cut_is_told_once_for_all_its_devices() {
-        use tidings_core::ids::{InboxNumber, Seq};
+    #[tokio::test(start_paused = true)]
+    async fn a_cut_is_told_once_an_hour_for_each_type_and_part() {
         let cuts = Cuts::new(Platform::Apns);
-        let id = |seq| NotificationId { inbox: InboxNumber(1), seq: Seq(seq) };
-        assert!(cuts.is_new(id(1)) && cuts.is_new(id(2)));
-        assert!(!cuts.is_new(id(1)) && !cuts.is_new(id(2)));
-        for seq in 3..1_000 {
-            assert!(cuts.is_new(id(seq)));
+        assert!(cuts.is_new("like", "data") && cuts.is_new("like", "body"));
+        assert!(cuts.is_new("call", "data") && !cuts.is_new("like", "data"));
+        tokio::time::advance(PAUSE).await;
+        assert!(cuts.is_new("like", "data") && !cuts.is_new("like", "data"));
+        for number in 0..1_000 {
+            assert!(cuts.is_new(&number.to_string(), "data"));
         }
         assert_eq!(cuts.recent.lock().unwrap().len(), RECENT_CUTS);
     }

@@ -15,7 +15,10 @@ use tidings_simulators::{
     apns::{ApnsDeviceState, ApnsFailure},
 };
 
-use crate::harness::{APP, Apns, manual_clock, push, token};
+use crate::{
+    harness::{APP, Apns, manual_clock, push, push_with, token},
+    secrets::{log_everything, logged},
+};
 
 const RETRY: Verdict = Verdict::Retry { after: None };
 const DOWN: Verdict = Verdict::Unavailable { after: None };
@@ -91,18 +94,36 @@ async fn what_apns_says_of_a_token_is_passed_on() {
 }
 
 #[tokio::test]
-async fn apples_own_failures_are_waited_out_for_15_minutes() {
+async fn what_apns_says_of_itself_of_a_connection_and_of_us_has_its_verdict() {
     let (apns, client) = world().await;
     let later = Verdict::Unavailable { after: Some(15 * MINUTE) };
     for (failure, expected) in [
         (ApnsFailure::InternalServerError, later),
         (ApnsFailure::ServiceUnavailable, later),
         (ApnsFailure::Shutdown, RETRY),
+        (ApnsFailure::IdleTimeout, RETRY),
+        (ApnsFailure::Forbidden, Verdict::CallAPerson),
     ] {
         apns.simulator.control().fail_next(1, failure);
         assert_eq!(client.send(&push(Platform::Apns, 1)).await.verdict, expected, "{failure:?}");
         assert_eq!(client.send(&push(Platform::Apns, 1)).await.verdict, Verdict::Delivered);
     }
+}
+
+#[tokio::test]
+async fn texts_that_are_cut_are_told_for_their_type_and_not_for_each_push() {
+    log_everything();
+    let (apns, client) = world().await;
+    for number in 1..4 {
+        let fields = serde_json::json!({"type": "essay", "body": "word ".repeat(800)});
+        let essay = push_with(Platform::Apns, number, fields);
+        assert_eq!(client.send(&essay).await.verdict, Verdict::Delivered);
+    }
+    let log = logged();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("essay")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("WARN") && told[0].contains("\"body\""), "{told:?}");
+    assert_eq!(apns.simulator.ledger().counts().accepted, 3);
 }
 
 #[tokio::test]

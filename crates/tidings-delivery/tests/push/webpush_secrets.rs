@@ -60,7 +60,7 @@ async fn neither_keys_nor_endpoints_are_shown_anywhere() {
     write!(shown, "{error} {error:?}").unwrap();
 
     let logged = logged();
-    assert!(logged.contains("is too large and is cut"), "the log was collected: {logged}");
+    assert!(logged.contains("are too large and are cut"), "the log was collected: {logged}");
     assert!(logged.contains("a push has no answer"), "the log was collected: {logged}");
     let keys = [subscription.p256dh(), subscription.auth()];
     let bytes = push.device.web_push.as_ref().map(|keys| format!("{:?}", keys.auth)).unwrap();

@@ -23,6 +23,8 @@ pub enum ApnsReason {
     DeviceTokenNotForTopic,
     /// A header came more than once.
     DuplicateHeaders,
+    /// The connection was idle for too long.
+    IdleTimeout,
     /// `apns-push-type` is unknown.
     InvalidPushType,
     /// The path ends before the token.
@@ -35,6 +37,8 @@ pub enum ApnsReason {
     TopicDisallowed,
     /// The provider token is older than an hour.
     ExpiredProviderToken,
+    /// What was asked for is not allowed.
+    Forbidden,
     /// The provider token is malformed, or its signature, key or team is wrong.
     InvalidProviderToken,
     /// There is no provider token.
@@ -83,12 +87,14 @@ impl ApnsReason {
             Self::BadTopic => "BadTopic",
             Self::DeviceTokenNotForTopic => "DeviceTokenNotForTopic",
             Self::DuplicateHeaders => "DuplicateHeaders",
+            Self::IdleTimeout => "IdleTimeout",
             Self::InvalidPushType => "InvalidPushType",
             Self::MissingDeviceToken => "MissingDeviceToken",
             Self::MissingTopic => "MissingTopic",
             Self::PayloadEmpty => "PayloadEmpty",
             Self::TopicDisallowed => "TopicDisallowed",
             Self::ExpiredProviderToken => "ExpiredProviderToken",
+            Self::Forbidden => "Forbidden",
             Self::InvalidProviderToken => "InvalidProviderToken",
             Self::MissingProviderToken => "MissingProviderToken",
             Self::BadCertificate => "BadCertificate",
@@ -131,6 +137,7 @@ impl ApnsReason {
             | Self::BadTopic
             | Self::DeviceTokenNotForTopic
             | Self::DuplicateHeaders
+            | Self::IdleTimeout
             | Self::InvalidPushType
             | Self::MissingDeviceToken
             | Self::MissingTopic
@@ -140,6 +147,7 @@ impl ApnsReason {
             | Self::BadCertificateEnvironment
             | Self::BadEnvironmentKeyIdInToken
             | Self::ExpiredProviderToken
+            | Self::Forbidden
             | Self::InvalidProviderToken
             | Self::MissingProviderToken
             | Self::UnrelatedKeyIdInToken => StatusCode::FORBIDDEN,
@@ -156,9 +164,13 @@ impl ApnsReason {
     }
 }
 
-/// A failure of Apple's own that a test can order.
+/// A refusal that a test can order for pushes that are otherwise correct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApnsFailure {
+    /// 400 `IdleTimeout`.
+    IdleTimeout,
+    /// 403 `Forbidden`.
+    Forbidden,
     /// 500 `InternalServerError`.
     InternalServerError,
     /// 503 `ServiceUnavailable`.
@@ -170,6 +182,8 @@ pub enum ApnsFailure {
 impl From<ApnsFailure> for ApnsReason {
     fn from(failure: ApnsFailure) -> Self {
         match failure {
+            ApnsFailure::IdleTimeout => Self::IdleTimeout,
+            ApnsFailure::Forbidden => Self::Forbidden,
             ApnsFailure::InternalServerError => Self::InternalServerError,
             ApnsFailure::ServiceUnavailable => Self::ServiceUnavailable,
             ApnsFailure::Shutdown => Self::Shutdown,

@@ -33,6 +33,8 @@ enum Device {
 #[derive(Deserialize)]
 #[serde(tag = "failure", rename_all = "snake_case")]
 enum Failure {
+    IdleTimeout,
+    Forbidden,
     InternalServerError,
     ServiceUnavailable,
     Shutdown,
@@ -98,6 +100,8 @@ impl Service for Apns {
 impl From<Failure> for ApnsFailure {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::IdleTimeout => Self::IdleTimeout,
+            Failure::Forbidden => Self::Forbidden,
             Failure::InternalServerError => Self::InternalServerError,
             Failure::ServiceUnavailable => Self::ServiceUnavailable,
             Failure::Shutdown => Self::Shutdown,

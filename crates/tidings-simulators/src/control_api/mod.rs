@@ -31,8 +31,8 @@
 //! APNs `bad_device_token`, `other_topic`, `unregistered`, `expired_token`, `unregistered_later`,
 //! `too_many_requests`, `offline`; FCM `unregistered`, `sender_id_mismatch`, `quota_exceeded`,
 //! `invalid_argument`, `third_party_auth_error`, `inactive`; Web Push `expired`, `gone`, `too_large`,
-//! `too_many`, `offline`. Failures: APNs `internal_server_error`, `service_unavailable`, `shutdown`; the
-//! others `internal`, `unavailable`.
+//! `too_many`, `offline`. Failures: APNs `idle_timeout`, `forbidden`, `internal_server_error`,
+//! `service_unavailable`, `shutdown`; the others `internal`, `unavailable`.
 
 mod apns;
 mod fcm;

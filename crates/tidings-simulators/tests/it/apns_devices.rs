@@ -64,6 +64,8 @@ async fn the_next_pushes_fail_as_ordered_and_no_more() {
         (ApnsFailure::InternalServerError, 500, "InternalServerError"),
         (ApnsFailure::ServiceUnavailable, 503, "ServiceUnavailable"),
         (ApnsFailure::Shutdown, 503, "Shutdown"),
+        (ApnsFailure::Forbidden, 403, "Forbidden"),
+        (ApnsFailure::IdleTimeout, 400, "IdleTimeout"),
     ] {
         apns.simulator.control().fail_next(2, failure);
         let wrong = apns.send(apns.push(&[("apns-priority", "7")])).await;
@@ -74,8 +76,8 @@ async fn the_next_pushes_fail_as_ordered_and_no_more() {
         assert_eq!(apns.send(apns.push(&[])).await.status, 200);
     }
     let counts = apns.simulator.ledger().counts();
-    assert_eq!((counts.accepted, counts.rejected["ServiceUnavailable"]), (3, 2));
-    assert_eq!(counts.rejected_total(), 9);
+    assert_eq!((counts.accepted, counts.rejected["ServiceUnavailable"]), (5, 2));
+    assert_eq!(counts.rejected_total(), 15);
 }
 
 #[tokio::test]
