@@ -286,7 +286,7 @@ async fn retry_after_is_honoured_and_the_retry_goes_to_that_device_only() {
     world.store.register(device(Platform::Apns, 1));
     world.store.register(device(Platform::Fcm, 1));
     let control = world.fcm.simulator.control();
-    let busy = FcmDeviceState::QuotaExceededRetryAfter(120 * SECOND);
+    let busy = FcmDeviceState::QuotaExceeded { retry_after_secs: Some(120) };
     control.set_device(&token(Platform::Fcm, 1), busy).unwrap();
     world.push(1, unread(), json!({}));
     let log = world.settled(2).await;

@@ -67,8 +67,8 @@ async fn what_fcm_says_of_a_token_is_passed_on() {
         (FcmDeviceState::Unregistered, prune),
         (FcmDeviceState::InvalidArgument, prune),
         (FcmDeviceState::SenderIdMismatch, Verdict::Reject),
-        (FcmDeviceState::QuotaExceeded, after(60)),
-        (FcmDeviceState::QuotaExceededRetryAfter(120 * SECOND), after(120)),
+        (FcmDeviceState::QuotaExceeded { retry_after_secs: None }, after(60)),
+        (FcmDeviceState::QuotaExceeded { retry_after_secs: Some(120) }, after(120)),
         (FcmDeviceState::ThirdPartyAuthError, Verdict::CallAPersonFor(Concerned::Devices)),
     ];
     for (state, expected) in table {
@@ -94,8 +94,8 @@ async fn googles_own_failures_are_waited_out_as_long_as_google_says() {
     let after = |secs| Verdict::Unavailable { after: Some(secs * SECOND) };
     for (failure, expected) in [
         (FcmFailure::Internal, after(10)),
-        (FcmFailure::Unavailable, after(10)),
-        (FcmFailure::UnavailableRetryAfter(90 * SECOND), after(90)),
+        (FcmFailure::Unavailable { retry_after_secs: None }, after(10)),
+        (FcmFailure::Unavailable { retry_after_secs: Some(90) }, after(90)),
     ] {
         fcm.simulator.control().fail_next(1, failure);
         assert_eq!(send(&client).await.verdict, expected, "{failure:?}");

@@ -106,8 +106,8 @@ async fn what_a_service_says_of_a_subscription_is_passed_on() {
         (WebPushDeviceState::Expired, gone),
         (WebPushDeviceState::Gone, gone),
         (WebPushDeviceState::TooLarge, Verdict::Reject),
-        (WebPushDeviceState::TooMany, Verdict::SlowDown { after: None }),
-        (WebPushDeviceState::TooManyRetryAfter(120 * SECOND), Verdict::SlowDown { after }),
+        (WebPushDeviceState::TooMany { retry_after_secs: None }, Verdict::SlowDown { after: None }),
+        (WebPushDeviceState::TooMany { retry_after_secs: Some(120) }, Verdict::SlowDown { after }),
     ];
     for (state, expected) in table {
         let endpoint = push.device.token.expose();
@@ -125,8 +125,8 @@ async fn a_services_own_failures_are_waited_out_as_long_as_it_says() {
     let push = browser.push(1, serde_json::json!({}));
     for (failure, after) in [
         (WebPushFailure::Internal, None),
-        (WebPushFailure::Unavailable, None),
-        (WebPushFailure::UnavailableRetryAfter(90 * SECOND), Some(90 * SECOND)),
+        (WebPushFailure::Unavailable { retry_after_secs: None }, None),
+        (WebPushFailure::Unavailable { retry_after_secs: Some(90) }, Some(90 * SECOND)),
     ] {
         browser.simulator.control().fail_next(1, failure);
         assert_eq!(client.send(&push).await.verdict, Verdict::Unavailable { after }, "{failure:?}");

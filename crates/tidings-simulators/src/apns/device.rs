@@ -1,5 +1,7 @@
 //! Device tokens and the states that a test can put them in.
 
+use serde::Deserialize;
+
 use super::ApnsReason;
 
 /// The shortest token that Apple has handed out: 32 bytes in hex.
@@ -10,7 +12,8 @@ const MIN_TOKEN_CHARS: usize = 64;
 const MAX_TOKEN_CHARS: usize = 200;
 
 /// What is the matter with a device. Devices without a state are live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum ApnsDeviceState {
     /// 400 `BadDeviceToken`: not a token of this environment.
     BadDeviceToken,

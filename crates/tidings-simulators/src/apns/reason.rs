@@ -1,6 +1,7 @@
 //! Apple's table of reasons, with their statuses.
 
 use http::StatusCode;
+use serde::Deserialize;
 
 /// Why a push was refused, by Apple's own names ("Handling notification responses from APNs", read
 /// 2026-11). Only what this simulator can answer is listed.
@@ -165,7 +166,8 @@ impl ApnsReason {
 }
 
 /// A refusal that a test can order for pushes that are otherwise correct.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(tag = "failure", rename_all = "snake_case")]
 pub enum ApnsFailure {
     /// 400 `IdleTimeout`.
     IdleTimeout,

@@ -22,39 +22,39 @@ use crate::{
 
 type Done = Result<StatusCode, SimulatorError>;
 
-/// A simulator, as its control sees it.
-pub(super) trait Service: Clone + Send + Sync + 'static {
-    /// A device state as JSON has it.
+/// What a test can do to a simulator: each method is what its control has under that name.
+pub(super) trait Control: Clone + Send + Sync + 'static {
     type Device: DeserializeOwned + Send + 'static;
-    /// A failure as JSON has it.
     type Failure: DeserializeOwned + Send + 'static;
 
-    fn ledger(&self) -> &Arc<Ledger>;
     fn connections(&self) -> &ConnectionFaults;
-    fn set_device(&self, token: &str, device: Self::Device) -> Result<(), SimulatorError>;
+    fn set_device(&self, token: &str, state: Self::Device) -> Result<(), SimulatorError>;
     fn revive_device(&self, token: &str);
     fn kept_for(&self, token: &str) -> Vec<Arc<AcceptedPush>>;
     fn fail_next(&self, pushes: u64, failure: Self::Failure);
-    fn set_failure_shares(&self, shares: Vec<(f64, Self::Failure)>) -> Result<(), SimulatorError>;
+    fn set_failure_shares(&self, shares: &[(f64, Self::Failure)]) -> Result<(), SimulatorError>;
 }
 
-pub(super) fn routes<S: Service>(service: S) -> Router {
+pub(super) fn routes<C: Control>(control: C, ledger: &Arc<Ledger>) -> Router {
+    let of_ledger = Router::new()
+        .route("/ledger", get(counts))
+        .route("/ledger/recent", get(recent))
+        .route("/ledger/stream", get(accepted))
+        .with_state(Arc::clone(ledger));
     Router::new()
-        .route("/ledger", get(counts::<S>))
-        .route("/ledger/recent", get(recent::<S>))
-        .route("/ledger/stream", get(accepted::<S>))
-        .route("/devices", put(set_device::<S>).delete(revive_device::<S>))
-        .route("/devices/kept", get(kept::<S>))
-        .route("/failures", post(fail_next::<S>).put(failure_shares::<S>))
-        .route("/faults", post(fault_next::<S>).put(fault_shares::<S>))
-        .route("/connections", put(connections::<S>))
-        .route("/connections/kill", post(kill::<S>))
-        .route("/connections/go-away", post(go_away::<S>))
-        .with_state(service)
+        .route("/devices", put(set_device::<C>).delete(revive_device::<C>))
+        .route("/devices/kept", get(kept::<C>))
+        .route("/failures", post(fail_next::<C>).put(failure_shares::<C>))
+        .route("/faults", post(fault_next::<C>).put(fault_shares::<C>))
+        .route("/connections", put(connections::<C>))
+        .route("/connections/kill", post(kill::<C>))
+        .route("/connections/go-away", post(go_away::<C>))
+        .with_state(control)
+        .merge(of_ledger)
 }
 
-async fn counts<S: Service>(State(service): State<S>) -> Json<Value> {
-    let counts = service.ledger().counts();
+async fn counts(State(ledger): State<Arc<Ledger>>) -> Json<Value> {
+    let counts = ledger.counts();
     Json(json!({
         "accepted": counts.accepted,
         "distinct_identities": counts.distinct_identities,
@@ -71,11 +71,11 @@ struct Limit {
     limit: Option<usize>,
 }
 
-async fn recent<S: Service>(
-    State(service): State<S>,
+async fn recent(
+    State(ledger): State<Arc<Ledger>>,
     Query(Limit { limit }): Query<Limit>,
 ) -> Json<Value> {
-    let recent = service.ledger().recent();
+    let recent = ledger.recent();
     let from = recent.len().saturating_sub(limit.unwrap_or(usize::MAX));
     Json(recent[from..].iter().map(|push| as_json(push)).collect())
 }
@@ -91,8 +91,8 @@ fn as_json(push: &AcceptedPush) -> Value {
     })
 }
 
-async fn accepted<S: Service>(State(service): State<S>) -> Response {
-    let lines = stream::unfold(service.ledger().subscribe(), next_line);
+async fn accepted(State(ledger): State<Arc<Ledger>>) -> Response {
+    let lines = stream::unfold(ledger.subscribe(), next_line);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
     (headers, Body::from_stream(lines)).into_response()
 }
@@ -116,11 +116,11 @@ struct Device<D> {
     state: D,
 }
 
-async fn set_device<S: Service>(
-    State(service): State<S>,
-    Json(Device { token, state }): Json<Device<S::Device>>,
+async fn set_device<C: Control>(
+    State(control): State<C>,
+    Json(Device { token, state }): Json<Device<C::Device>>,
 ) -> Done {
-    service.set_device(&token, state).map(|()| StatusCode::NO_CONTENT)
+    control.set_device(&token, state).map(|()| StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize)]
@@ -128,19 +128,19 @@ struct Token {
     token: String,
 }
 
-async fn revive_device<S: Service>(
-    State(service): State<S>,
+async fn revive_device<C: Control>(
+    State(control): State<C>,
     Query(Token { token }): Query<Token>,
 ) -> StatusCode {
-    service.revive_device(&token);
+    control.revive_device(&token);
     StatusCode::NO_CONTENT
 }
 
-async fn kept<S: Service>(
-    State(service): State<S>,
+async fn kept<C: Control>(
+    State(control): State<C>,
     Query(Token { token }): Query<Token>,
 ) -> Json<Value> {
-    Json(service.kept_for(&token).iter().map(|push| as_json(push)).collect())
+    Json(control.kept_for(&token).iter().map(|push| as_json(push)).collect())
 }
 
 /// What is done to the next so many pushes.
@@ -164,36 +164,36 @@ struct Fault {
     fault: RequestFault,
 }
 
-async fn fail_next<S: Service>(
-    State(service): State<S>,
-    Json(Next { next, what }): Json<Next<S::Failure>>,
+async fn fail_next<C: Control>(
+    State(control): State<C>,
+    Json(Next { next, what }): Json<Next<C::Failure>>,
 ) -> StatusCode {
-    service.fail_next(next, what);
+    control.fail_next(next, what);
     StatusCode::NO_CONTENT
 }
 
-async fn failure_shares<S: Service>(
-    State(service): State<S>,
-    Json(shares): Json<Vec<Share<S::Failure>>>,
+async fn failure_shares<C: Control>(
+    State(control): State<C>,
+    Json(shares): Json<Vec<Share<C::Failure>>>,
 ) -> Done {
-    let shares = shares.into_iter().map(|it| (it.share, it.what)).collect();
-    service.set_failure_shares(shares).map(|()| StatusCode::NO_CONTENT)
+    let shares: Vec<_> = shares.into_iter().map(|it| (it.share, it.what)).collect();
+    control.set_failure_shares(&shares).map(|()| StatusCode::NO_CONTENT)
 }
 
-async fn fault_next<S: Service>(
-    State(service): State<S>,
+async fn fault_next<C: Control>(
+    State(control): State<C>,
     Json(Next { next, what }): Json<Next<Fault>>,
 ) -> StatusCode {
-    service.connections().fault_next(next, what.fault);
+    control.connections().fault_next(next, what.fault);
     StatusCode::NO_CONTENT
 }
 
-async fn fault_shares<S: Service>(
-    State(service): State<S>,
+async fn fault_shares<C: Control>(
+    State(control): State<C>,
     Json(shares): Json<Vec<Share<Fault>>>,
 ) -> Done {
     let shares: Vec<_> = shares.into_iter().map(|it| (it.share, it.what.fault)).collect();
-    service.connections().set_fault_shares(&shares).map(|()| StatusCode::NO_CONTENT)
+    control.connections().set_fault_shares(&shares).map(|()| StatusCode::NO_CONTENT)
 }
 
 /// What is named is set; the rest stays.
@@ -209,11 +209,11 @@ struct Connections {
     excess_streams: Option<ExcessStreams>,
 }
 
-async fn connections<S: Service>(
-    State(service): State<S>,
+async fn connections<C: Control>(
+    State(control): State<C>,
     Json(wanted): Json<Connections>,
 ) -> StatusCode {
-    let faults = service.connections();
+    let faults = control.connections();
     if let Some(millis) = wanted.latency_ms {
         let sigma = wanted.latency_sigma.unwrap_or_default();
         faults.set_latency_spread(Duration::from_millis(millis), sigma);
@@ -234,8 +234,8 @@ async fn connections<S: Service>(
     StatusCode::NO_CONTENT
 }
 
-async fn kill<S: Service>(State(service): State<S>) -> StatusCode {
-    service.connections().kill_connections();
+async fn kill<C: Control>(State(control): State<C>) -> StatusCode {
+    control.connections().kill_connections();
     StatusCode::NO_CONTENT
 }
 
@@ -245,10 +245,10 @@ struct GoAway {
     reason: Option<String>,
 }
 
-async fn go_away<S: Service>(
-    State(service): State<S>,
+async fn go_away<C: Control>(
+    State(control): State<C>,
     Json(GoAway { form, reason }): Json<GoAway>,
 ) -> StatusCode {
-    service.connections().go_away_now_with(form, reason.as_deref().unwrap_or("Shutdown"));
+    control.connections().go_away_now_with(form, reason.as_deref().unwrap_or("Shutdown"));
     StatusCode::NO_CONTENT
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::refusal::{Refusal, Status};
 
 /// Longer than any registration token seen (about 160 characters) by far.
@@ -11,36 +13,42 @@ const MAX_TOKEN_CHARS: usize = 4_096;
 const MAX_INACTIVE_MS: i64 = 270 * 86_400_000;
 
 /// What is the matter with a registration token. Tokens without a state are live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum FcmDeviceState {
     /// 404 `UNREGISTERED`: the app was removed, or the token has expired.
     Unregistered,
     /// 403 `SENDER_ID_MISMATCH`: a token of another project.
     SenderIdMismatch,
-    /// 429 `QUOTA_EXCEEDED`, without saying when to come back.
-    QuotaExceeded,
-    /// 429 `QUOTA_EXCEEDED` with `Retry-After` (whole seconds).
-    QuotaExceededRetryAfter(Duration),
+    /// 429 `QUOTA_EXCEEDED`.
+    QuotaExceeded {
+        /// `Retry-After`, if it says when to come back.
+        retry_after_secs: Option<u64>,
+    },
     /// 400 `INVALID_ARGUMENT` on `message.token`.
     InvalidArgument,
     /// 401 `THIRD_PARTY_AUTH_ERROR`: the project's own APNs or Web Push credential is bad.
     ThirdPartyAuthError,
-    /// The app was last seen then, milliseconds since 1970: after 270 days its token has expired and
-    /// is answered as `Unregistered` is.
-    InactiveSince(i64),
+    /// The app is not opened any more: after 270 days its token has expired and is answered as
+    /// `Unregistered` is.
+    Inactive {
+        /// When it was last seen, milliseconds since 1970.
+        since_ms: i64,
+    },
 }
 
 impl FcmDeviceState {
     /// What it is answered with at `now_ms`; none if messages are accepted.
     pub(super) fn refusal(self, now_ms: i64) -> Option<Refusal> {
         Some(match self {
-            Self::InactiveSince(seen_ms) if now_ms.saturating_sub(seen_ms) < MAX_INACTIVE_MS => {
+            Self::Inactive { since_ms } if now_ms.saturating_sub(since_ms) < MAX_INACTIVE_MS => {
                 return None;
             }
-            Self::Unregistered | Self::InactiveSince(_) => Refusal::plain(Status::Unregistered),
+            Self::Unregistered | Self::Inactive { .. } => Refusal::plain(Status::Unregistered),
             Self::SenderIdMismatch => Refusal::plain(Status::SenderIdMismatch),
-            Self::QuotaExceeded => Refusal::device_quota(),
-            Self::QuotaExceededRetryAfter(after) => Refusal::device_quota().retry_after(after),
+            Self::QuotaExceeded { retry_after_secs } => {
+                Refusal::device_quota().retry_after(retry_after_secs.map(Duration::from_secs))
+            }
             Self::InvalidArgument => invalid_token(),
             Self::ThirdPartyAuthError => Refusal::plain(Status::ThirdPartyAuthError),
         })
@@ -48,24 +56,24 @@ impl FcmDeviceState {
 }
 
 /// A failure of Google's own that a test can order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(tag = "failure", rename_all = "snake_case")]
 pub enum FcmFailure {
     /// 500 `INTERNAL`.
     Internal,
     /// 503 `UNAVAILABLE`.
-    Unavailable,
-    /// 503 `UNAVAILABLE` with `Retry-After` (whole seconds).
-    UnavailableRetryAfter(Duration),
+    Unavailable {
+        /// `Retry-After`, if it says when to come back.
+        retry_after_secs: Option<u64>,
+    },
 }
 
 impl FcmFailure {
     pub(super) fn refusal(self) -> Refusal {
         match self {
             Self::Internal => Refusal::plain(Status::Internal),
-            Self::Unavailable => Refusal::plain(Status::Unavailable),
-            Self::UnavailableRetryAfter(after) => {
-                Refusal::plain(Status::Unavailable).retry_after(after)
-            }
+            Self::Unavailable { retry_after_secs } => Refusal::plain(Status::Unavailable)
+                .retry_after(retry_after_secs.map(Duration::from_secs)),
         }
     }
 }

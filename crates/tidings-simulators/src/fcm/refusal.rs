@@ -164,9 +164,9 @@ impl Refusal {
         self
     }
 
-    /// Adds `Retry-After`.
-    pub(super) fn retry_after(mut self, after: Duration) -> Self {
-        self.retry_after = Some(after);
+    /// Adds `Retry-After`, if there is one.
+    pub(super) fn retry_after(mut self, after: Option<Duration>) -> Self {
+        self.retry_after = after;
         self
     }
 

@@ -46,7 +46,7 @@ impl FcmService {
         let quota = self.control.quota();
         quota
             .take_project(now_ms)
-            .map_err(|wait| Refusal::plain(Status::QuotaExceeded).retry_after(wait))?;
+            .map_err(|wait| Refusal::plain(Status::QuotaExceeded).retry_after(Some(wait)))?;
         let Body::Complete(payload) = body else {
             return Err(Refusal::invalid_json("", "Request payload size exceeds the limit."));
         };

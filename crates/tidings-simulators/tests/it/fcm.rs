@@ -1,7 +1,5 @@
 //! FCM: who is let in, device states, ordered failures, what the ledger keeps.
 
-use std::time::Duration;
-
 use http::Request;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -181,9 +179,15 @@ async fn each_device_state_has_its_answer() {
     let rows = [
         (FcmDeviceState::Unregistered, 404, "NOT_FOUND", "UNREGISTERED", None),
         (FcmDeviceState::SenderIdMismatch, 403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH", None),
-        (FcmDeviceState::QuotaExceeded, 429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", None),
         (
-            FcmDeviceState::QuotaExceededRetryAfter(Duration::from_secs(17)),
+            FcmDeviceState::QuotaExceeded { retry_after_secs: None },
+            429,
+            "RESOURCE_EXHAUSTED",
+            "QUOTA_EXCEEDED",
+            None,
+        ),
+        (
+            FcmDeviceState::QuotaExceeded { retry_after_secs: Some(17) },
             429,
             "RESOURCE_EXHAUSTED",
             "QUOTA_EXCEEDED",
@@ -231,11 +235,10 @@ async fn each_device_state_has_its_answer() {
 async fn the_next_messages_fail_as_ordered_and_no_more() {
     let fcm = Fixture::start().await;
     let token = fcm.access_token().await;
-    let after = Duration::from_secs(30);
     for (failure, code, status, retry_after) in [
         (FcmFailure::Internal, 500, "INTERNAL", None),
-        (FcmFailure::Unavailable, 503, "UNAVAILABLE", None),
-        (FcmFailure::UnavailableRetryAfter(after), 503, "UNAVAILABLE", Some("30")),
+        (FcmFailure::Unavailable { retry_after_secs: None }, 503, "UNAVAILABLE", None),
+        (FcmFailure::Unavailable { retry_after_secs: Some(30) }, 503, "UNAVAILABLE", Some("30")),
     ] {
         fcm.simulator.control().fail_next(2, failure);
         for _ in 0..2 {

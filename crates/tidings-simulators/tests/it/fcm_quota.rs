@@ -48,7 +48,7 @@ async fn a_token_expires_after_270_days_of_inactivity() {
     let fcm = Fixture::start().await;
     let seen_ms = fcm.clock.now_secs() * 1_000 - 270 * 86_400_000 + 1_000;
     let control = fcm.simulator.control();
-    control.set_device(DEVICE, FcmDeviceState::InactiveSince(seen_ms)).unwrap();
+    control.set_device(DEVICE, FcmDeviceState::Inactive { since_ms: seen_ms }).unwrap();
     let token = fcm.access_token().await;
     assert_eq!(fcm.send(&token, &message()).await.status, 200);
     fcm.clock.advance_secs(1);
@@ -60,7 +60,8 @@ async fn a_token_expires_after_270_days_of_inactivity() {
 async fn a_share_of_the_messages_fails() {
     let fcm = Fixture::start().await;
     fcm.simulator.control().set_quota(FcmQuota::UNLIMITED);
-    let shares = [(0.2, FcmFailure::Internal), (0.2, FcmFailure::Unavailable)];
+    let shares =
+        [(0.2, FcmFailure::Internal), (0.2, FcmFailure::Unavailable { retry_after_secs: None })];
     fcm.simulator.control().set_failure_shares(&shares).unwrap();
     let token = fcm.access_token().await;
     let mut count = [0; 3];

@@ -1,7 +1,5 @@
 //! Web Push: who is let in, headers, encryption, states of subscriptions, what the ledger keeps.
 
-use std::time::Duration;
-
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey, UnparsedPublicKey, agree};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
@@ -351,12 +349,12 @@ async fn each_state_of_a_subscription_has_its_answer() {
     let push = Fixture::start().await;
     let subscription = push.subscribe();
     let control = push.simulator.control();
-    let later = WebPushDeviceState::TooManyRetryAfter(Duration::from_secs(7));
+    let later = WebPushDeviceState::TooMany { retry_after_secs: Some(7) };
     for (state, status, retry_after) in [
         (WebPushDeviceState::Expired, 404, None),
         (WebPushDeviceState::Gone, 410, None),
         (WebPushDeviceState::TooLarge, 413, None),
-        (WebPushDeviceState::TooMany, 429, None),
+        (WebPushDeviceState::TooMany { retry_after_secs: None }, 429, None),
         (later, 429, Some("7")),
     ] {
         control.set_device(subscription.endpoint(), state).unwrap();
@@ -365,7 +363,7 @@ async fn each_state_of_a_subscription_has_its_answer() {
         assert_eq!(reply.header("retry-after"), retry_after);
     }
     control.revive_device(subscription.endpoint());
-    let failure = WebPushFailure::UnavailableRetryAfter(Duration::from_secs(9));
+    let failure = WebPushFailure::Unavailable { retry_after_secs: Some(9) };
     control.fail_next(1, failure);
     let reply = push.send(&subscription, &[]).await;
     assert_refused(&reply, 503);

@@ -228,7 +228,10 @@ impl Simulator {
                 .control()
                 .set_failure_shares(&[(share, ApnsFailure::ServiceUnavailable)])?,
             Self::Fcm(simulator) => {
-                simulator.control().set_failure_shares(&[(share, FcmFailure::Unavailable)])?;
+                simulator.control().set_failure_shares(&[(
+                    share,
+                    FcmFailure::Unavailable { retry_after_secs: None },
+                )])?;
             }
         }
         let connections = self.connections();
