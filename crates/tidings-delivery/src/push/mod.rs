@@ -6,10 +6,13 @@
 
 mod answer;
 pub mod apns;
+mod details;
 mod error;
 pub mod fcm;
 mod fit;
 mod http2;
+#[cfg(test)]
+mod sample;
 mod secret;
 pub mod webpush;
 

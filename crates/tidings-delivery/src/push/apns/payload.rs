@@ -4,16 +4,18 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION, uri::PathAndQuery};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tidings_core::{
     delivery::Push,
-    event::{Event, ObjectRef, Priority},
-    ids::{EventId, NotificationId, Seq, SourceId, UserId},
+    event::{Event, Priority},
+    ids::NotificationId,
 };
 use uuid::Uuid;
 
 use super::ApnsPushType;
-use crate::push::fit::{Content, FitError, Rendered, fit};
+use crate::push::{
+    details::Details,
+    fit::{Content, FitError, Rendered, fit},
+};
 
 /// "The value of this key must not exceed 64 bytes."
 const MAX_COLLAPSE_ID_BYTES: usize = 64;
@@ -56,21 +58,12 @@ struct Alert<'a> {
     body: &'a str,
 }
 
-/// What the app finds beside `aps`: the notification as the inbox API shows it, as far as it fits.
+/// What the app finds beside `aps`.
 #[derive(Serialize)]
 struct Tidings<'a> {
     id: NotificationId,
-    seq: Seq,
-    event_id: &'a EventId,
-    source: &'a SourceId,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    actor: Option<&'a UserId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    object: Option<&'a ObjectRef>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
+    #[serde(flatten)]
+    details: Details<'a>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
 }
@@ -84,13 +77,7 @@ pub(super) fn payload(push: &Push, push_type: ApnsPushType) -> Result<Rendered, 
             aps: aps(push, push_type, content),
             tidings: Tidings {
                 id: notification.id,
-                seq: notification.seq(),
-                event_id: &event.id,
-                source: &event.source,
-                event_type: &event.event_type,
-                actor: event.actor.as_ref(),
-                object: content.object,
-                data: content.data,
+                details: Details::of(notification, content),
                 truncated: content.truncated,
             },
         };
@@ -220,48 +207,14 @@ pub(in crate::push) fn collapse_id(event: &Event) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::{Value, json};
-    use tidings_core::{
-        clock::Timestamp,
-        delivery::PushStyle,
-        device::{Device, Platform, PushToken},
-        event::IncomingEvent,
-        ids::{DeviceId, InboxNumber},
-        notification::{Notification, NotificationState},
-    };
+    use tidings_core::device::Platform;
 
     use super::*;
+    use crate::push::sample;
 
     fn push(fields: &Value) -> Push {
-        let mut event = json!({
-            "id": "evt_1", "source": "posts", "type": "like", "time": "2026-11-23T09:00:00Z",
-            "audience": {"users": ["ann"]},
-        });
-        event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let now: Timestamp = "2026-11-23T09:00:00Z".parse().unwrap();
-        let event = IncomingEvent::from_json(event.to_string().as_bytes(), now).unwrap().event;
-        let id = NotificationId { inbox: InboxNumber(1), seq: Seq(7) };
-        let device = Device::new(
-            UserId::new("ann").unwrap(),
-            DeviceId::new("phone").unwrap(),
-            Platform::Apns,
-            "com.example.app",
-            PushToken::new("ab".repeat(32)).unwrap(),
-            now,
-        );
-        let state = NotificationState::default();
-        let user = device.user.clone();
-        let notification = Notification { id, user, event, created_at: now, state };
-        let identity = id.push_identity(&device.id);
-        Push {
-            identity,
-            device,
-            notification: Arc::new(notification),
-            badge: 3,
-            style: PushStyle::Alert,
-        }
+        sample::push(Platform::Apns, fields)
     }
 
     fn headers(push: &Push) -> HeaderMap {

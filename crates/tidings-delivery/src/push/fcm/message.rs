@@ -116,50 +116,19 @@ fn data<'a>(push: &'a Push, content: &Content<'a>) -> Result<Data<'a>, serde_jso
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use serde_json::{Value, json};
-    use tidings_core::{
-        delivery::PushStyle,
-        device::{Device, Platform, PushToken},
-        event::IncomingEvent,
-        ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
-        notification::{Notification, NotificationState},
-    };
+    use tidings_core::device::Platform;
 
     use super::*;
-    use crate::push::webpush;
-
-    fn now() -> Timestamp {
-        "2026-11-23T09:00:00Z".parse().unwrap()
-    }
+    use crate::push::{
+        sample::{self, now},
+        webpush,
+    };
 
     fn push(fields: &Value) -> Push {
-        let mut event = json!({
-            "id": "evt_1", "source": "posts", "type": "like", "audience": {"users": ["ann"]},
-        });
-        event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let event = IncomingEvent::from_json(event.to_string().as_bytes(), now()).unwrap().event;
-        let id = NotificationId { inbox: InboxNumber(1), seq: Seq(7) };
-        let device = Device::new(
-            UserId::new("ann").unwrap(),
-            DeviceId::new("phone").unwrap(),
-            Platform::Fcm,
-            "app",
-            PushToken::new("a-token".into()).unwrap(),
-            now(),
-        );
-        let state = NotificationState::default();
-        let user = device.user.clone();
-        let notification = Notification { id, user, event, created_at: now(), state };
-        let identity = id.push_identity(&device.id);
-        Push {
-            identity,
-            device,
-            notification: Arc::new(notification),
-            badge: 3,
-            style: PushStyle::Alert,
-        }
+        sample::push(Platform::Fcm, fields)
     }
 
     fn rendered(push: &Push, now: Timestamp) -> Value {

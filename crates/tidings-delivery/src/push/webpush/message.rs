@@ -9,16 +9,18 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tidings_core::{
     clock::Timestamp,
     delivery::{Push, PushStyle},
-    event::{Event, ObjectRef, Priority},
-    ids::{EventId, NotificationId, Seq, SourceId, UserId},
+    event::{Event, Priority},
+    ids::NotificationId,
 };
 use uuid::Uuid;
 
-use crate::push::fit::{Content, FitError, Rendered, fit};
+use crate::push::{
+    details::Details,
+    fit::{Content, FitError, Rendered, fit},
+};
 
 const TTL: HeaderName = HeaderName::from_static("ttl");
 const TOPIC: HeaderName = HeaderName::from_static("topic");
@@ -44,17 +46,8 @@ struct Message<'a> {
     silent: bool,
     tidings_id: Uuid,
     notification_id: NotificationId,
-    seq: Seq,
-    event_id: &'a EventId,
-    source: &'a SourceId,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    actor: Option<&'a UserId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    object: Option<&'a ObjectRef>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
+    #[serde(flatten)]
+    details: Details<'a>,
     truncated: bool,
 }
 
@@ -72,13 +65,7 @@ pub(super) fn message(push: &Push, limit_bytes: usize) -> Result<Rendered, FitEr
             silent,
             tidings_id: push.identity,
             notification_id: notification.id,
-            seq: notification.seq(),
-            event_id: &event.id,
-            source: &event.source,
-            event_type: &event.event_type,
-            actor: event.actor.as_ref(),
-            object: content.object,
-            data: content.data,
+            details: Details::of(notification, content),
             truncated: content.truncated,
         };
         let message = serde_json::to_vec(&message)?;
@@ -125,43 +112,14 @@ pub(in crate::push) fn topic(group: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::{Value, json};
-    use tidings_core::{
-        device::{Device, Platform, PushToken},
-        event::IncomingEvent,
-        ids::{DeviceId, InboxNumber},
-        notification::{Notification, NotificationState},
-    };
+    use tidings_core::device::Platform;
 
     use super::*;
-
-    fn now() -> Timestamp {
-        "2026-11-23T09:00:00Z".parse().unwrap()
-    }
+    use crate::push::sample::{self, now};
 
     fn push(fields: &Value) -> Push {
-        let mut event = json!({
-            "id": "evt_1", "source": "posts", "type": "like", "audience": {"users": ["ann"]},
-        });
-        event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let event = IncomingEvent::from_json(event.to_string().as_bytes(), now()).unwrap().event;
-        let id = NotificationId { inbox: InboxNumber(1), seq: Seq(7) };
-        let device = Device::new(
-            UserId::new("ann").unwrap(),
-            DeviceId::new("browser").unwrap(),
-            Platform::WebPush,
-            "app",
-            PushToken::new("https://push.example.com/1".into()).unwrap(),
-            now(),
-        );
-        let state = NotificationState::default();
-        let user = device.user.clone();
-        let notification = Notification { id, user, event, created_at: now(), state };
-        let identity = id.push_identity(&device.id);
-        let (notification, style) = (Arc::new(notification), PushStyle::Alert);
-        Push { identity, device, notification, badge: 3, style }
+        sample::push(Platform::WebPush, fields)
     }
 
     fn rendered(push: &Push) -> Value {
