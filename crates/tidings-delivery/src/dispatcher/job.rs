@@ -92,9 +92,31 @@ struct Job<'a> {
 /// What came of one device.
 enum Sent {
     /// An attempt was made, or cannot be made.
-    Tried { delivery: Delivery, decision: Decision },
+    Tried(Box<Attempt>),
     /// It is not the time for it.
     PutBack(DueRetry),
+}
+
+/// What is logged of an attempt, and what is done after it.
+struct Attempt {
+    delivery: Delivery,
+    decision: Decision,
+}
+
+impl Sent {
+    fn tried(delivery: Delivery, decision: Decision) -> Self {
+        Self::Tried(Box::new(Attempt { delivery, decision }))
+    }
+}
+
+impl Attempt {
+    fn enter(self, settlement: &mut PushSettlement) {
+        let Self { delivery, decision } = self;
+        settlement.deliveries.push(delivery);
+        settlement.retries.extend(decision.retry);
+        settlement.prunes.extend(decision.prune);
+        settlement.renewals.extend(decision.renewal);
+    }
 }
 
 impl Job<'_> {
@@ -105,7 +127,7 @@ impl Job<'_> {
         }
         while let Some(sent) = sends.next().await {
             match sent {
-                Sent::Tried { delivery, decision } => take(settlement, delivery, decision),
+                Sent::Tried(attempt) => attempt.enter(settlement),
                 Sent::PutBack(retry) => settlement.retries.push(retry),
             }
         }
@@ -192,16 +214,15 @@ impl Job<'_> {
                 put_back.get_or_insert(retry);
                 false
             }
-            Sent::Tried { delivery, mut decision } => {
-                if decision.is_for_a_person
-                    && let Some(retry) = decision.retry.take()
-                {
+            Sent::Tried(mut attempt) => {
+                let decision = &mut attempt.decision;
+                let waits = decision.is_for_a_person.then(|| decision.retry.take()).flatten();
+                let is_done = waits.is_none()
+                    && matches!(decision.outcome, Outcome::Delivered | Outcome::Retrying);
+                if let Some(retry) = waits {
                     put_back.get_or_insert(retry);
-                    take(settlement, delivery, decision);
-                    return false;
                 }
-                let is_done = matches!(decision.outcome, Outcome::Delivered | Outcome::Retrying);
-                take(settlement, delivery, decision);
+                attempt.enter(settlement);
                 is_done
             }
         }
@@ -227,7 +248,7 @@ impl Job<'_> {
         let target = device.id.as_str();
         let Some(lane) = self.sending.lanes.find(device) else {
             let delivery = self.row(channel, target, attempt, Outcome::Skipped, NO_PROVIDER);
-            return Sent::Tried { delivery, decision: Decision::done(Outcome::Skipped) };
+            return Sent::tried(delivery, Decision::done(Outcome::Skipped));
         };
         // What has no time for an answer would cost an attempt, and look like an outage.
         let begin_until = self.until.checked_sub(self.sending.config.send_timeout);
@@ -256,7 +277,7 @@ impl Job<'_> {
         delivery.reason = answer.reason;
         // Our identity, when the service does not give one: under it the push went out.
         delivery.provider_id = answer.provider_id.or_else(|| Some(push.identity.to_string()));
-        Sent::Tried { delivery, decision }
+        Sent::tried(delivery, decision)
     }
 
     /// Whether a device was registered with another token since it was read. Where that cannot be read,
@@ -274,7 +295,7 @@ impl Job<'_> {
         }
         let (channel, target) = (device.platform.channel(), device.id.as_str());
         let delivery = self.row(channel, target, attempt, Outcome::Failed, WAITED_TOO_LONG);
-        Sent::Tried { delivery, decision: Decision::done(Outcome::Failed) }
+        Sent::tried(delivery, Decision::done(Outcome::Failed))
     }
 
     /// The provider's answer, or our own when there is no time for one. With how long it took.
@@ -305,7 +326,6 @@ impl Job<'_> {
             }
             Verdict::CallAPersonFor(concerned) => {
                 self.sending.alarm.raise_for(provider, concerned, app, reason);
-                return;
             }
             _ => {}
         }
@@ -364,13 +384,6 @@ impl Job<'_> {
             provider_id: None,
         }
     }
-}
-
-fn take(settlement: &mut PushSettlement, delivery: Delivery, decision: Decision) {
-    settlement.deliveries.push(delivery);
-    settlement.retries.extend(decision.retry);
-    settlement.prunes.extend(decision.prune);
-    settlement.renewals.extend(decision.renewal);
 }
 
 fn count(channel: Channel, outcome: Outcome) {

@@ -146,7 +146,6 @@ pub(super) fn fit<'a>(
 }
 
 /// What is left, and the last part that had to be cut.
-
 fn cut_to_fit<'a>(
     event: &'a Event,
     mut content: Content<'a>,

@@ -201,6 +201,7 @@ struct Leaves {
 }
 
 /// What an answer changed.
+#[derive(Debug, Clone, Copy)]
 pub(in crate::dispatcher) struct Change {
     /// Whether the service has just been found to be down, or up again.
     pub(in crate::dispatcher) lane: Option<BreakerState>,
