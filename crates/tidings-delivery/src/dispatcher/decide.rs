@@ -1,5 +1,7 @@
 //! What an answer means for the push: a plain function of both, the time, and chance.
 
+use std::time::Duration;
+
 use tidings_core::{
     clock::Timestamp,
     delivery::{Outcome, Push, Verdict},
@@ -8,6 +10,9 @@ use tidings_core::{
 };
 
 use super::DispatcherConfig;
+
+/// The longest wait of a push that waits by itself for a person, if the cap of retries is not longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// What is done after one attempt at one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,11 +95,15 @@ pub(super) fn decide(
             // The budget of attempts is for faults that pass by themselves: this one leaves at least
             // one for when the person is done. In the upper half of the cap, spread out.
             let next = attempt.saturating_add(1).min(config.retry.max_attempts.saturating_sub(1));
-            let cap = std::time::Duration::from_millis(config.retry.cap_ms);
-            let wait = cap.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
-            let decision = try_again(push, next.max(1), now.after(wait));
-            // What concerns everything stops the lane, and then no push comes here.
+            let mut wait = Duration::from_millis(config.retry.cap_ms);
+            // What concerns everything stops the lane, and then no push comes here. Of the others each
+            // asks by itself: the longer it has waited, the less often.
             let is_for_a_person = matches!(verdict, Verdict::CallAPersonFor(_));
+            if is_for_a_person {
+                wait = wait.max((waited / 2).min(LONGEST_PAUSE));
+            }
+            let wait = wait.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
+            let decision = try_again(push, next.max(1), now.after(wait));
             Decision { is_for_a_person, ..decision }
         }
     }
@@ -112,10 +121,10 @@ fn try_again(push: &Push, attempt: u32, at: Timestamp) -> Decision {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use tidings_core::{
-        delivery::PushStyle,
+        delivery::{Concerned, PushStyle},
         device::{Device, Platform, PushToken},
         event::IncomingEvent,
         ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
@@ -222,5 +231,16 @@ mod tests {
         let next_day = at(24 * 60 * 60);
         let decision = decide(&push(1_000_000), Verdict::CallAPerson, 1, next_day, &config(), 0.0);
         assert_eq!(decision, Decision::done(Outcome::Failed));
+    }
+
+    #[test]
+    fn a_push_that_waits_for_a_person_by_itself_asks_less_and_less_often() {
+        let next = |waited| {
+            let verdict = Verdict::CallAPersonFor(Concerned::Devices);
+            let decision = decide(&push(1_000_000), verdict, 1, at(waited), &config(), 1.0);
+            assert!(decision.is_for_a_person);
+            decision.retry.unwrap().at.since(at(waited)).as_secs()
+        };
+        assert_eq!([0, 600, 4_000, 80_000].map(next), [60, 300, 2_000, 3_600]);
     }
 }
