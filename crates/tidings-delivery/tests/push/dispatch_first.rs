@@ -6,7 +6,7 @@ use serde_json::json;
 use tidings_core::{
     clock::Clock,
     delivery::{Channel, Concerned, Outcome, PushStyle, Verdict},
-    device::Platform,
+    device::{Device, Platform, PushToken},
     ports::{DeviceStore, PushProvider},
     route::{PushTo, Routing, RoutingPolicy},
 };
@@ -104,6 +104,31 @@ async fn a_dead_token_is_pruned_and_the_next_device_has_it() {
     world.push().await;
     assert_eq!(world.store.devices().len(), 1);
     assert_eq!(world.fcm.taken().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_comes_back_with_another_token_is_not_passed_over() {
+    let world = World::start();
+    let phones = world.store.devices();
+    let phone = phones.iter().find(|it| it.platform == Platform::Apns).expect("a phone").clone();
+    let dead = phone.token.clone();
+    world.apns.set(move |push| {
+        let is_dead = push.device.token == dead;
+        if is_dead { Verdict::PruneToken { dead_since: None } } else { Verdict::Delivered }
+    });
+    world.apns.set_latency(Duration::from_secs(1));
+    let renewed = async {
+        sleep(Duration::from_millis(500)).await;
+        let token = PushToken::new("cd".repeat(32)).unwrap();
+        let registered_at = world.clock.now();
+        world.store.put_device(Device { token, registered_at, ..phone }).await.unwrap();
+    };
+    let (log, ()) = tokio::join!(world.push(), renewed);
+    assert_eq!(
+        log,
+        [(Channel::Apns, Outcome::Retrying, told()), (Channel::Apns, Outcome::Delivered, None)]
+    );
+    assert_eq!((world.fcm.sends(), world.store.devices().len()), (0, 2));
 }
 
 #[tokio::test(start_paused = true)]
