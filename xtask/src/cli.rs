@@ -80,15 +80,15 @@ enum Command {
         #[arg(value_enum, value_name = "PEER")]
         peers: Vec<Peer>,
     },
-    /// Trains the model of the recommender; bench/recommend/README.md tells how. Takes half an hour.
+    /// Trains the model that is built into the recommender; bench/recommend/README.md tells how.
     TrainRecommender {
         /// Graphs besides those that ship: edge lists, gzipped, `:undirected` behind those that are.
         #[arg(value_name = "FILE[:undirected]")]
         graphs: Vec<String>,
-        /// Users of each graph and seed, instead of 2,500.
-        #[arg(long, value_name = "N")]
-        users: Option<u32>,
-        /// Print how well the model finds what it was not trained on.
+        /// Users of each graph.
+        #[arg(long, value_name = "N", default_value_t = 1_500)]
+        users: u32,
+        /// Measure each graph by a model of the others, before and after it has learned from it.
         #[arg(long)]
         test: bool,
     },

@@ -53,9 +53,9 @@ enum Bench {
     /// The embedded engine of `graph`, which starts it.
     #[value(hide = true)]
     GraphEngine,
-    /// What the recommender tells its model of users and candidates; the training starts it.
+    /// Makes the model that is built into the recommender; `cargo xtask train-recommender` starts it.
     #[value(hide = true)]
-    RecommendFeatures,
+    RecommendTrain,
     /// The load generator of `realtime`, which starts it.
     #[value(hide = true)]
     RealtimeLoad,
@@ -81,7 +81,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Graph => graph::run(length, &parts(&cli.only)?)?,
         Bench::Recommend => recommend::run(length, &parts(&cli.only)?)?,
         Bench::GraphEngine => return graph::engine(),
-        Bench::RecommendFeatures => return recommend::features(),
+        Bench::RecommendTrain => return recommend::train(),
         Bench::PushSimulator => return push::simulator(),
         Bench::PushLoad => return push::load(),
         Bench::RealtimeLoad => return realtime::load(),

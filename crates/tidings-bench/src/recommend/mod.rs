@@ -1,8 +1,8 @@
 //! Whom to follow: what it costs and how good it is.
 
 mod cost;
-mod features;
 mod quality;
+mod train;
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use tokio::runtime::Runtime;
 
 pub(crate) use self::cost::recommend;
-pub use self::features::main as features;
+pub use self::train::main as train;
 use crate::{
     ingest::{Bench, Length, interrupted},
     report::Report,

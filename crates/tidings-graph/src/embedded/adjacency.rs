@@ -3,7 +3,10 @@
 use tidings_core::{follow::NeighbourSide, ids::UserId, ports::GraphError};
 
 use super::{index::Index, segment::Direction, store::EmbeddedGraphStore};
-use crate::recommend::adjacency::{Adjacency, Lists, Node};
+use crate::{
+    hash::mix,
+    recommend::adjacency::{Adjacency, Lists, Node},
+};
 
 /// Entries that are read under one lock, and users that are asked about.
 const SLICE_ENTRIES: usize = 4_096;
@@ -14,6 +17,24 @@ const TOUCHED_LISTS: usize = 32;
 const OP: &str = "recommend_users";
 
 impl EmbeddedGraphStore {
+    /// Up to `most` users in an order that says nothing, the same ones each time.
+    pub(crate) fn sample(&self, most: usize) -> Result<Vec<UserId>, GraphError> {
+        let users = u32::try_from(self.read(OP)?.users()).unwrap_or(u32::MAX);
+        let mut nodes: Vec<Node> = if most >= users as usize {
+            (0..users).collect()
+        } else {
+            let drawn = (0..most as u64).map(|place| mix(place) % u64::from(users));
+            drawn.filter_map(|it| Node::try_from(it).ok()).collect()
+        };
+        nodes.sort_unstable_by_key(|it| (mix(u64::from(*it)), *it));
+        nodes.dedup();
+        let mut sample = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            sample.extend(self.user(node)?);
+        }
+        Ok(sample)
+    }
+
     /// Reads lists under one lock; how many.
     fn read_some(
         &self,

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     num::NonZero,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -16,13 +16,8 @@ use tidings_core::{
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
-    adjacency::Adjacency,
-    features::{FEATURES, Row},
-    limits::POPULAR_FOUND,
-    model::Model,
-    ranking::Ranking,
-    request::RecommendRequest,
-    subgraph::Subgraph,
+    adjacency::Adjacency, limits::POPULAR_FOUND, model::Model, ranking::Ranking,
+    request::RecommendRequest, subgraph::Subgraph,
 };
 use crate::embedded::EmbeddedGraphStore;
 
@@ -44,16 +39,18 @@ pub enum RecommendedGraph {
 
 /// Recommends whom to follow; see the [module](super).
 #[derive(Clone)]
-pub struct RecommendationEngine(Arc<Inner>);
+pub struct RecommendationEngine(pub(super) Arc<Inner>);
 
-struct Inner {
-    graph: RecommendedGraph,
-    model: Model,
+pub(super) struct Inner {
+    pub(super) graph: RecommendedGraph,
+    /// What it ranks by before it has learned from its graph, and learns from each time.
+    pub(super) first: Model,
+    model: RwLock<Arc<Model>>,
     popular: Mutex<Option<Popular>>,
     /// Held by whoever finds out who is popular.
     finding: tokio::sync::Mutex<()>,
     /// For each computation under way, also of a request that nobody waits for any more.
-    turns: Arc<Semaphore>,
+    pub(super) turns: Arc<Semaphore>,
     /// Buffers that wait for the next request.
     rankings: Mutex<Vec<Ranking>>,
 }
@@ -67,18 +64,26 @@ struct Popular {
 
 impl fmt::Debug for RecommendationEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecommendationEngine").field("model", &self.0.model).finish_non_exhaustive()
+        let model = self.0.model();
+        f.debug_struct("RecommendationEngine").field("model", &model).finish_non_exhaustive()
     }
 }
 
 impl RecommendationEngine {
-    /// An engine over this graph.
+    /// An engine over this graph, with the model that is built in.
     #[must_use]
     pub fn new(graph: RecommendedGraph) -> Self {
+        Self::with_model(graph, Model::built_in())
+    }
+
+    /// An engine over this graph with a model.
+    #[must_use]
+    pub fn with_model(graph: RecommendedGraph, model: Model) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self(Arc::new(Inner {
             graph,
-            model: Model::built_in(),
+            model: RwLock::new(Arc::new(model.clone())),
+            first: model,
             popular: Mutex::new(None),
             finding: tokio::sync::Mutex::new(()),
             turns: Arc::new(Semaphore::new(cores)),
@@ -91,7 +96,7 @@ impl RecommendationEngine {
     ///
     /// A user who is not known, or of whom little is known, is recommended popular accounts. The same
     /// graph and request give the same answer, but for who is popular, which is found out every ten
-    /// minutes. It takes a bounded amount of work for any user; call it within a Tokio runtime, on whose
+    /// minutes, and until the engine [learns](RecommendationEngine::fit) anew. It takes a bounded amount of work for any user; call it within a Tokio runtime, on whose
     /// threads for blocking work it computes, as many requests at once as there are cores. One whose future is
     /// dropped computes to its end, and the next waits for that.
     ///
@@ -104,23 +109,6 @@ impl RecommendationEngine {
     ) -> Result<Vec<Recommendation>, GraphError> {
         self.run(request, |ranking, graph, request, model| ranking.rank(graph, request, model))
             .await
-    }
-
-    /// What the model is told of everyone that `request` finds or names, for training it: who they are,
-    /// their features, and how many of them are candidates and not only named.
-    ///
-    /// # Errors
-    ///
-    /// As [`RecommendationEngine::recommend_users`].
-    pub async fn features(
-        &self,
-        request: RecommendRequest,
-    ) -> Result<(Vec<UserId>, Vec<Row>, usize), GraphError> {
-        self.run(request, |ranking, graph, _, _| {
-            ranking.weigh(graph)?;
-            ranking.found(graph)
-        })
-        .await
     }
 
     async fn run<T: Send + 'static>(
@@ -143,7 +131,7 @@ impl RecommendationEngine {
                 compute(&self.0.turns, move || {
                     let mut ranking = inner.take_ranking();
                     ranking.find(&*store, &request, &popular)?;
-                    let finished = finish(&mut ranking, &*store, &request, &inner.model);
+                    let finished = finish(&mut ranking, &*store, &request, &inner.model());
                     inner.keep_ranking(ranking);
                     finished
                 })
@@ -160,7 +148,7 @@ impl RecommendationEngine {
                 let (mut ranking, mut graph, request) = found.await?;
                 graph.fetch_facts(&**store, &request.user, ranking.nodes()).await?;
                 compute(&self.0.turns, move || {
-                    let finished = finish(&mut ranking, &graph, &request, &inner.model);
+                    let finished = finish(&mut ranking, &graph, &request, &inner.model());
                     inner.keep_ranking(ranking);
                     finished
                 })
@@ -171,7 +159,7 @@ impl RecommendationEngine {
 }
 
 /// Computes on a thread where that may take a while, when it is its turn.
-async fn compute<T: Send + 'static>(
+pub(super) async fn compute<T: Send + 'static>(
     turns: &Arc<Semaphore>,
     compute: impl FnOnce() -> Result<T, GraphError> + Send + 'static,
 ) -> Result<T, GraphError> {
@@ -191,12 +179,22 @@ async fn compute<T: Send + 'static>(
 }
 
 impl Inner {
-    fn take_ranking(&self) -> Ranking {
+    /// The model as it is now.
+    pub(super) fn model(&self) -> Arc<Model> {
+        Arc::clone(&self.model.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ranks by another model from the next request on.
+    pub(super) fn set_model(&self, model: Model) {
+        *self.model.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(model);
+    }
+
+    pub(super) fn take_ranking(&self) -> Ranking {
         let mut kept = self.rankings.lock().unwrap_or_else(PoisonError::into_inner);
         kept.pop().unwrap_or_default()
     }
 
-    fn keep_ranking(&self, ranking: Ranking) {
+    pub(super) fn keep_ranking(&self, ranking: Ranking) {
         let mut kept = self.rankings.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT_RANKINGS {
             kept.push(ranking);
@@ -205,7 +203,7 @@ impl Inner {
 
     /// Who is popular. While one request finds it out anew, the others take what is known; where that
     /// fails, all do, for a while. The first ones wait.
-    async fn popular(&self) -> Arc<[UserId]> {
+    pub(super) async fn popular(&self) -> Arc<[UserId]> {
         let known = self.known_popular();
         let is_good = |it: &Popular| Instant::now() < it.good_until;
         if let Some(known) = known.as_ref().filter(|it| is_good(it)) {
@@ -249,10 +247,4 @@ impl Inner {
         };
         Ok(found.into_iter().map(|it| it.0).collect())
     }
-}
-
-/// The names of the features, in the order of [`RecommendationEngine::features`].
-#[must_use]
-pub fn feature_names() -> &'static [&'static str] {
-    &FEATURES
 }

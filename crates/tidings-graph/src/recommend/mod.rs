@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! user ──► signals ──────────────────────────► candidates ──► features ──► model ──► filters ──► answer
-//!          · alike, collaborative: three steps   the best by    relative      trees,    support,    reasons
-//!          · friends of friends, two steps       each signal,   to the best   trained   factors
-//!          · walks: personalised PageRank        followers,     of the same   to rank
-//!          · who follows the user                popular ones   user
+//!          · alike, collaborative: three steps   the best by    relative      weights,  support,    reasons
+//!          · friends of friends, two steps       each signal,   to the best   learned   factors
+//!          · walks: personalised PageRank        followers,     of the same   from the
+//!          · who follows the user                popular ones   user          graph
 //! ```
 //!
 //! All of it is computed for one request from the graph as it is, within `limits`: a new follow changes
@@ -20,6 +20,9 @@ mod engine;
 pub mod evaluate;
 mod explain;
 mod features;
+mod fit;
+mod hold_out;
+mod learn;
 mod limits;
 mod model;
 mod push;
@@ -29,5 +32,8 @@ mod signals;
 mod subgraph;
 mod tally;
 
-pub use engine::{RecommendationEngine, RecommendedGraph, feature_names};
+pub use engine::{RecommendationEngine, RecommendedGraph};
+pub use fit::Fit;
+pub use learn::{Choices, Learned};
+pub use model::{Model, ModelError};
 pub use request::{MAX_RECOMMENDATIONS, RecommendRequest};

@@ -14,8 +14,10 @@ use super::{
     candidates::Candidates,
     explain::Explainer,
     features::{self, Facts, Row},
+    hold_out::HeldOutFollows,
+    learn::Choices,
     limits::POPULAR_CANDIDATES,
-    model::{Model, TreeSum},
+    model::{Model, Sum},
     request::{MAX_RECOMMENDATIONS, RecommendRequest},
     signals::Signals,
     tally::Tally,
@@ -114,22 +116,27 @@ impl Ranking {
         Ok(())
     }
 
-    /// Who was found, their features, and how many of them are candidates and not only named.
-    pub(super) fn found(
-        &self,
+    /// Adds what `user` has chosen: of the candidates, and of those whom the request names.
+    pub(super) fn add_choices(
+        &mut self,
         graph: &dyn Adjacency,
-    ) -> Result<(Vec<UserId>, Vec<Row>, usize), GraphError> {
-        let (mut users, mut rows, mut pool) = (Vec::new(), Vec::new(), 0);
-        for (place, (node, row)) in self.nodes.iter().zip(&self.rows).enumerate() {
-            // One may have been erased meanwhile.
-            let Some(user) = graph.user(*node)? else { continue };
-            users.push(user);
-            rows.push(*row);
-            pool += usize::from(place < self.pool);
-        }
-        users.extend_from_slice(&self.unknown);
-        rows.extend_from_slice(self.rows.get(self.nodes.len()..).unwrap_or_default());
-        Ok((users, rows, pool))
+        user: Node,
+        held_out: &HeldOutFollows,
+        [candidates, anyone]: &mut [Choices; 2],
+    ) -> Result<(), GraphError> {
+        self.weigh(graph)?;
+        self.ruled_out.clear();
+        graph.ruled_out(user, &self.nodes, &mut self.ruled_out)?;
+        let places = (0..self.nodes.len()).filter(|it| !self.ruled_out[*it]);
+        let choice = |place: usize| (self.rows[place], held_out.has(self.nodes[place]));
+        candidates.push(places.clone().filter(|it| *it < self.pool).map(choice));
+        // Of a user whom nobody else knows nothing can be learned but that nobody knows them: not to be
+        // known would seem to speak for somebody.
+        let Facts { followers, following } = &self.facts;
+        let is_known = |place: usize| followers[place] > 0 || following[place] > 0;
+        let is_named = |place: &usize| self.admitted.get(self.nodes[*place])[0] > 0.0;
+        anyone.push(places.filter(|it| is_named(it) && is_known(*it)).map(choice));
+        Ok(())
     }
 
     /// Ranks what was found and makes the answer.
@@ -145,8 +152,9 @@ impl Ranking {
             Some(user) => graph.ruled_out(user, &self.nodes, &mut self.ruled_out)?,
             None => self.ruled_out.resize(self.nodes.len(), false),
         }
-        let model = if request.among.is_some() { &model.affinity } else { &model.order };
-        model.score(&self.rows, &mut self.scores);
+        let sum = if request.among.is_some() { &model.affinity } else { &model.order };
+        model.score(sum, &self.rows, &mut self.scores);
+        self.sink_unknown();
         let mut ranked = Vec::with_capacity(self.rows.len());
         for (place, node) in self.nodes.iter().enumerate() {
             let is_admitted = request.among.is_none() || self.admitted.get(*node)[0] > 0.0;
@@ -154,11 +162,11 @@ impl Ranking {
                 continue;
             }
             let Some(user) = graph.user(*node)?.filter(|it| request.admits(it)) else { continue };
-            ranked.push(self.ranked(place, user, request, model));
+            ranked.push(self.ranked(place, user, request, sum));
         }
         for (place, user) in (self.nodes.len()..).zip(&self.unknown) {
             if request.admits(user) {
-                ranked.push(self.ranked(place, user.clone(), request, model));
+                ranked.push(self.ranked(place, user.clone(), request, sum));
             }
         }
         ranked.sort_unstable_by(Ranked::order);
@@ -170,16 +178,17 @@ impl Ranking {
         Ok(recommendations)
     }
 
+    /// Puts those whom the graph does not know behind all whom it does.
+    fn sink_unknown(&mut self) {
+        let (known, unknown) = self.scores.split_at_mut(self.nodes.len());
+        let least = known.iter().copied().fold(f32::INFINITY, f32::min);
+        unknown.iter_mut().for_each(|it| *it = it.min(least));
+    }
+
     /// The user at this place with their score.
-    fn ranked(
-        &self,
-        place: usize,
-        user: UserId,
-        request: &RecommendRequest,
-        model: &TreeSum,
-    ) -> Ranked {
+    fn ranked(&self, place: usize, user: UserId, request: &RecommendRequest, sum: &Sum) -> Ranked {
         let factor = request.factors.get(&user).copied().unwrap_or(1.0);
-        let (mut raw, mut score) = (self.scores[place], model.probability(self.scores[place]));
+        let (mut raw, mut score) = (self.scores[place], sum.probability(self.scores[place]));
         if self.signals.knows_nobody() {
             // The model has never seen anyone of whom nothing is known: the popular come first.
             raw = features::number(self.facts.followers.get(place).copied().unwrap_or_default());
@@ -245,10 +254,12 @@ struct Ranked {
 }
 
 impl Ranked {
-    /// The better one first; of two that the app lifts as far as scores go, or that are as good, too.
+    /// The better one first; of two that the app lifts as far as scores go, or that are as good, too, and the
+    /// one whom the graph knows.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
         let scores = other.score.total_cmp(&self.score).then(other.raw.total_cmp(&self.raw));
-        scores.then_with(|| self.user.cmp(&other.user))
+        let known = || self.node.is_none().cmp(&other.node.is_none());
+        scores.then_with(known).then_with(|| self.user.cmp(&other.user))
     }
 
     fn recommendation(&self) -> Recommendation {

@@ -47,22 +47,17 @@ pub(super) struct Own {
     pub(super) followers: u32,
     /// Of the follows that were read, so many are returned.
     pub(super) friends: u32,
-    /// Of the follows of the user's followees, as many as were read, and how many of them are returned.
-    pub(super) around: [u32; 2],
 }
 
 /// Buffers.
 #[derive(Debug, Default)]
 struct Work {
     totals: Vec<u32>,
-    other_totals: Vec<u32>,
     lists: Lists,
-    other_lists: Lists,
     order: Vec<(u32, Node)>,
     nodes: Vec<Node>,
     best: Vec<Scored>,
     weighed: Vec<Weighed>,
-    members: Tally<1>,
 }
 
 /// Somebody who is like the user, by either weight.
@@ -72,9 +67,6 @@ struct Weighed {
     weights: [f32; 2],
 }
 
-/// Followees of whom it is looked at how many follow back.
-const AROUND_USERS: usize = 16;
-const AROUND_ENTRIES: u32 = 500;
 /// Lists that are read together, before it is known how long they are.
 const LISTS: usize = 16;
 
@@ -86,7 +78,6 @@ impl Signals {
         self.find_alike(graph, user)?;
         self.follow_alike(graph)?;
         self.look_near(graph)?;
-        self.look_around(graph)?;
         let own = [&self.following[..], &self.followers[..]];
         push::walk(graph, user, own, &mut self.walks)?;
         self.leave_out_own(graph, user)
@@ -244,39 +235,6 @@ impl Signals {
         each_of(graph, NeighbourSide::Following, work, tally, add)?;
         choose(graph, &self.followers, NeighbourSide::Followers, limits, work)?;
         each_of(graph, NeighbourSide::Followers, work, &mut self.followers_followers, add)
-    }
-
-    /// How often follows are returned among the user's followees: people of one place behave alike, and of
-    /// a new user there is little else to go by.
-    fn look_around(&mut self, graph: &dyn Adjacency) -> Result<(), GraphError> {
-        let work = &mut self.work;
-        work.totals.clear();
-        work.other_totals.clear();
-        graph.totals(&self.following, NeighbourSide::Following, &mut work.totals)?;
-        graph.totals(&self.following, NeighbourSide::Followers, &mut work.other_totals)?;
-        let totals = work.totals.iter().zip(&work.other_totals);
-        let few = |(_, (following, followers)): &(&Node, (&u32, &u32))| {
-            **following > 0 && **following <= AROUND_ENTRIES && **followers <= AROUND_ENTRIES
-        };
-        work.nodes.clear();
-        let newest = self.following.iter().zip(totals);
-        work.nodes.extend(newest.filter(few).take(AROUND_USERS).map(|it| it.0));
-        work.lists.clear();
-        work.other_lists.clear();
-        let most = AROUND_ENTRIES as usize;
-        graph.read(&work.nodes, NeighbourSide::Following, most, &mut work.lists)?;
-        graph.read(&work.nodes, NeighbourSide::Followers, most, &mut work.other_lists)?;
-        let [mut followed, mut returned] = [0, 0];
-        for (following, followers) in work.lists.iter().zip(work.other_lists.iter()) {
-            work.members.clear();
-            for follower in followers {
-                work.members.of(*follower)[0] = 1.0;
-            }
-            followed += following.len();
-            returned += following.iter().filter(|it| work.members.get(**it)[0] > 0.0).count();
-        }
-        self.own.around = [followed, returned].map(|it| u32::try_from(it).unwrap_or(u32::MAX));
-        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use tidings_core::{
 
 use super::{
     adjacency::{Adjacency, Lists, Node},
+    hold_out::HeldOutFollows,
     limits::{
         ALIKE_FOLLOWERS, REMOTE_ALIKE_ENTRIES, REMOTE_ALIKE_USERS, REMOTE_LIST_ENTRIES,
         REMOTE_NEIGHBOURS, REMOTE_OWN_ENTRIES,
@@ -30,6 +31,7 @@ pub(super) struct Subgraph {
     /// By side.
     lists: [HashMap<Node, List>; 2],
     ruled_out: HashSet<Node>,
+    held_out: HeldOutFollows,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +40,18 @@ struct List {
     /// None if only the total was asked for.
     nodes: Option<Vec<Node>>,
 }
+
+impl List {
+    /// Leaves out neighbours, sorted ones, who are of the list.
+    fn leave_out(&mut self, unseen: &[Node]) {
+        self.total = self.total.saturating_sub(u32::try_from(unseen.len()).unwrap_or(0));
+        if let Some(nodes) = &mut self.nodes {
+            nodes.retain(|it| unseen.binary_search(it).is_err());
+        }
+    }
+}
+
+const SIDES: [NeighbourSide; 2] = [NeighbourSide::Following, NeighbourSide::Followers];
 
 fn place(side: NeighbourSide) -> usize {
     match side {
@@ -52,12 +66,63 @@ impl Subgraph {
         store: &dyn SocialGraphStore,
         user: &UserId,
     ) -> Result<Self, GraphError> {
-        let (mut graph, following) = (Self::default(), NeighbourSide::Following);
-        let followers = NeighbourSide::Followers;
-        let own = [graph.number(user)];
-        for side in [following, followers] {
-            graph.fetch_lists(store, &own, side, REMOTE_OWN_ENTRIES).await?;
+        let mut graph = Self::default();
+        graph.fetch_own(store, user).await?;
+        graph.fetch_near(store, user).await?;
+        Ok(graph)
+    }
+
+    /// The same without the newest follows of `user`.
+    pub(super) async fn fetch_held_out(
+        store: &dyn SocialGraphStore,
+        user: &UserId,
+    ) -> Result<Self, GraphError> {
+        let mut graph = Self::default();
+        graph.fetch_own(store, user).await?;
+        graph.hold_out(user);
+        graph.fetch_near(store, user).await?;
+        Ok(graph)
+    }
+
+    /// The follows that are held out.
+    pub(super) fn held_out(&self) -> &HeldOutFollows {
+        &self.held_out
+    }
+
+    async fn fetch_own(
+        &mut self,
+        store: &dyn SocialGraphStore,
+        user: &UserId,
+    ) -> Result<(), GraphError> {
+        let own = [self.number(user)];
+        for side in SIDES {
+            self.fetch_lists(store, &own, side, REMOTE_OWN_ENTRIES).await?;
         }
+        Ok(())
+    }
+
+    /// Forgets the newest follows of the user, of whom nothing but their own lists was fetched.
+    fn hold_out(&mut self, user: &UserId) {
+        let user = self.number(user);
+        let list = |side| self.lists[place(side)].get(&user).and_then(|it| it.nodes.as_deref());
+        let [following, followers] = SIDES.map(|side| list(side).unwrap_or_default());
+        let held_out = HeldOutFollows::choose(user, following, followers);
+        for side in SIDES {
+            if let Some(list) = self.lists[place(side)].get_mut(&user) {
+                list.leave_out(held_out.unseen(user, side));
+            }
+        }
+        self.held_out = held_out;
+    }
+
+    /// Fetches the lists of those around the user.
+    async fn fetch_near(
+        &mut self,
+        store: &dyn SocialGraphStore,
+        user: &UserId,
+    ) -> Result<(), GraphError> {
+        let (graph, [following, followers]) = (self, SIDES);
+        let own = [graph.number(user)];
         let followees = graph.newest(own[0], following);
         let fans = graph.newest(own[0], followers);
         graph.fetch_lists(store, &followees, followers, 0).await?;
@@ -67,8 +132,7 @@ impl Subgraph {
         let telling = graph.choose_telling(followees);
         graph.fetch_lists(store, &telling, followers, ALIKE_FOLLOWERS as usize).await?;
         let alike = graph.find_alike(own[0], &telling);
-        graph.fetch_lists(store, &alike, following, REMOTE_LIST_ENTRIES).await?;
-        Ok(graph)
+        graph.fetch_lists(store, &alike, following, REMOTE_LIST_ENTRIES).await
     }
 
     /// Fetches what is to be known of candidates.
@@ -143,11 +207,14 @@ impl Subgraph {
         for (node, answer) in nodes.iter().zip(answers) {
             let total = u32::try_from(answer.total).unwrap_or(UNKNOWN);
             let others: Vec<_> = answer.users.iter().map(|it| self.number(it)).collect();
+            let mut fetched = List { total, nodes: (most > 0).then_some(others) };
+            fetched.leave_out(self.held_out.unseen(*node, side));
             let known = self.lists[place(side)].entry(*node).or_default();
-            known.total = total;
+            known.total = fetched.total;
             // A user may be asked about for several reasons, for more or for fewer entries.
-            if most > 0 && known.nodes.as_ref().is_none_or(|it| it.len() < others.len()) {
-                known.nodes = Some(others);
+            let entries = |list: &List| list.nodes.as_ref().map(Vec::len);
+            if entries(&fetched) > entries(known) {
+                known.nodes = fetched.nodes;
             }
         }
         Ok(())
@@ -227,7 +294,8 @@ impl Adjacency for Subgraph {
         others: &[Node],
         answers: &mut Vec<bool>,
     ) -> Result<(), GraphError> {
-        answers.extend(others.iter().map(|it| self.ruled_out.contains(it)));
+        let is_ruled_out = |it: &Node| self.ruled_out.contains(it) && !self.held_out.has(*it);
+        answers.extend(others.iter().map(is_ruled_out));
         Ok(())
     }
 }

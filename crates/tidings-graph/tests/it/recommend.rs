@@ -15,7 +15,7 @@ use tidings_core::{
 };
 use tidings_graph::{
     EmbeddedGraphConfig, EmbeddedGraphStore, RecommendRequest, RecommendationEngine,
-    RecommendedGraph,
+    RecommendedGraph, recommend::Model,
 };
 use tokio::runtime::Runtime;
 
@@ -346,11 +346,73 @@ async fn whom_the_user_dismissed_takes_nobodys_place() {
     assert_eq!(found.len(), plain.len() - 90);
 }
 
+/// Three hundred people of thirty places, who follow half of their place and some of everywhere; the
+/// follows come in no order.
+fn places() -> Vec<Edge> {
+    let drawn = |seed: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    let mut edges = Vec::new();
+    for a in 0..300_u64 {
+        let neighbours =
+            (0..10).map(|it| a - a % 10 + it).filter(|b| drawn(a * 1_009 + b) % 2 == 0);
+        let others = (0..4).map(|it| drawn(a * 7_919 + it) % 300);
+        edges.extend(neighbours.chain(others).filter(|b| *b != a).map(|b| (a, b)));
+    }
+    edges.sort_by_key(|(a, b)| drawn(a * 104_729 + b));
+    edges.dedup();
+    edges.into_iter().map(|(a, b)| follow(format!("p{a}"), format!("p{b}"))).collect()
+}
+
 #[tokio::test]
-async fn named_accounts_that_no_graph_knows_are_ranked_alike_in_any_graph() {
+async fn an_engine_learns_from_its_graph_whatever_its_model_says() {
+    let world = World::new(places()).await;
+    let graphs = [
+        RecommendedGraph::Embedded(Arc::clone(&world.store)),
+        RecommendedGraph::Other(Arc::clone(&world.store) as _),
+    ];
+    // How many of the first four live in the same place.
+    let near = async |engine: &RecommendationEngine| {
+        let mut near = 0;
+        for n in 0..40 {
+            let request = RecommendRequest::new(user(format!("p{n}")), 4);
+            let found = engine.recommend_users(request).await.unwrap();
+            let place = |name: &str| name[1..].parse::<u32>().unwrap() / 10;
+            near += names(&found).iter().filter(|it| place(it) == n / 10).count();
+        }
+        near
+    };
+    for graph in graphs {
+        let engine = RecommendationEngine::with_model(graph, Model::blank());
+        let before = near(&engine).await;
+        let fit = engine.fit(60).await.unwrap();
+        assert!((20..=60).contains(&fit.users) && fit.follows >= fit.users, "{fit:?}");
+        let [order, _] = fit.learned.unwrap();
+        assert!(order.is_taken && order.ndcg[1] > order.ndcg[0], "{fit:?}");
+        let after = near(&engine).await;
+        assert!(after >= before + 20 && after >= 80, "{before}, then {after} of 160");
+        // It begins from the model that it came with each time.
+        assert_eq!(engine.fit(60).await.unwrap(), fit);
+        assert_eq!(near(&engine).await, after);
+    }
+}
+
+#[tokio::test]
+async fn too_few_users_teach_nothing() {
+    let world = World::new(circles()).await;
+    let before = world.recommend("a0", 9).await;
+    let fit = world.engine.fit(10).await.unwrap();
+    assert!(fit.learned.is_none() && fit.users <= 10, "{fit:?}");
+    let nobody = World::new(Vec::new()).await;
+    for engine in [&nobody.engine, &nobody.through_port()] {
+        assert_eq!(engine.fit(1_000).await.unwrap().users, 0);
+    }
+    assert_eq!(world.recommend("a0", 9).await, before);
+}
+
+#[tokio::test]
+async fn named_accounts_that_no_graph_knows_come_last_in_any_graph() {
     let world = World::new(circles()).await;
     let strangers = ["never_heard_of", "never_seen"];
-    let among = [strangers[1], strangers[1], "a7", "me_too", strangers[0]];
+    let among = [strangers[1], strangers[1], "a7", "me_too", "b1", strangers[0]];
     let among = Some(among.map(user).into());
     for engine in [&world.engine, &world.through_port()] {
         let excluded = [user("me_too")].into();
@@ -361,20 +423,21 @@ async fn named_accounts_that_no_graph_knows_are_ranked_alike_in_any_graph() {
             ..RecommendRequest::new(user("a0"), 9)
         };
         let found = engine.recommend_users(request.clone()).await.unwrap();
-        assert_eq!(names(&found), ["a7", strangers[0], strangers[1]]);
-        assert!(found[0].score > found[1].score);
-        assert!((found[1].score - found[2].score).abs() < f32::EPSILON);
-        assert!(!found[0].reasons.is_empty() && found[1].reasons.is_empty());
+        // Also after one who is known and far away.
+        assert_eq!(names(&found), ["a7", "b1", strangers[0], strangers[1]]);
+        assert!(found[0].score > found[1].score && found[1].score >= found[2].score);
+        assert!((found[2].score - found[3].score).abs() < f32::EPSILON);
+        assert!(!found[0].reasons.is_empty() && found[2].reasons.is_empty());
         // One who is lifted before those who are known takes none of their reasons.
         let mut lifted = request.clone();
         lifted.factors.insert(user(strangers[1]), 1e6);
         let lifted = engine.recommend_users(lifted).await.unwrap();
-        assert_eq!(names(&lifted), [strangers[1], "a7", strangers[0]]);
+        assert_eq!(names(&lifted), [strangers[1], "a7", "b1", strangers[0]]);
         assert_eq!(lifted[1].reasons, found[0].reasons);
-        assert!(lifted[0].reasons.is_empty() && lifted[2].reasons.is_empty());
+        assert!(lifted[0].reasons.is_empty() && lifted[3].reasons.is_empty());
         // Nor does it matter who asks.
         let request = RecommendRequest { user: user(strangers[0]), ..request };
         let found = engine.recommend_users(request).await.unwrap();
-        assert_eq!(names(&found), ["a7", strangers[1]]);
+        assert_eq!(names(&found)[2..], [strangers[1]]);
     }
 }
