@@ -22,6 +22,8 @@ pub struct RecommendationsSection {
     pub cache_bytes: u64,
     pub concurrency: usize,
     pub waiting: usize,
+    pub learn_users: usize,
+    pub learn_hours: u32,
 }
 
 impl Config {
@@ -45,4 +47,6 @@ pub(super) fn check(section: &RecommendationsSection, problems: &mut Problems) {
     problems.range("recommendations.cache_bytes", section.cache_bytes, 1 << 20..=16 << 30);
     problems.range("recommendations.concurrency", section.concurrency, 0..=1_000);
     problems.range("recommendations.waiting", section.waiting, 0..=100_000);
+    problems.range("recommendations.learn_users", section.learn_users, 0..=10_000);
+    problems.range("recommendations.learn_hours", section.learn_hours, 1..=8_760);
 }

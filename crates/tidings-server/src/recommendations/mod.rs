@@ -3,10 +3,12 @@
 
 mod discount;
 mod hidden;
+mod learning;
 mod lists;
 mod measure;
 mod recommender;
 
 pub use discount::ImpressionDiscount;
 pub use hidden::HiddenUsers;
+pub use learning::Learning;
 pub use recommender::{Query, RecommendError, Recommender, RecommenderConfig};

@@ -12,7 +12,7 @@ use tidings_core::{
     ports::{GraphError, RecommendationFeedbackStore, StoreError},
     recommendation::Recommendation,
 };
-use tidings_graph::recommend::{RecommendRequest, RecommendationEngine};
+use tidings_graph::recommend::{Fit, RecommendRequest, RecommendationEngine};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
@@ -121,6 +121,18 @@ impl Recommender {
     #[must_use]
     pub fn usual_limit(&self) -> usize {
         self.config.limit
+    }
+
+    /// Learns from up to so many users of the graph how to recommend, and recommends so from now on unless
+    /// that is far worse.
+    ///
+    /// # Errors
+    ///
+    /// As [`RecommendationEngine::fit`].
+    pub async fn learn(&self, users: usize) -> Result<Fit, GraphError> {
+        let fit = self.engine.fit(users).await?;
+        self.forget_all_lists();
+        Ok(fit)
     }
 
     /// Whom `user` may want to follow, the best first; for a short time the same list again.

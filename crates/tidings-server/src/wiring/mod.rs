@@ -139,6 +139,7 @@ impl Node {
         supervisor.add("retention", |stop| retention.run(stop));
         supervisor.add("revocations", |stop| revocations.run(stop));
         supervisor.add_if("hidden users", recommendations.hidden, |it, stop| it.run(stop));
+        supervisor.add_if("learning", recommendations.learning, |it, stop| it.run(stop));
         // After everything that writes to the graph: the other nodes do not wait for this one then.
         supervisor.add_if("graph cache", graph_cache, |cache, stop| cache.run(stop));
         supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));

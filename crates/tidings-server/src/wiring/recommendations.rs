@@ -10,15 +10,17 @@ use tidings_ingest::FollowListener;
 use super::stores::Stores;
 use crate::{
     config::Config,
-    recommendations::{HiddenUsers, ImpressionDiscount, Recommender, RecommenderConfig},
+    recommendations::{HiddenUsers, ImpressionDiscount, Learning, Recommender, RecommenderConfig},
 };
 
+const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// What recommends whom to follow, if anything does, and what keeps it up to date.
 pub(super) struct Recommendations {
     pub(super) recommender: Option<Arc<Recommender>>,
     pub(super) hidden: Option<Arc<HiddenUsers>>,
+    pub(super) learning: Option<Learning>,
 }
 
 impl Recommendations {
@@ -30,7 +32,7 @@ impl Recommendations {
     ) -> anyhow::Result<Self> {
         let section = &config.recommendations;
         if !section.enabled {
-            return Ok(Self { recommender: None, hidden: None });
+            return Ok(Self { recommender: None, hidden: None, learning: None });
         }
         let hidden = Arc::new(HiddenUsers::new(stores.store()));
         hidden.load().await.context("who is not to be recommended cannot be read")?;
@@ -54,7 +56,11 @@ impl Recommendations {
                 waiting: section.waiting,
             },
         );
-        Ok(Self { recommender: Some(Arc::new(recommender)), hidden: Some(hidden) })
+        let recommender = Arc::new(recommender);
+        let every = HOUR * section.learn_hours;
+        let learning = (section.learn_users > 0)
+            .then(|| Learning::new(Arc::clone(&recommender), section.learn_users, every));
+        Ok(Self { recommender: Some(recommender), hidden: Some(hidden), learning })
     }
 
     /// Drops a follower's lists.

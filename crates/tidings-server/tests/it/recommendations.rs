@@ -311,3 +311,32 @@ async fn an_erased_user_leaves_no_feedback_behind() {
         assert!(listed.iter().any(|it| it == name), "{name} is not in {listed:?}");
     }
 }
+
+#[tokio::test]
+async fn a_node_learns_from_its_graph_once_it_has_started() {
+    let site = Site::new("[follow_events]\nnotify = false\n[recommendations]\nlearn_users = 40\n");
+    let node = site.start();
+    let mut lines = String::new();
+    for (a, step) in (0..40).flat_map(|a| (1..=8).map(move |step| (a, step))) {
+        let b = a / 10 * 10 + (a + step) % 10;
+        lines +=
+            &format!("{}\n", json!({"follower": format!("p{a}"), "followee": format!("p{b}")}));
+    }
+    node.post("/v1/graph/import", lines).await.expect(200);
+    node.stop();
+    let node = site.start();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let metrics = node.get("/metrics").await.text;
+        let learned = "tidings_recommendation_fits_total{outcome=\"learned\"} 1";
+        if metrics.contains(learned) {
+            assert!(metrics.contains("tidings_recommendation_fit_ndcg{model=\"learned\"}"));
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "nothing was learned");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(recommended(&node, "p3").await.iter().all(|it| it != "p3"));
+    // What is learned at a stop holds nothing up.
+    node.stop();
+}

@@ -94,7 +94,7 @@ fn evaluate(
     };
     let methods = methods(args);
     let mut found = if methods.contains(&Method::Tidings) {
-        measure_served(follows, &experiment, &methods, runtime, stop)?
+        measure_served(args, follows, &experiment, &methods, runtime, stop)?
     } else {
         measure(&experiment, &methods, None, stop)?
     };
@@ -154,6 +154,7 @@ fn methods(args: &EvaluateArgs) -> Vec<Method> {
 
 /// Measures with an engine over a graph of its own, which is gone afterwards.
 fn measure_served(
+    args: &EvaluateArgs,
     follows: &Follows,
     experiment: &Experiment<'_>,
     methods: &[Method],
@@ -173,11 +174,31 @@ fn measure_served(
         .and_then(|()| {
             let graph = RecommendedGraph::Embedded(Arc::clone(&store));
             let engine = RecommendationEngine::new(graph);
+            runtime.block_on(learn(&engine, args.learn_users as usize))?;
             let served = ServedEngine::new(engine, runtime.clone(), follows);
             measure(experiment, methods, Some(&served), stop)
         });
     runtime.block_on(store.close());
     found
+}
+
+/// Lets an engine learn from its graph, and tells what came of it.
+async fn learn(engine: &RecommendationEngine, users: usize) -> anyhow::Result<()> {
+    if users == 0 {
+        return Ok(());
+    }
+    let fit = engine.fit(users).await.context("the engine cannot learn from the graph")?;
+    let Some([order, _]) = fit.learned else {
+        eprintln!("{} users are too few to learn from: the model is the built-in one", fit.users);
+        return Ok(());
+    };
+    let [before, after] = order.ndcg;
+    let taken = if order.is_taken { "taken" } else { "not taken" };
+    eprintln!(
+        "learned from {} users: NDCG@10 among candidates {before:.3} before, {after:.3} afterwards, {taken}",
+        fit.users
+    );
+    Ok(())
 }
 
 fn measure(
