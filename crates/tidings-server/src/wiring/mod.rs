@@ -102,7 +102,7 @@ impl Node {
             follow_notices: FollowNotices::new(&config.follow_events)?,
             graph: stores.graph(),
             feedback: Arc::clone(&store) as _,
-            recommender: recommendations.recommender,
+            recommender: recommendations.recommender.clone(),
             pool: Arc::clone(&pool),
             sessions: realtime.handler,
             admission: realtime.admission,
@@ -138,8 +138,7 @@ impl Node {
         supervisor.add("acknowledgements", |stop| realtime.acks.run(stop));
         supervisor.add("retention", |stop| retention.run(stop));
         supervisor.add("revocations", |stop| revocations.run(stop));
-        supervisor.add_if("hidden users", recommendations.hidden, |it, stop| it.run(stop));
-        supervisor.add_if("learning", recommendations.learning, |it, stop| it.run(stop));
+        recommendations.add_to(&mut supervisor);
         // After everything that writes to the graph: the other nodes do not wait for this one then.
         supervisor.add_if("graph cache", graph_cache, |cache, stop| cache.run(stop));
         supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));

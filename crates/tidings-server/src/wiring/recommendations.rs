@@ -11,6 +11,7 @@ use super::stores::Stores;
 use crate::{
     config::Config,
     recommendations::{HiddenUsers, ImpressionDiscount, Learning, Recommender, RecommenderConfig},
+    supervisor::Supervisor,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -19,8 +20,8 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// What recommends whom to follow, if anything does, and what keeps it up to date.
 pub(super) struct Recommendations {
     pub(super) recommender: Option<Arc<Recommender>>,
-    pub(super) hidden: Option<Arc<HiddenUsers>>,
-    pub(super) learning: Option<Learning>,
+    hidden: Option<Arc<HiddenUsers>>,
+    learning: Option<Learning>,
 }
 
 impl Recommendations {
@@ -61,6 +62,12 @@ impl Recommendations {
         let learning = (section.learn_users > 0)
             .then(|| Learning::new(Arc::clone(&recommender), section.learn_users, every));
         Ok(Self { recommender: Some(recommender), hidden: Some(hidden), learning })
+    }
+
+    /// Adds what keeps it up to date.
+    pub(super) fn add_to(self, supervisor: &mut Supervisor) {
+        supervisor.add_if("hidden users", self.hidden, |it, stop| it.run(stop));
+        supervisor.add_if("learning", self.learning, |it, stop| it.run(stop));
     }
 
     /// Drops a follower's lists.
