@@ -92,7 +92,8 @@ pub(super) fn write(
     }
     for feature in 0..RELATIVE {
         let best = rows.iter().take(pool).fold(1e-30, |best: f32, it| best.max(it[feature]));
-        rows.iter_mut().for_each(|it| it[feature] /= best);
+        // One who is no candidate may have what no candidate has: that is as good as the best.
+        rows.iter_mut().for_each(|it| it[feature] = (it[feature] / best).min(1.0));
     }
 }
 
@@ -191,6 +192,22 @@ pub(super) fn number(count: u32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_no_candidate_has_no_more_of_a_signal_than_the_best() {
+        let mut signals = Signals::default();
+        signals.followers_followers.of(9)[0] = 0.3;
+        signals.walks.of(1)[0] = 0.2;
+        signals.walks.of(9)[0] = 0.1;
+        let facts = Facts { followers: vec![3, 5], following: vec![2, 0] };
+        let mut rows = Vec::new();
+        write(&signals, &[1, 9], &facts, (1, 1), &mut rows);
+        let signal = |of: &str| FEATURES.iter().position(|it| *it == of).unwrap();
+        let column = |of: &str| rows.iter().map(|it| it[signal(of)]).collect::<Vec<_>>();
+        assert_eq!(column("followers_followers"), [0.0, 1.0, 0.0]);
+        assert_eq!(column("walks"), [1.0, 0.5, 0.0]);
+        assert!(rows.iter().flat_map(terms).all(f32::is_finite));
+    }
 
     #[test]
     fn each_term_has_a_name_and_is_what_it_says() {
