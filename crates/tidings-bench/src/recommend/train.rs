@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use flate2::read::GzDecoder;
+use rpds::HashTrieSetSync;
 use serde::Deserialize;
 use tidings_core::ids::UserId;
 use tidings_graph::{
@@ -116,7 +117,7 @@ impl Graph {
         self.measure("as it came", &engine, runtime)?;
         for users in [30, 100, 300, 1_000] {
             let begun = Instant::now();
-            let fit = runtime.block_on(engine.fit(users))?;
+            let fit = runtime.block_on(engine.fit(users, &HashTrieSetSync::default()))?;
             let took = begun.elapsed();
             self.measure(&format!("after {} users, {took:.1?}", fit.users), &engine, runtime)?;
         }

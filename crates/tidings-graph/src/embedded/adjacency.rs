@@ -5,7 +5,7 @@ use tidings_core::{follow::NeighbourSide, ids::UserId, ports::GraphError};
 use super::{index::Index, segment::Direction, store::EmbeddedGraphStore};
 use crate::{
     hash::mix,
-    recommend::adjacency::{Adjacency, Lists, Node},
+    recommend::adjacency::{Adjacency, Lists, Node, Standing},
 };
 
 /// Entries that are read under one lock, and users that are asked about.
@@ -105,20 +105,24 @@ impl Adjacency for EmbeddedGraphStore {
         Ok(())
     }
 
-    fn ruled_out(
+    fn standings(
         &self,
         node: Node,
         others: &[Node],
-        answers: &mut Vec<bool>,
+        standings: &mut Vec<Standing>,
     ) -> Result<(), GraphError> {
         for others in others.chunks(SLICE_USERS) {
             let index = self.read(OP)?;
-            let is_ruled_out = |other| {
-                index.is_following(node, other)
-                    || index.is_hidden(node, other)
-                    || index.is_hidden(other, node)
+            let standing = |other| {
+                if index.is_hidden(node, other) || index.is_hidden(other, node) {
+                    Standing::Averse
+                } else if index.is_following(node, other) {
+                    Standing::Followed
+                } else {
+                    Standing::Free
+                }
             };
-            answers.extend(others.iter().map(|it| is_ruled_out(*it)));
+            standings.extend(others.iter().map(|it| standing(*it)));
         }
         Ok(())
     }

@@ -32,14 +32,24 @@ pub(crate) trait Adjacency {
         lists: &mut Lists,
     ) -> Result<(), GraphError>;
 
-    /// Appends whether each of `others` must not be recommended to `node`: because `node` follows them, or
-    /// because either has blocked or muted the other.
-    fn ruled_out(
+    /// Appends what there is between `node` and each of `others`.
+    fn standings(
         &self,
         node: Node,
         others: &[Node],
-        answers: &mut Vec<bool>,
+        standings: &mut Vec<Standing>,
     ) -> Result<(), GraphError>;
+}
+
+/// What there is between a user and another one, as far as it keeps the other from being recommended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing.
+    Free,
+    /// The user follows the other.
+    Followed,
+    /// Either has blocked or muted the other.
+    Averse,
 }
 
 /// Neighbours of several users, one list after the other.

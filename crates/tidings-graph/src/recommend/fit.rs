@@ -4,17 +4,24 @@
 //! graph more than any one model can know. So the newest follows of a sample of users are held out, one
 //! user at a time, the engine looks whom it would recommend to each without these, and the weights of its
 //! model are [learned](super::learn) from which of them the user has followed in truth. If lists that were
-//! not learned from tell that this is far worse, nothing changes.
+//! not learned from tell that this is far worse, the model that the engine came with ranks.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
+use rpds::HashTrieSetSync;
 use tidings_core::{
     follow::NeighbourSide,
     ids::UserId,
     ports::{GraphError, SocialGraphStore},
 };
 
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
     adjacency::Adjacency,
@@ -45,11 +52,14 @@ const ASKED: usize = 500;
 /// What came of learning from a graph.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fit {
-    /// Users who were learned from.
+    /// Users who were looked at: fewer than wanted where no more follow five others.
+    pub drawn: usize,
+    /// Those of them who were learned from: a follow that was held out is among their candidates.
     pub users: usize,
-    /// Follows of theirs that were held out and are among the candidates.
+    /// These follows.
     pub follows: usize,
-    /// What was learned of the order of candidates, and of that of anybody; `None` from too few users.
+    /// What was learned of the order of candidates, and of that of anybody; `None` from too few users, and
+    /// all is as it was.
     pub learned: Option<[Learned; 2]>,
 }
 
@@ -68,28 +78,37 @@ impl RecommendationEngine {
     /// recommends by that from now on, unless it is far worse than the model that it came with. The same graph
     /// gives the same, but for who is popular.
     ///
-    /// It costs about as much as a list for each of these users, one after the other, and some seconds of
-    /// one core at the end.
+    /// Those who are `hidden` teach nothing: neither whom they follow, nor that they are followed.
+    ///
+    /// It costs about as much as a list for each of these users, one after the other, and for a thousand
+    /// some seconds of one core at the end and 25 MB for a while. Dropped, it ends with its next step.
     ///
     /// # Errors
     ///
     /// As [`RecommendationEngine::recommend_users`]. Nothing changes then.
-    pub async fn fit(&self, users: usize) -> Result<Fit, GraphError> {
-        let [candidates, anyone] = self.choices(users).await?;
+    pub async fn fit(
+        &self,
+        users: usize,
+        hidden: &HashTrieSetSync<UserId>,
+    ) -> Result<Fit, GraphError> {
+        let Found { drawn, choices: [candidates, anyone] } =
+            self.0.find_choices(users, hidden).await?;
         let (users, follows) = (candidates.lists(), candidates.chosen());
         if users < LEAST_LISTS {
-            return Ok(Fit { users, follows, learned: None });
+            return Ok(Fit { drawn, users, follows, learned: None });
         }
+        let stop = Arc::new(AtomicBool::new(false));
+        let _dropped = StopWhenDropped(Arc::clone(&stop));
         let mut model = self.0.first.clone();
         // Beside the turns of requests, which it would take for seconds.
         let turn = Arc::new(Semaphore::new(1));
         let learning = compute(&turn, move || {
-            let learned = model.learn(&candidates, &anyone);
+            let learned = model.learn(&candidates, &anyone, &stop);
             Ok((model, learned))
         });
         let (model, learned) = learning.await?;
         self.0.set_model(model);
-        Ok(Fit { users, follows, learned: Some(learned) })
+        Ok(Fit { drawn, users, follows, learned: Some(learned) })
     }
 
     /// What there is to learn from: of up to so many users the candidates, and which of them they follow;
@@ -99,18 +118,48 @@ impl RecommendationEngine {
     ///
     /// As [`RecommendationEngine::recommend_users`].
     pub async fn choices(&self, users: usize) -> Result<[Choices; 2], GraphError> {
-        let sample = self.0.sample(users).await?;
-        let popular = self.0.popular().await;
-        let mut choices = [(); 2].map(|()| Choices::default());
-        for user in &sample.users {
-            let others = sample.others(user);
-            choices = self.0.add_choices(user, others, &popular, choices).await?;
-        }
-        Ok(choices)
+        Ok(self.0.find_choices(users, &HashTrieSetSync::default()).await?.choices)
+    }
+}
+
+/// What there is to learn from, of so many users.
+struct Found {
+    drawn: usize,
+    choices: [Choices; 2],
+}
+
+/// Stops what runs on another thread once nobody waits for it any more.
+struct StopWhenDropped(Arc<AtomicBool>);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
 impl Sample {
+    /// Draws up to so many of `anyone`, without those who are hidden.
+    async fn draw(
+        store: &dyn SocialGraphStore,
+        mut anyone: Vec<UserId>,
+        most: usize,
+        hidden: &HashTrieSetSync<UserId>,
+    ) -> Result<Self, GraphError> {
+        anyone.retain(|it| !hidden.contains(it));
+        let mut users = Vec::new();
+        for asked in anyone.chunks(ASKED) {
+            let found = store.get_neighbours(asked, NeighbourSide::Following, 0).await?;
+            let found = asked.iter().zip(found).filter(|it| it.1.total >= LEAST_FOLLOWS);
+            users.extend(found.map(|it| it.0.clone()).take(most - users.len()));
+            if users.len() == most {
+                break;
+            }
+        }
+        let some = &users[..users.len().min(POPULARITY_USERS)];
+        let followed = lists(store, some, NeighbourSide::Following, REMOTE_LIST_ENTRIES).await?;
+        Ok(Self { users, anyone, followed })
+    }
+
     /// Some users to hold against those whom a user has followed.
     fn others(&self, user: &UserId) -> Vec<UserId> {
         let seed = hash_bytes(0, user.as_str().as_bytes());
@@ -125,41 +174,56 @@ impl Sample {
 }
 
 impl Inner {
-    async fn sample(&self, most: usize) -> Result<Sample, GraphError> {
-        let (store, anyone): (Arc<dyn SocialGraphStore>, _) = match &self.graph {
+    async fn find_choices(
+        self: &Arc<Self>,
+        users: usize,
+        hidden: &HashTrieSetSync<UserId>,
+    ) -> Result<Found, GraphError> {
+        let popular = self.popular().await;
+        let sample = self.sample(users, &popular, hidden).await?;
+        let mut choices = [(); 2].map(|()| Choices::default());
+        for user in &sample.users {
+            let request = RecommendRequest {
+                among: Some(sample.others(user)),
+                hidden: hidden.clone(),
+                ..RecommendRequest::new(user.clone(), 1)
+            };
+            choices = self.add_choices(request, &popular, choices).await?;
+        }
+        Ok(Found { drawn: sample.users.len(), choices })
+    }
+
+    async fn sample(
+        &self,
+        most: usize,
+        popular: &[UserId],
+        hidden: &HashTrieSetSync<UserId>,
+    ) -> Result<Sample, GraphError> {
+        match &self.graph {
             RecommendedGraph::Embedded(store) => {
-                (Arc::clone(store) as _, store.sample(LOOKED_AT.saturating_mul(most))?)
+                let (store, hidden) = (Arc::clone(store), hidden.clone());
+                let runtime = Handle::current();
+                // It looks at some thousand users, without a pause.
+                let sample = move || {
+                    let anyone = store.sample(LOOKED_AT.saturating_mul(most))?;
+                    runtime.block_on(Sample::draw(&*store, anyone, most, &hidden))
+                };
+                compute(&self.turns, sample).await
             }
             RecommendedGraph::Other(store) => {
-                let popular = self.popular().await;
                 let fans = NeighbourSide::Followers;
-                let found = lists(&**store, &popular, fans, POPULAR_FOLLOWERS).await?;
-                (Arc::clone(store), shuffled(found))
-            }
-        };
-        let mut users = Vec::new();
-        for asked in anyone.chunks(ASKED) {
-            let found = store.get_neighbours(asked, NeighbourSide::Following, 0).await?;
-            let found = asked.iter().zip(found).filter(|it| it.1.total >= LEAST_FOLLOWS);
-            users.extend(found.map(|it| it.0.clone()).take(most - users.len()));
-            if users.len() == most {
-                break;
+                let found = lists(&**store, popular, fans, POPULAR_FOLLOWERS).await?;
+                Sample::draw(&**store, shuffled(found), most, hidden).await
             }
         }
-        let some = &users[..users.len().min(POPULARITY_USERS)];
-        let followed = lists(&*store, some, NeighbourSide::Following, REMOTE_LIST_ENTRIES).await?;
-        Ok(Sample { users, anyone, followed })
     }
 
     async fn add_choices(
         self: &Arc<Self>,
-        user: &UserId,
-        others: Vec<UserId>,
+        mut request: RecommendRequest,
         popular: &Arc<[UserId]>,
         mut choices: [Choices; 2],
     ) -> Result<[Choices; 2], GraphError> {
-        let mut request =
-            RecommendRequest { among: Some(others), ..RecommendRequest::new(user.clone(), 1) };
         let (inner, popular) = (Arc::clone(self), Arc::clone(popular));
         match &self.graph {
             RecommendedGraph::Embedded(store) => {
@@ -170,26 +234,28 @@ impl Inner {
                     name(&mut request, &graph, &graph.follows.followees)?;
                     let mut ranking = inner.take_ranking();
                     ranking.find(&graph, &request, &popular)?;
-                    ranking.add_choices(&graph, node, &graph.follows, &mut choices)?;
+                    let (follows, hidden) = (&graph.follows, &request.hidden);
+                    ranking.add_choices(&graph, node, follows, hidden, &mut choices)?;
                     inner.keep_ranking(ranking);
                     Ok(choices)
                 };
                 compute(&self.turns, add).await
             }
             RecommendedGraph::Other(store) => {
-                let mut graph = Subgraph::fetch_held_out(&**store, user).await?;
+                let mut graph = Subgraph::fetch_held_out(&**store, &request.user).await?;
                 name(&mut request, &graph, &graph.held_out().followees)?;
                 graph.know(popular.iter().chain(request.among.iter().flatten()));
                 let mut ranking = inner.take_ranking();
                 let found = compute(&self.turns, move || {
                     ranking.find(&graph, &request, &popular)?;
-                    Ok((ranking, graph))
+                    Ok((ranking, graph, request))
                 });
-                let (mut ranking, mut graph) = found.await?;
-                graph.fetch_facts(&**store, user, ranking.nodes()).await?;
-                let Some(node) = graph.node(user)? else { return Ok(choices) };
+                let (mut ranking, mut graph, request) = found.await?;
+                graph.fetch_facts(&**store, &request.user, ranking.nodes()).await?;
+                let Some(node) = graph.node(&request.user)? else { return Ok(choices) };
                 compute(&self.turns, move || {
-                    ranking.add_choices(&graph, node, graph.held_out(), &mut choices)?;
+                    let (follows, hidden) = (graph.held_out(), &request.hidden);
+                    ranking.add_choices(&graph, node, follows, hidden, &mut choices)?;
                     inner.keep_ranking(ranking);
                     Ok(choices)
                 })

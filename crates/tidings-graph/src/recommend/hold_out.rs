@@ -2,7 +2,7 @@
 
 use tidings_core::{follow::NeighbourSide, ids::UserId, ports::GraphError};
 
-use super::adjacency::{Adjacency, Lists, Node};
+use super::adjacency::{Adjacency, Lists, Node, Standing};
 use crate::hash::mix;
 
 /// One in so many follows is held out, the newest ones,
@@ -59,6 +59,11 @@ impl HeldOutFollows {
         }
     }
 
+    /// What is to be seen of the standing of somebody with the user: not a follow that is held out.
+    pub(super) fn standing(&self, node: Node, standing: Standing) -> Standing {
+        if standing == Standing::Followed && self.has(node) { Standing::Free } else { standing }
+    }
+
     /// Whether the user is taken not to follow this one, though they do.
     pub(super) fn has(&self, node: Node) -> bool {
         self.followees.binary_search(&node).is_ok()
@@ -105,7 +110,7 @@ impl Adjacency for HeldOut<'_> {
     ) -> Result<(), GraphError> {
         let start = totals.len();
         self.graph.totals(nodes, side, totals)?;
-        for (node, total) in nodes.iter().zip(totals.iter_mut().skip(start)) {
+        for (node, total) in nodes.iter().zip(&mut totals[start..]) {
             let unseen = u32::try_from(self.follows.unseen(*node, side).len()).unwrap_or(0);
             *total = total.saturating_sub(unseen);
         }
@@ -130,16 +135,16 @@ impl Adjacency for HeldOut<'_> {
         Ok(())
     }
 
-    fn ruled_out(
+    fn standings(
         &self,
         node: Node,
         others: &[Node],
-        answers: &mut Vec<bool>,
+        standings: &mut Vec<Standing>,
     ) -> Result<(), GraphError> {
-        let start = answers.len();
-        self.graph.ruled_out(node, others, answers)?;
-        for (other, answer) in others.iter().zip(answers.iter_mut().skip(start)) {
-            *answer &= !self.follows.has(*other);
+        let start = standings.len();
+        self.graph.standings(node, others, standings)?;
+        for (other, standing) in others.iter().zip(&mut standings[start..]) {
+            *standing = self.follows.standing(*other, *standing);
         }
         Ok(())
     }
@@ -147,75 +152,26 @@ impl Adjacency for HeldOut<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// The n-th follows the next few, and the one before.
-    struct Ring;
+    use super::{super::drawn::DrawnGraph, *};
 
     const USERS: u32 = 100;
     const AHEAD: u32 = 20;
 
-    impl Ring {
-        fn neighbours(node: Node, side: NeighbourSide) -> Vec<Node> {
-            let at = |step: u32| (node + step) % USERS;
-            match side {
-                NeighbourSide::Following => (1..=AHEAD).chain([USERS - 1]).map(at).collect(),
-                NeighbourSide::Followers => {
-                    (1..=AHEAD).map(|it| USERS - it).chain([1]).map(at).collect()
-                }
-            }
-        }
-    }
-
-    impl Adjacency for Ring {
-        fn node(&self, user: &UserId) -> Result<Option<Node>, GraphError> {
-            Ok(user.as_str().parse().ok())
-        }
-
-        fn user(&self, node: Node) -> Result<Option<UserId>, GraphError> {
-            Ok(UserId::new(&node.to_string()).ok())
-        }
-
-        fn totals(
-            &self,
-            nodes: &[Node],
-            side: NeighbourSide,
-            totals: &mut Vec<u32>,
-        ) -> Result<(), GraphError> {
-            let total = |it: &Node| u32::try_from(Self::neighbours(*it, side).len()).unwrap();
-            totals.extend(nodes.iter().map(total));
-            Ok(())
-        }
-
-        fn read(
-            &self,
-            nodes: &[Node],
-            side: NeighbourSide,
-            most: usize,
-            lists: &mut Lists,
-        ) -> Result<(), GraphError> {
-            for node in nodes {
-                lists.nodes().extend(Self::neighbours(*node, side).into_iter().take(most));
-                lists.end();
-            }
-            Ok(())
-        }
-
-        fn ruled_out(
-            &self,
-            node: Node,
-            others: &[Node],
-            answers: &mut Vec<bool>,
-        ) -> Result<(), GraphError> {
-            let following = Self::neighbours(node, NeighbourSide::Following);
-            answers.extend(others.iter().map(|it| following.contains(it)));
-            Ok(())
-        }
+    /// The n-th of a ring follows the next few, and the one before.
+    fn ring() -> DrawnGraph {
+        let neighbour = |node: Node, side: NeighbourSide, place: u32| match (side, place) {
+            (NeighbourSide::Following, AHEAD) => (node + USERS - 1) % USERS,
+            (NeighbourSide::Following, _) => (node + place + 1) % USERS,
+            (NeighbourSide::Followers, AHEAD) => (node + 1) % USERS,
+            (NeighbourSide::Followers, _) => (node + USERS - place - 1) % USERS,
+        };
+        DrawnGraph::new(|_, _| AHEAD + 1, neighbour)
     }
 
     #[test]
     fn the_newest_fifth_is_not_seen_from_either_end() {
-        let graph = HeldOut::new(&Ring, 50, 1_000).unwrap();
+        let ring = ring();
+        let graph = HeldOut::new(&ring, 50, 1_000).unwrap();
         assert_eq!(graph.follows.followees, [51, 52, 53, 54]);
         let nodes: Vec<Node> = (0..USERS).collect();
         let (mut held_out, mut following) = (Vec::new(), Vec::new());
@@ -225,7 +181,7 @@ mod tests {
             graph.read(&nodes, side, 1_000, &mut lists).unwrap();
             for ((node, total), list) in nodes.iter().zip(totals).zip(lists.iter()) {
                 assert_eq!(total as usize, list.len());
-                let all = Ring::neighbours(*node, side);
+                let all = ring.neighbours(*node, side);
                 let gone = all.iter().filter(|it| !list.contains(it)).copied();
                 held_out.extend(gone.map(|other| match side {
                     NeighbourSide::Following => (*node, other),
@@ -242,9 +198,12 @@ mod tests {
         held_out.retain(|it| *it != (51, 50));
         assert_eq!(held_out, wanted);
         assert_eq!(following.len(), AHEAD as usize + 1 - 4);
-        let mut answers = Vec::new();
-        graph.ruled_out(50, &[49, 51, 54, 55, 90], &mut answers).unwrap();
-        assert_eq!(answers, [true, false, false, true, false]);
+        let mut standings = Vec::new();
+        graph.standings(50, &[49, 51, 54, 55, 90], &mut standings).unwrap();
+        let [free, followed] = [Standing::Free, Standing::Followed];
+        assert_eq!(standings, [followed, free, free, followed, free]);
+        // Whom the user has muted is not to be recommended, held out or not.
+        assert_eq!(graph.follows.standing(51, Standing::Averse), Standing::Averse);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! ICML 2007). The weights that make the choices likeliest, and lie near those of the model before, are
 //! found by Newton's method: the loss is convex, and a handful of steps are enough.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::{
     features::{Row, TERMS, Terms, count, terms},
     model::{Calibration, Model, Sum},
@@ -111,12 +113,18 @@ struct List<'a> {
 }
 
 impl Model {
-    /// Learns from choices among candidates, and among users of all kinds.
-    /// It takes some seconds for a thousand lists of each, on the thread that calls.
-    pub fn learn(&mut self, candidates: &Choices, anyone: &Choices) -> [Learned; 2] {
+    /// Learns from choices among candidates, and among users of all kinds. It takes some seconds for a
+    /// thousand lists of each, on the thread that calls, and ends early, with what it has by then, once
+    /// `stop` is true.
+    pub(super) fn learn(
+        &mut self,
+        candidates: &Choices,
+        anyone: &Choices,
+        stop: &AtomicBool,
+    ) -> [Learned; 2] {
         let scales = self.scales;
         [(&mut self.order, candidates), (&mut self.affinity, anyone)]
-            .map(|(sum, choices)| learn(sum, &scales, choices))
+            .map(|(sum, choices)| learn(sum, &scales, choices, stop))
     }
 
     /// Takes the standard deviation of each term as its scale, and learns from all choices anew.
@@ -124,18 +132,18 @@ impl Model {
         self.scales = scales(candidates);
         for (sum, choices) in [(&mut self.order, candidates), (&mut self.affinity, anyone)] {
             let lists: Vec<_> = choices.iter().collect();
-            sum.weights = newton(&[0.0; TERMS], &self.scales, &lists);
-            sum.calibration = calibrate(&sum.weights, &self.scales, &lists);
+            sum.weights = newton(&[0.0; TERMS], &self.scales, &lists, &AtomicBool::new(false));
+            sum.calibrate(&self.scales, &lists);
         }
     }
 }
 
-fn learn(sum: &mut Sum, scales: &Terms, choices: &Choices) -> Learned {
+fn learn(sum: &mut Sum, scales: &Terms, choices: &Choices, stop: &AtomicBool) -> Learned {
     let rounds = if choices.lists() < FEW_LISTS { JUDGES } else { 1 };
     let mut judged = Vec::new();
     for first in 0..rounds {
         let [learned, judges] = choices.divide(first);
-        let found = newton(&sum.weights, scales, &learned);
+        let found = newton(&sum.weights, scales, &learned, stop);
         judged.extend(judges.iter().map(|list| {
             [&sum.weights, &found].map(|weights| ndcg_of(&scores(list, weights, scales), list))
         }));
@@ -149,16 +157,19 @@ fn learn(sum: &mut Sum, scales: &Terms, choices: &Choices) -> Learned {
     let is_taken = !judged.is_empty() && ndcg[1] > LEAST_KEPT * ndcg[0];
     if is_taken {
         let lists: Vec<_> = choices.iter().collect();
-        sum.weights = newton(&sum.weights, scales, &lists);
-        sum.calibration = calibrate(&sum.weights, scales, &lists);
+        sum.weights = newton(&sum.weights, scales, &lists, stop);
+        sum.calibrate(scales, &lists);
     }
     Learned { ndcg, is_taken }
 }
 
 /// The weights near `prior` that make the choices likeliest.
-fn newton(prior: &Terms, scales: &Terms, lists: &[List<'_>]) -> Terms {
+fn newton(prior: &Terms, scales: &Terms, lists: &[List<'_>], stop: &AtomicBool) -> Terms {
     let (mut weights, mut reached) = (*prior, f64::INFINITY);
     for _ in 0..STEPS {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let mut slope = Slope::new();
         lists.iter().for_each(|list| slope.add(list, &weights, scales));
         slope.add_ridge(&weights, prior);
@@ -198,11 +209,18 @@ struct Slope {
     gradient: Vec<f64>,
     /// The upper triangle, in whole rows.
     curvature: Vec<f64>,
+    /// The same of one list.
+    of_list: Vec<f32>,
 }
 
 impl Slope {
     fn new() -> Self {
-        Self { loss: 0.0, gradient: vec![0.0; TERMS], curvature: vec![0.0; TERMS * TERMS] }
+        Self {
+            loss: 0.0,
+            gradient: vec![0.0; TERMS],
+            curvature: vec![0.0; TERMS * TERMS],
+            of_list: vec![0.0; TERMS * TERMS],
+        }
     }
 
     fn add(&mut self, list: &List<'_>, weights: &Terms, scales: &Terms) {
@@ -212,7 +230,7 @@ impl Slope {
         let share = share(list);
         let chances = chances(&scores);
         let mut mean = [0.0_f32; TERMS];
-        let mut curvature = vec![0.0_f32; TERMS * TERMS];
+        self.of_list.fill(0.0);
         let mut gradient = [0.0_f32; TERMS];
         for ((terms, chance), is_chosen) in terms.iter().zip(&chances).zip(list.chosen) {
             if *is_chosen {
@@ -222,7 +240,7 @@ impl Slope {
             if *chance < LEAST_CHANCE {
                 continue;
             }
-            for (place, row) in curvature.chunks_exact_mut(TERMS).enumerate() {
+            for (place, row) in self.of_list.chunks_exact_mut(TERMS).enumerate() {
                 let weighed = chance * terms[place];
                 let rest = row[place..].iter_mut().zip(&terms[place..]);
                 rest.for_each(|(sum, term)| *sum += weighed * term);
@@ -232,7 +250,7 @@ impl Slope {
         for place in 0..TERMS {
             self.gradient[place] += f64::from(gradient[place]) + drawn * f64::from(mean[place]);
             for other in place..TERMS {
-                let spread = curvature[place * TERMS + other] - mean[place] * mean[other];
+                let spread = self.of_list[place * TERMS + other] - mean[place] * mean[other];
                 self.curvature[place * TERMS + other] += drawn * f64::from(spread);
             }
         }
@@ -268,7 +286,9 @@ impl Slope {
         }
         for place in (0..TERMS).rev() {
             let row = &factor[place * TERMS..][..TERMS];
-            let rest = row.iter().zip(&step).skip(place + 1).map(|(a, b)| a * b).sum::<f64>();
+            let behind = place + 1..;
+            let rest = row[behind.clone()].iter().zip(&step[behind]);
+            let rest = rest.map(|(a, b)| a * b).sum::<f64>();
             step[place] = (step[place] - rest) / row[place];
         }
         Some(step)
@@ -338,38 +358,82 @@ fn scales(choices: &Choices) -> Terms {
     })
 }
 
-/// The line that turns scores into chances: logistic regression on the one score, by Newton's method.
-fn calibrate(weights: &Terms, scales: &Terms, lists: &[List<'_>]) -> Calibration {
-    let mut points = Vec::new();
-    for list in lists {
-        let chosen = list.chosen.iter().copied();
-        points.extend(scores(list, weights, scales).into_iter().map(f64::from).zip(chosen));
-    }
-    let (mut slope, mut offset) = (1.0_f64, 0.0_f64);
-    for _ in 0..STEPS {
-        let mut sums = [0.0; 5];
-        for (score, is_chosen) in &points {
-            let chance = 1.0 / (1.0 + (-(slope * score + offset)).exp());
-            let error = chance - f64::from(u8::from(*is_chosen));
-            let spread = chance * (1.0 - chance);
-            let added = [error * score, error, spread * score * score, spread * score, spread];
-            sums.iter_mut().zip(added).for_each(|(sum, it)| *sum += it);
+impl Sum {
+    /// Finds the line that turns scores into chances; where there is none, the one before stands.
+    fn calibrate(&mut self, scales: &Terms, lists: &[List<'_>]) {
+        let mut points = Vec::new();
+        for list in lists {
+            let chosen = list.chosen.iter().copied();
+            points
+                .extend(scores(list, &self.weights, scales).into_iter().map(f64::from).zip(chosen));
         }
-        // A little of each keeps the determinant above nought.
-        let [by_slope, by_offset, squares, mixed, spread] = sums;
-        let (squares, spread) = (squares + 1e-3, spread + 1e-3);
-        let determinant = squares * spread - mixed * mixed;
-        slope -= (spread * by_slope - mixed * by_offset) / determinant;
-        offset -= (squares * by_offset - mixed * by_slope) / determinant;
+        if let Some(line) = line(&points) {
+            self.calibration = line;
+        }
     }
-    // Whatever came of it, the higher score is the better one.
-    let is_line = slope.is_finite() && offset.is_finite() && slope > 0.0;
+}
+
+/// Logistic regression on the one score, by Newton's method, wherever scores lie and however far apart:
+/// their mean and deviation are taken out first. None where no line rises with the score.
+fn line(points: &[(f64, bool)]) -> Option<Calibration> {
+    let number = f64::from(count(points.len()));
+    let mean = points.iter().map(|it| it.0).sum::<f64>() / number;
+    let spread = points.iter().map(|it| (it.0 - mean).powi(2)).sum::<f64>() / number;
+    let deviation = spread.sqrt();
+    let rate = f64::from(count(points.iter().filter(|it| it.1).count())) / number;
+    if !deviation.is_normal() || !(1e-6..=1.0 - 1e-6).contains(&rate) {
+        return None;
+    }
+    let points: Vec<_> = points.iter().map(|it| ((it.0 - mean) / deviation, it.1)).collect();
+    let mut found = [0.0, (rate / (1.0 - rate)).ln()];
+    let mut reached = line_loss(&points, found);
+    for _ in 0..STEPS {
+        let step = line_step(&points, found);
+        let taken = [1.0, 0.5, 0.25, 0.0625].into_iter().find_map(|part| {
+            let next = [found[0] - part * step[0], found[1] - part * step[1]];
+            let loss = line_loss(&points, next);
+            (loss < reached).then_some((next, loss))
+        });
+        let Some((next, loss)) = taken else { break };
+        (found, reached) = (next, loss);
+    }
+    let slope = found[0] / deviation;
+    let offset = found[1] - slope * mean;
     #[expect(clippy::cast_possible_truncation, reason = "kept in single precision")]
-    if is_line {
-        Calibration { slope: slope as f32, offset: offset as f32 }
-    } else {
-        Calibration { slope: 1.0, offset: 0.0 }
+    let line = Calibration { slope: slope as f32, offset: offset as f32 };
+    (line.slope > 0.0 && line.slope.is_finite() && line.offset.is_finite()).then_some(line)
+}
+
+/// How unlikely it is by a line what was chosen.
+fn line_loss(points: &[(f64, bool)], [slope, offset]: [f64; 2]) -> f64 {
+    let loss = |(score, is_chosen): &(f64, bool)| {
+        let score = slope * score + offset;
+        let against = if *is_chosen { -score } else { score };
+        // The logarithm of one and an exponential, which may be large.
+        against.max(0.0) + (-against.abs()).exp().ln_1p()
+    };
+    points.iter().map(loss).sum()
+}
+
+/// The step of Newton's method from a line.
+fn line_step(points: &[(f64, bool)], [slope, offset]: [f64; 2]) -> [f64; 2] {
+    let [mut gradient, mut spreads] = [[0.0; 2], [0.0; 2]];
+    let mut mixed = 0.0;
+    for (score, is_chosen) in points {
+        let chance = 1.0 / (1.0 + (-(slope * score + offset)).exp());
+        let error = chance - f64::from(u8::from(*is_chosen));
+        let spread = chance * (1.0 - chance);
+        gradient = [gradient[0] + error * score, gradient[1] + error];
+        spreads = [spreads[0] + spread * score * score, spreads[1] + spread];
+        mixed += spread * score;
     }
+    // A little of each keeps the determinant above nought.
+    let [squares, spread] = spreads.map(|it| it + 1e-6);
+    let determinant = squares * spread - mixed * mixed;
+    [
+        (spread * gradient[0] - mixed * gradient[1]) / determinant,
+        (squares * gradient[1] - mixed * gradient[0]) / determinant,
+    ]
 }
 
 #[cfg(test)]
@@ -403,10 +467,52 @@ mod tests {
         choices
     }
 
+    fn learn(model: &mut Model, candidates: &Choices, anyone: &Choices) -> [Learned; 2] {
+        model.learn(candidates, anyone, &AtomicBool::new(false))
+    }
+
+    #[test]
+    fn a_line_is_found_wherever_scores_lie() {
+        // Of those with a score of one a fifth are chosen, of those with nought one in twenty.
+        let points = |shift: f64, scale: f64| -> Vec<(f64, bool)> {
+            let ones = (0..100).map(|it| (1.0, it % 5 == 0));
+            let noughts = (0..100).map(|it| (0.0, it % 20 == 0));
+            ones.chain(noughts).map(|(score, is)| (score * scale + shift, is)).collect()
+        };
+        for (shift, scale) in [(0.0, 1.0), (-15.0, 1.0), (15.0, 1.0), (-400.0, 3.0), (2.0, 0.01)] {
+            let Calibration { slope, offset } = line(&points(shift, scale)).unwrap();
+            let chance = |score: f64| {
+                let line = f64::from(slope) * (score * scale + shift) + f64::from(offset);
+                1.0 / (1.0 + (-line).exp())
+            };
+            let close = |one: f64, other: f64| assert!((one - other).abs() < 1e-3, "{one} {other}");
+            close(chance(1.0), 0.2);
+            close(chance(0.0), 0.05);
+        }
+        // Far apart is not too far: the chances come as near to nought and one as they may.
+        let apart: Vec<_> = (0..100).map(|it| (f64::from(it), it >= 50)).collect();
+        assert!(line(&apart).unwrap().slope > 0.0);
+        // Where the lower scores are chosen, where all are, where nothing differs and of nothing: no line.
+        let turned = points(0.0, -1.0);
+        let all: Vec<_> = points(0.0, 1.0).into_iter().map(|it| (it.0, true)).collect();
+        for none in [turned, all, vec![(2.0, true), (2.0, false)], Vec::new()] {
+            assert_eq!(line(&none), None);
+        }
+    }
+
+    #[test]
+    fn what_is_stopped_learns_nothing_more() {
+        let mut model = Model::blank();
+        let stopped = AtomicBool::new(true);
+        let [order, _] = model.learn(&choices(300, 3, 0), &Choices::default(), &stopped);
+        assert!((order.ndcg[0] - order.ndcg[1]).abs() < f64::EPSILON);
+        assert!(model.order.weights.iter().all(|it| *it == 0.0));
+    }
+
     #[test]
     fn what_users_choose_by_is_found_out() {
         let mut model = Model::blank();
-        let [order, affinity] = model.learn(&choices(300, 3, 0), &choices(300, 8, 1));
+        let [order, affinity] = learn(&mut model, &choices(300, 3, 0), &choices(300, 8, 1));
         for learned in [order, affinity] {
             assert!(learned.is_taken && learned.ndcg[1] > 0.75, "{learned:?}");
             assert!(learned.ndcg[0] < 0.5, "{learned:?}");
@@ -431,7 +537,7 @@ mod tests {
     fn few_lists_move_weights_a_little_and_many_far() {
         let distance = |lists| {
             let mut model = Model::blank();
-            model.learn(&choices(lists, 3, 0), &Choices::default());
+            learn(&mut model, &choices(lists, 3, 0), &Choices::default());
             model.order.weights.iter().map(|it| it * it).sum::<f32>()
         };
         let [few, many] = [distance(20), distance(300)];
@@ -442,7 +548,7 @@ mod tests {
     fn what_is_no_better_is_not_taken() {
         let mut model = Model::blank();
         let all = choices(300, 3, 0);
-        model.learn(&all, &Choices::default());
+        learn(&mut model, &all, &Choices::default());
         let good = model.clone();
         // Of nothing nothing is learned, and by chance nothing that holds for others.
         let mut noise = Choices::default();
@@ -452,7 +558,7 @@ mod tests {
             let chosen = |it: usize| if is_judge { list.chosen[it] } else { it == lucky };
             noise.push(list.rows.iter().copied().enumerate().map(|(it, row)| (row, chosen(it))));
         }
-        let [order, affinity] = model.learn(&noise, &Choices::default());
+        let [order, affinity] = learn(&mut model, &noise, &Choices::default());
         assert!(!order.is_taken && order.ndcg[1] < order.ndcg[0], "{order:?}");
         assert_eq!(affinity, Learned { ndcg: [0.0; 2], is_taken: false });
         assert_eq!(model.order.weights, good.order.weights);

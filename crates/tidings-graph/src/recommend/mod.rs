@@ -16,6 +16,8 @@ mod best;
 #[cfg(test)]
 mod bounds;
 mod candidates;
+#[cfg(test)]
+mod drawn;
 mod engine;
 pub mod evaluate;
 mod explain;

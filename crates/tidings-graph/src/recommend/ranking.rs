@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use rpds::HashTrieSetSync;
 use tidings_core::{
     follow::NeighbourSide,
     ids::UserId,
@@ -10,7 +11,7 @@ use tidings_core::{
 };
 
 use super::{
-    adjacency::{Adjacency, Node},
+    adjacency::{Adjacency, Node, Standing},
     candidates::Candidates,
     explain::Explainer,
     features::{self, Facts, Row},
@@ -43,7 +44,7 @@ pub(super) struct Ranking {
     facts: Facts,
     /// How many follow the one whom the most follow.
     most_followed: u32,
-    ruled_out: Vec<bool>,
+    standings: Vec<Standing>,
     rows: Vec<Row>,
     scores: Vec<f32>,
     explainer: Explainer,
@@ -116,26 +117,35 @@ impl Ranking {
         Ok(())
     }
 
-    /// Adds what `user` has chosen: of the candidates, and of those whom the request names.
+    /// Adds what `user` has chosen: of the candidates, and of those whom the request names, without those
+    /// who are `hidden`.
     pub(super) fn add_choices(
         &mut self,
         graph: &dyn Adjacency,
         user: Node,
         held_out: &HeldOutFollows,
+        hidden: &HashTrieSetSync<UserId>,
         [candidates, anyone]: &mut [Choices; 2],
     ) -> Result<(), GraphError> {
         self.weigh(graph)?;
-        self.ruled_out.clear();
-        graph.ruled_out(user, &self.nodes, &mut self.ruled_out)?;
-        let places = (0..self.nodes.len()).filter(|it| !self.ruled_out[*it]);
+        self.standings.clear();
+        graph.standings(user, &self.nodes, &mut self.standings)?;
+        let mut places = Vec::with_capacity(self.nodes.len());
+        for (place, node) in self.nodes.iter().enumerate() {
+            let is_free = self.standings[place] == Standing::Free;
+            if is_free && (hidden.is_empty() || !is_hidden(graph, *node, hidden)?) {
+                places.push(place);
+            }
+        }
         let choice = |place: usize| (self.rows[place], held_out.has(self.nodes[place]));
-        candidates.push(places.clone().filter(|it| *it < self.pool).map(choice));
+        candidates.push(places.iter().copied().filter(|it| *it < self.pool).map(choice));
         // Of a user whom nobody else knows nothing can be learned but that nobody knows them: not to be
         // known would seem to speak for somebody.
         let Facts { followers, following } = &self.facts;
         let is_known = |place: usize| followers[place] > 0 || following[place] > 0;
         let is_named = |place: &usize| self.admitted.get(self.nodes[*place])[0] > 0.0;
-        anyone.push(places.filter(|it| is_named(it) && is_known(*it)).map(choice));
+        let named = places.iter().copied().filter(|it| is_named(it) && is_known(*it));
+        anyone.push(named.map(choice));
         Ok(())
     }
 
@@ -147,10 +157,10 @@ impl Ranking {
         model: &Model,
     ) -> Result<Vec<Recommendation>, GraphError> {
         self.weigh(graph)?;
-        self.ruled_out.clear();
+        self.standings.clear();
         match graph.node(&request.user)? {
-            Some(user) => graph.ruled_out(user, &self.nodes, &mut self.ruled_out)?,
-            None => self.ruled_out.resize(self.nodes.len(), false),
+            Some(user) => graph.standings(user, &self.nodes, &mut self.standings)?,
+            None => self.standings.resize(self.nodes.len(), Standing::Free),
         }
         let sum = if request.among.is_some() { &model.affinity } else { &model.order };
         model.score(sum, &self.rows, &mut self.scores);
@@ -158,7 +168,8 @@ impl Ranking {
         let mut ranked = Vec::with_capacity(self.rows.len());
         for (place, node) in self.nodes.iter().enumerate() {
             let is_admitted = request.among.is_none() || self.admitted.get(*node)[0] > 0.0;
-            if self.ruled_out[place] || !is_admitted || !self.has_support(place, request) {
+            let is_free = self.standings[place] == Standing::Free;
+            if !is_free || !is_admitted || !self.has_support(place, request) {
                 continue;
             }
             let Some(user) = graph.user(*node)?.filter(|it| request.admits(it)) else { continue };
@@ -241,6 +252,15 @@ impl Ranking {
         }
         Ok(())
     }
+}
+
+/// Whether the user of this number is one of these.
+fn is_hidden(
+    graph: &dyn Adjacency,
+    node: Node,
+    hidden: &HashTrieSetSync<UserId>,
+) -> Result<bool, GraphError> {
+    Ok(graph.user(node)?.is_some_and(|it| hidden.contains(&it)))
 }
 
 /// A candidate with a score.

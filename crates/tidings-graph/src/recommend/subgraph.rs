@@ -3,7 +3,7 @@
 //! A remote store answers a question in a millisecond, not in a microsecond, and a hundred at once hardly
 //! slower: so the lists that matter most are fetched in a few rounds, and the rest is unknown.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use tidings_core::{
     follow::NeighbourSide,
@@ -12,7 +12,7 @@ use tidings_core::{
 };
 
 use super::{
-    adjacency::{Adjacency, Lists, Node},
+    adjacency::{Adjacency, Lists, Node, Standing},
     hold_out::HeldOutFollows,
     limits::{
         ALIKE_FOLLOWERS, REMOTE_ALIKE_ENTRIES, REMOTE_ALIKE_USERS, REMOTE_LIST_ENTRIES,
@@ -30,7 +30,8 @@ pub(super) struct Subgraph {
     users: Vec<UserId>,
     /// By side.
     lists: [HashMap<Node, List>; 2],
-    ruled_out: HashSet<Node>,
+    /// Of those of whom it was asked, and who are not free.
+    standings: HashMap<Node, Standing>,
     held_out: HeldOutFollows,
 }
 
@@ -151,15 +152,17 @@ impl Subgraph {
         let followed = store.are_following(user, &ids).await?;
         let hidden = store.hidden_from(user, &ids).await?;
         for (place, (node, is_followed)) in candidates.iter().zip(followed).enumerate() {
-            if is_followed || hidden.contains(place) {
-                self.ruled_out.insert(*node);
+            if hidden.contains(place) {
+                self.standings.insert(*node, Standing::Averse);
+            } else if is_followed {
+                self.standings.insert(*node, Standing::Followed);
             }
         }
         let mut cursor = None;
         loop {
             let page = store.list_mutes(user, cursor.as_ref(), 10_000).await?;
             let muted = page.items.iter().filter_map(|it| self.numbers.get(&it.muted));
-            self.ruled_out.extend(muted);
+            self.standings.extend(muted.map(|it| (*it, Standing::Averse)));
             cursor = page.next;
             if cursor.is_none() {
                 return Ok(());
@@ -288,14 +291,14 @@ impl Adjacency for Subgraph {
         Ok(())
     }
 
-    fn ruled_out(
+    fn standings(
         &self,
         _: Node,
         others: &[Node],
-        answers: &mut Vec<bool>,
+        standings: &mut Vec<Standing>,
     ) -> Result<(), GraphError> {
-        let is_ruled_out = |it: &Node| self.ruled_out.contains(it) && !self.held_out.has(*it);
-        answers.extend(others.iter().map(is_ruled_out));
+        let known = |it: &Node| self.standings.get(it).copied().unwrap_or(Standing::Free);
+        standings.extend(others.iter().map(|it| self.held_out.standing(*it, known(it))));
         Ok(())
     }
 }

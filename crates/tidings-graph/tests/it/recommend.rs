@@ -6,6 +6,7 @@ use std::{
 };
 
 use proptest::{prelude::*, test_runner::TestRunner};
+use rpds::HashTrieSetSync;
 use tidings_core::{
     clock::Timestamp,
     follow::{Edge, EdgeKind},
@@ -383,15 +384,34 @@ async fn an_engine_learns_from_its_graph_whatever_its_model_says() {
     for graph in graphs {
         let engine = RecommendationEngine::with_model(graph, Model::blank());
         let before = near(&engine).await;
-        let fit = engine.fit(60).await.unwrap();
+        let fit = engine.fit(60, &HashTrieSetSync::default()).await.unwrap();
         assert!((20..=60).contains(&fit.users) && fit.follows >= fit.users, "{fit:?}");
         let [order, _] = fit.learned.unwrap();
         assert!(order.is_taken && order.ndcg[1] > order.ndcg[0], "{fit:?}");
         let after = near(&engine).await;
         assert!(after >= before + 20 && after >= 80, "{before}, then {after} of 160");
         // It begins from the model that it came with each time.
-        assert_eq!(engine.fit(60).await.unwrap(), fit);
+        assert_eq!(engine.fit(60, &HashTrieSetSync::default()).await.unwrap(), fit);
         assert_eq!(near(&engine).await, after);
+    }
+}
+
+#[tokio::test]
+async fn who_is_hidden_or_muted_teaches_nothing() {
+    let world = World::new(places()).await;
+    let all = world.engine.fit(1_000, &HashTrieSetSync::default()).await.unwrap();
+    assert!(all.drawn > 250 && all.users <= all.drawn, "{all:?}");
+    let hidden: HashTrieSetSync<_> = (0..280).map(|it| user(format!("p{it}"))).collect();
+    for engine in [&world.engine, &world.through_port()] {
+        let few = engine.fit(1_000, &hidden).await.unwrap();
+        assert!((1..=20).contains(&few.drawn) && few.follows < 60, "{few:?}");
+    }
+    // Whom they have muted they would never be shown.
+    let mutes = places().into_iter().map(|it| Edge { kind: EdgeKind::Mute, ..it });
+    world.store.import_edges(mutes.collect()).await.unwrap();
+    for engine in [&world.engine, &world.through_port()] {
+        let none = engine.fit(30, &HashTrieSetSync::default()).await.unwrap();
+        assert_eq!((none.drawn, none.users, none.learned), (30, 0, None));
     }
 }
 
@@ -399,11 +419,11 @@ async fn an_engine_learns_from_its_graph_whatever_its_model_says() {
 async fn too_few_users_teach_nothing() {
     let world = World::new(circles()).await;
     let before = world.recommend("a0", 9).await;
-    let fit = world.engine.fit(10).await.unwrap();
+    let fit = world.engine.fit(10, &HashTrieSetSync::default()).await.unwrap();
     assert!(fit.learned.is_none() && fit.users <= 10, "{fit:?}");
     let nobody = World::new(Vec::new()).await;
     for engine in [&nobody.engine, &nobody.through_port()] {
-        assert_eq!(engine.fit(1_000).await.unwrap().users, 0);
+        assert_eq!(engine.fit(1_000, &HashTrieSetSync::default()).await.unwrap().users, 0);
     }
     assert_eq!(world.recommend("a0", 9).await, before);
 }

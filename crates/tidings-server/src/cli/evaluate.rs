@@ -57,7 +57,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub methods: Vec<Method>,
     /// Users that the engine learns from before it is measured, as a node does; 0: it does not.
-    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(..=10_000))]
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(..=2_000))]
     pub learn_users: u32,
     /// Write the figures to this file, too.
     #[arg(long, value_name = "FILE")]

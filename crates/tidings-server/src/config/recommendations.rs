@@ -47,6 +47,6 @@ pub(super) fn check(section: &RecommendationsSection, problems: &mut Problems) {
     problems.range("recommendations.cache_bytes", section.cache_bytes, 1 << 20..=16 << 30);
     problems.range("recommendations.concurrency", section.concurrency, 0..=1_000);
     problems.range("recommendations.waiting", section.waiting, 0..=100_000);
-    problems.range("recommendations.learn_users", section.learn_users, 0..=10_000);
+    problems.range("recommendations.learn_users", section.learn_users, 0..=2_000);
     problems.range("recommendations.learn_hours", section.learn_hours, 1..=8_760);
 }

@@ -11,9 +11,9 @@ use super::recommender::Recommender;
 
 /// How long a node that has started has to itself.
 const FIRST: Duration = Duration::from_secs(5);
-/// When to try again after a failure, and where there are too few users to learn from.
+/// When to try again after a failure, and where there are too few users to learn from;
 const AGAIN: Duration = Duration::from_secs(300);
-/// The same where there are fewer than wanted: more may come soon.
+/// and where there are fewer than wanted: more may come soon.
 const SOON: Duration = Duration::from_secs(3_600);
 
 /// Learns from the graph how to recommend.
@@ -89,12 +89,11 @@ impl Learning {
                 return AGAIN.min(self.every);
             }
         };
-        let Some([order, _]) = fit.learned else {
-            self.measures.too_few.increment(1);
-            return AGAIN.min(self.every);
-        };
-        self.tell(&fit, &order);
-        if fit.users < self.users { SOON.min(self.every) } else { self.every }
+        match &fit.learned {
+            Some([order, _]) => self.tell(&fit, order),
+            None => self.measures.too_few.increment(1),
+        }
+        wait_after(&fit, self.users, self.every)
     }
 
     fn tell(&self, fit: &Fit, order: &Learned) {
@@ -110,5 +109,34 @@ impl Learning {
             is_taken = order.is_taken,
             "learned from the graph how to recommend"
         );
+    }
+}
+
+/// When to learn again after a fit for which so many users were wanted.
+fn wait_after(fit: &Fit, wanted: usize, every: Duration) -> Duration {
+    let wait = match fit.learned {
+        None => AGAIN,
+        Some(_) if fit.drawn < wanted => SOON,
+        Some(_) => every,
+    };
+    wait.min(every)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_learns_again_as_often_as_told_and_sooner_where_users_are_few() {
+        let learned = Some([Learned { ndcg: [0.1, 0.2], is_taken: true }; 2]);
+        // Some of those who were drawn teach nothing: that alone is no reason to look again.
+        let enough = Fit { drawn: 1_000, users: 850, follows: 2_000, learned };
+        let few = Fit { drawn: 300, users: 250, ..enough };
+        let too_few = Fit { drawn: 12, users: 9, follows: 11, learned: None };
+        for (every, waits) in [(86_400, [86_400, 3_600, 300]), (60, [60; 3])] {
+            let every = Duration::from_secs(every);
+            let found = [enough, few, too_few].map(|fit| wait_after(&fit, 1_000, every));
+            assert_eq!(found, waits.map(Duration::from_secs));
+        }
     }
 }

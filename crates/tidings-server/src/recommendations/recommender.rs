@@ -130,8 +130,10 @@ impl Recommender {
     ///
     /// As [`RecommendationEngine::fit`].
     pub async fn learn(&self, users: usize) -> Result<Fit, GraphError> {
-        let fit = self.engine.fit(users).await?;
-        self.forget_all_lists();
+        let fit = self.engine.fit(users, &self.hidden.users()).await?;
+        if fit.learned.is_some() {
+            self.forget_all_lists();
+        }
         Ok(fit)
     }
 

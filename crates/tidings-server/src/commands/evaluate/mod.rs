@@ -10,9 +10,11 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
+use rpds::HashTrieSetSync;
 use tidings_core::follow::EdgeKind;
 use tidings_graph::{
     EmbeddedGraphConfig, EmbeddedGraphStore, RecommendationEngine, RecommendedGraph,
@@ -42,6 +44,8 @@ use crate::{
 
 /// Edges after which the progress is told.
 const TOLD_EDGES: u64 = 10_000;
+/// How soon learning notices that it is to stop.
+const STOP_SEEN: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -174,7 +178,7 @@ fn measure_served(
         .and_then(|()| {
             let graph = RecommendedGraph::Embedded(Arc::clone(&store));
             let engine = RecommendationEngine::new(graph);
-            runtime.block_on(learn(&engine, args.learn_users as usize))?;
+            runtime.block_on(learn(&engine, args.learn_users as usize, stop))?;
             let served = ServedEngine::new(engine, runtime.clone(), follows);
             measure(experiment, methods, Some(&served), stop)
         });
@@ -183,11 +187,24 @@ fn measure_served(
 }
 
 /// Lets an engine learn from its graph, and tells what came of it.
-async fn learn(engine: &RecommendationEngine, users: usize) -> anyhow::Result<()> {
+async fn learn(
+    engine: &RecommendationEngine,
+    users: usize,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
     if users == 0 {
         return Ok(());
     }
-    let fit = engine.fit(users).await.context("the engine cannot learn from the graph")?;
+    let stopped = async {
+        while !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(STOP_SEEN).await;
+        }
+    };
+    let nobody = HashTrieSetSync::default();
+    let fit = tokio::select! {
+        fit = engine.fit(users, &nobody) => fit.context("the engine cannot learn from the graph")?,
+        () = stopped => bail!("stopped while it learned from the graph"),
+    };
     let Some([order, _]) = fit.learned else {
         eprintln!("{} users are too few to learn from: the model is the built-in one", fit.users);
         return Ok(());
