@@ -32,6 +32,9 @@ pub(super) enum Contender {
     Aioapns,
 }
 
+/// Pushes that aioapns gets at a time: of thousands it gives some up, and ends with an error.
+const AIOAPNS_IN_FLIGHT: u32 = 500;
+
 impl Contender {
     const ALL: [Self; 6] =
         [Self::Tidings, Self::Bare(1), Self::Bare(4), Self::GoPush, Self::Apns2, Self::Aioapns];
@@ -73,6 +76,8 @@ impl Contender {
             Self::Bare(connections) => (Client::Bare, connections),
             Self::GoPush | Self::Apns2 | Self::Aioapns => (Client::Other, 4),
         };
+        let in_flight =
+            if self == Self::Aioapns { in_flight.min(AIOAPNS_IN_FLIGHT) } else { in_flight };
         let settings = Settings {
             access: access.clone(),
             client,
