@@ -205,3 +205,38 @@ async fn a_list_of_whom_to_follow_is_kept_until_its_user_does_something() {
     other.post(&dismissing, dismiss).await.expect(204);
     assert!(!lists(&other, &x).await && !lists(&other, &y).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_fails_drops_what_was_recommended_and_forgets_no_feedback() {
+    let (address, way) = way_to_neo4j().await;
+    // Each change is tried for as long as a query may take.
+    let toml = toml(&format!("bolt://{address}"), neo4j_password()).replace("20000", "4000");
+    let site = Site::new(&format!("{toml}[recommendations]\nremote_cache_ms = 3600000\n"));
+    let node = start(&site);
+    let [ann, ben, known, x] = ["ann", "ben", "known", "x"].map(unique_name);
+    let edge = |follower: &str, followee: &str| {
+        format!("{}\n", json!({"follower": follower, "followee": followee}))
+    };
+    let lines = [edge(&ann, &known), edge(&ben, &known), edge(&known, &x)].concat();
+    node.post("/v1/graph/import", lines).await.expect(200);
+    node.delete(&format!("/v1/users/{x}/recommendable")).await.expect(204);
+    let list = async |user: &str| node.get(&format!("/v1/users/{user}/recommendations")).await;
+    for user in [&ann, &ben] {
+        list(user).await.expect(200);
+    }
+    drop(way);
+    for user in [&ann, &ben] {
+        // Given again without the graph.
+        list(user).await.expect(200);
+    }
+    // Nobody knows whether it took effect, so what ann was told before may be outdated.
+    node.put(&format!("/v1/users/{ann}/following/{x}"), &json!({})).await.expect(503);
+    list(&ann).await.expect(503);
+    list(&ben).await.expect(200);
+    // Who could not be erased from the graph must not be recommended meanwhile.
+    node.delete(&format!("/v1/users/{x}/graph")).await.expect(503);
+    let metrics = node.get("/metrics").await.text;
+    assert!(metrics.contains("tidings_recommendation_hidden_users 1"), "{metrics}");
+    list(&ben).await.expect(503);
+    node.stop();
+}
