@@ -35,7 +35,7 @@ pub(crate) enum Peer {
     GoPush,
     /// A graph database, as a module of Redis.
     Falkordb,
-    /// Recommenders by matrix factorisation in Python, and what trains our model.
+    /// Recommenders by matrix factorisation in Python.
     Implicit,
 }
 
