@@ -17,8 +17,9 @@ use super::{
 const END: f32 = 0.3;
 /// What is left at a user is pushed on while it is more than this for each of their follows.
 const LEAST: f32 = 1e-5;
-/// Users with less than so many times that are not even asked for their follows.
-const LEAST_TIMES: f32 = 3.0;
+/// Users with less than so many times that are not even asked for their follows: few of them have so few that
+/// they would be pushed, and to learn how many each has is what takes longest.
+const LEAST_TIMES: f32 = 10.0;
 /// Lists that are read together.
 const LISTS: usize = 128;
 
