@@ -51,6 +51,22 @@ impl RetryPolicy {
         })
     }
 
+    /// Decides after failed attempt number `attempt` (1 is the first) to get back what was lost `away` ago.
+    ///
+    /// As [`Self::after_failure`], and the wait is not longer than what has passed already, `base_ms` at
+    /// least. The bound of usual backoff runs ahead of the time that it took to get there when the
+    /// first waits happen to be short: of a herd that lost its node for some seconds, a few would be away
+    /// for several times as long. So they are away for twice as long as the node at most, with as many
+    /// attempts on average.
+    #[must_use]
+    pub fn after_loss(&self, attempt: u32, away: Duration, random: f64) -> RetryDecision {
+        if attempt >= self.max_attempts.max(1) {
+            return RetryDecision::GiveUp;
+        }
+        let bound = self.ceiling(attempt).min(away.max(self.ceiling(1)));
+        RetryDecision::After(bound.mul_f64(random.clamp(0.0, 1.0)))
+    }
+
     /// The upper bound of the wait after failed attempt number `attempt`.
     #[must_use]
     pub fn ceiling(&self, attempt: u32) -> Duration {
@@ -87,6 +103,26 @@ mod tests {
         let policy = RetryPolicy { max_attempts: 9, base_ms: 10, cap_ms: 100 };
         let minute = Duration::from_secs(60);
         assert_eq!(policy.after_failure(1, Some(minute), 0.0), RetryDecision::After(minute));
+    }
+
+    #[test]
+    fn what_was_lost_a_moment_ago_is_not_waited_for_longer_than_that() {
+        let policy = RetryPolicy { max_attempts: 9, base_ms: 500, cap_ms: 30_000 };
+        let bound = |attempt, away_ms| {
+            let RetryDecision::After(wait) =
+                policy.after_loss(attempt, Duration::from_millis(away_ms), 1.0)
+            else {
+                panic!("gave up within the budget")
+            };
+            wait.as_millis()
+        };
+        assert_eq!(bound(1, 0), 500);
+        assert_eq!(bound(6, 0), 500);
+        assert_eq!(bound(6, 3_000), 3_000);
+        // However long it is gone, the attempts count: a laptop wakes and begins with a short wait.
+        assert_eq!(bound(2, 3_600_000), 1_000);
+        assert_eq!(bound(8, 3_600_000), 30_000);
+        assert_eq!(policy.after_loss(9, Duration::ZERO, 0.5), RetryDecision::GiveUp);
     }
 
     proptest! {

@@ -77,6 +77,8 @@ pub struct Subscription {
     unacknowledged: Option<(u64, u32)>,
     /// Attempts since the last welcome.
     failures: u32,
+    /// When the session was lost that they are to replace; without one, when the first attempt failed.
+    lost_at: Option<Instant>,
     /// Gaps since the last notification that was the next.
     gaps: u32,
     /// The token that takes the place of one that was not accepted.
@@ -99,6 +101,7 @@ impl Subscription {
             session: None,
             unacknowledged: None,
             failures: 0,
+            lost_at: None,
             gaps: 0,
             renewed: None,
             ticket: None,
@@ -156,7 +159,7 @@ impl Subscription {
             // Resuming at `after` acknowledges it, and makes the server send what it left out. One
             // that never does must not be asked without a pause.
             self.gaps = self.gaps.saturating_add(1);
-            self.wait(self.gaps, None, "notifications were left out")?;
+            self.wait(self.gaps, Instant::now(), None, "notifications were left out")?;
             return Ok(SubscriptionEvent::Gap { after, got });
         }
         if let Some(code) = ended.refused {
@@ -168,7 +171,8 @@ impl Subscription {
         }
         self.failures = self.failures.saturating_add(1);
         let asked = ended.retry_in.or(self.asked_to_wait.take());
-        let retry_in = self.wait(self.failures, asked, &ended.reason)?;
+        let lost_at = *self.lost_at.get_or_insert_with(Instant::now);
+        let retry_in = self.wait(self.failures, lost_at, asked, &ended.reason)?;
         Ok(SubscriptionEvent::Disconnected { reason: ended.reason, retry_in })
     }
 
@@ -216,15 +220,17 @@ impl Subscription {
         }
     }
 
-    /// How long to wait after so many attempts, unless the server asked for another time.
+    /// How long to wait after so many attempts to get back what was lost at `lost_at`, unless the server
+    /// asked for another time.
     fn wait(
         &mut self,
         attempts: u32,
+        lost_at: Instant,
         asked: Option<Duration>,
         last: &str,
     ) -> Result<Duration, SubscriptionError> {
         let random = rand::random::<f64>();
-        let wait = match self.config.retry.after_failure(attempts, None, random) {
+        let wait = match self.config.retry.after_loss(attempts, lost_at.elapsed(), random) {
             // The server has spread its clients already.
             RetryDecision::After(wait) => asked.unwrap_or(wait),
             RetryDecision::GiveUp => {
@@ -314,6 +320,7 @@ impl Subscription {
             "notification" => self.notification(&frame, at),
             "welcome" => {
                 self.failures = 0;
+                self.lost_at = None;
                 self.renewed = None;
                 self.ticket = frame.ticket.map(Arc::from);
                 let seq = frame.seq.unwrap_or_default();

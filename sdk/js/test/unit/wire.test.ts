@@ -56,12 +56,34 @@ test("nonsense is told apart from a later version", () => {
 });
 
 test("waits are random up to a bound that doubles, and begin anew after success", () => {
-  const backoff = new Backoff({ baseMs: 100, capMs: 1_000 }, () => 1);
-  assert.deepEqual([1, 2, 3, 4, 5].map(() => backoff.next()), [100, 200, 400, 800, 1_000]);
+  let now = 0;
+  const backoff = new Backoff({ baseMs: 100, capMs: 1_000 }, () => 1, () => now);
+  const wait = (minAttempt?: number) => {
+    const ms = backoff.next(minAttempt);
+    now += ms;
+    return ms;
+  };
+  assert.deepEqual([1, 2, 3, 4, 5, 6].map(() => wait()), [100, 100, 200, 400, 800, 1_000]);
   backoff.reset();
-  assert.equal(backoff.next(), 100);
-  assert.equal(backoff.next(3), 800);
+  assert.equal(wait(), 100);
+  backoff.reset();
+  assert.equal(wait(3), 800);
   assert.equal(new Backoff({ baseMs: 100, capMs: 1_000 }, () => 0).next(), 0);
+});
+
+test("a client whose first waits were short does not stay away for long", () => {
+  let now = 5_000;
+  let random = 0;
+  const backoff = new Backoff({ baseMs: 500, capMs: 30_000 }, () => random, () => now);
+  for (let attempt = 0; attempt < 6; attempt += 1) backoff.next();
+  now += 2_000;
+  random = 1;
+  assert.equal(backoff.next(), 2_000);
+  // A laptop that slept begins with what its attempts are worth.
+  backoff.reset();
+  backoff.next();
+  now += 3_600_000;
+  assert.equal(backoff.next(), 1_000);
 });
 
 test("each close code has its way on", () => {

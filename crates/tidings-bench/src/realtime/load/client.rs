@@ -35,6 +35,8 @@ pub(super) struct Client {
     pub(super) resumes: bool,
     /// Attempts since the last welcome.
     pub(super) failures: u32,
+    /// When it was lost, by the common clock, if it has not come back.
+    pub(super) lost_us: Option<u64>,
     /// Connections so far: tells a timer of this one from one of another.
     pub(super) generation: u32,
     /// The last notification it has.
@@ -60,6 +62,7 @@ impl Client {
             ack_due: false,
             resumes: false,
             failures: 0,
+            lost_us: None,
             generation: 0,
             last: 0,
             head: 0,

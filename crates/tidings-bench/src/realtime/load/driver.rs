@@ -326,13 +326,14 @@ impl Driver {
         state.failures = state.failures.saturating_add(1);
         #[expect(clippy::cast_precision_loss, reason = "below a thousand")]
         let random = thousandths as f64 / 1000.0;
-        let wait =
-            match (state.asked_ms.take(), BACKOFF.after_failure(state.failures, None, random)) {
-                // The server has spread its clients already.
-                (Some(asked_ms), _) => Duration::from_millis(asked_ms),
-                (None, RetryDecision::After(wait)) => wait,
-                (None, RetryDecision::GiveUp) => return,
-            };
+        let lost_us = *state.lost_us.get_or_insert_with(now_us);
+        let away = Duration::from_micros(now_us().saturating_sub(lost_us));
+        let wait = match (state.asked_ms.take(), BACKOFF.after_loss(state.failures, away, random)) {
+            // The server has spread its clients already.
+            (Some(asked_ms), _) => Duration::from_millis(asked_ms),
+            (None, RetryDecision::After(wait)) => wait,
+            (None, RetryDecision::GiveUp) => return,
+        };
         let at = now_us() + u64::try_from(wait.as_micros()).unwrap_or_default();
         self.timers.push(Reverse((at, client, Later::Connect)));
     }
@@ -536,6 +537,7 @@ impl Driver {
         self.live += 1;
         state.stage = Stage::Live;
         state.failures = 0;
+        state.lost_us = None;
         state.head = head;
         self.oracle.connect_us.saturating_record(at_us.saturating_sub(state.begun_us).max(1));
         if !std::mem::replace(&mut state.resumes, true) {
