@@ -44,6 +44,16 @@ pub(super) fn without_id(verdict: Verdict, reason: &str) -> PushAnswer {
     PushAnswer { verdict, reason: Some(reason[..end].to_owned()), provider_id: None }
 }
 
+/// Says in the delivery log that what was delivered was cut, down to the part `upto`.
+pub(super) fn with_cut(answer: PushAnswer, upto: Option<&'static str>) -> PushAnswer {
+    match (upto, &answer) {
+        (Some(upto), PushAnswer { verdict: Verdict::Delivered, reason: None, .. }) => {
+            PushAnswer { reason: Some(format!("truncated_{upto}")), ..answer }
+        }
+        _ => answer,
+    }
+}
+
 /// A push that has no message.
 pub(super) fn unfit(error: &FitError) -> PushAnswer {
     let reason = match error {

@@ -76,9 +76,9 @@ impl Cuts {
         Self { platform, recent: Mutex::default() }
     }
 
-    /// Tells of `push`, if what was made of it was cut.
-    pub(super) fn note(&self, push: &Push, rendered: &Rendered) {
-        let Some(Cut { whole_bytes, upto }) = rendered.cut else { return };
+    /// Tells of `push`, if what was made of it was cut; gives the last part that had to be cut.
+    pub(super) fn note(&self, push: &Push, rendered: &Rendered) -> Option<&'static str> {
+        let Cut { whole_bytes, upto } = rendered.cut?;
         let channel = self.platform.as_str();
         let labels = [("channel", channel), ("upto", upto)];
         metrics::counter!("tidings_push_truncated_total", &labels).increment(1);
@@ -95,6 +95,7 @@ impl Cuts {
                 "pushes of a type of event are too large and are cut; told once an hour"
             );
         }
+        Some(upto)
     }
 
     fn is_new(&self, event_type: &str, upto: &'static str) -> bool {

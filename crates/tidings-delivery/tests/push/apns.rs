@@ -117,7 +117,9 @@ async fn texts_that_are_cut_are_told_for_their_type_and_not_for_each_push() {
     for number in 1..4 {
         let fields = serde_json::json!({"type": "essay", "body": "word ".repeat(800)});
         let essay = push_with(Platform::Apns, number, fields);
-        assert_eq!(client.send(&essay).await.verdict, Verdict::Delivered);
+        let answer = client.send(&essay).await;
+        assert_eq!(answer.verdict, Verdict::Delivered);
+        assert_eq!(answer.reason.as_deref(), Some("truncated_body"));
     }
     let log = logged();
     let told: Vec<_> = log.lines().filter(|line| line.contains("essay")).collect();

@@ -17,7 +17,7 @@ use tidings_simulators::{
 };
 
 use crate::{
-    harness::{Fcm, eventually, manual_clock, push, token},
+    harness::{Fcm, eventually, manual_clock, push, push_with, token},
     secrets::{log_everything, logged},
 };
 
@@ -48,13 +48,25 @@ async fn a_push_arrives_under_its_identity() {
     let (fcm, client, _) = world().await;
     let push = push(Platform::Fcm, 7);
     let answer = client.send(&push).await;
-    assert_eq!(answer.verdict, Verdict::Delivered);
+    assert_eq!((answer.verdict, answer.reason), (Verdict::Delivered, None));
     assert!(answer.provider_id.unwrap().starts_with("projects/a-project/messages/"));
     let arrived = fcm.simulator.ledger().recent();
     assert_eq!(arrived[0].identity, Some(push.identity.to_string()));
     assert_eq!(arrived[0].token, token(Platform::Fcm, 7));
     let payload: Value = serde_json::from_slice(&arrived[0].payload).unwrap();
     assert_eq!(payload["message"]["data"]["event_id"], "evt_7");
+}
+
+#[tokio::test]
+async fn a_push_that_had_to_be_cut_says_so() {
+    let (fcm, client, _) = world().await;
+    let fields = serde_json::json!({"body": "word ".repeat(800), "data": {"n": 1}});
+    let answer = client.send(&push_with(Platform::Fcm, 7, fields)).await;
+    assert_eq!(answer.verdict, Verdict::Delivered);
+    assert_eq!(answer.reason.as_deref(), Some("truncated_body"));
+    let arrived = fcm.simulator.ledger().recent();
+    let payload: Value = serde_json::from_slice(&arrived[0].payload).unwrap();
+    assert_eq!(payload["message"]["data"]["truncated"], "true");
 }
 
 #[tokio::test]

@@ -90,7 +90,8 @@ async fn a_push_arrives_and_only_the_browser_can_read_it() {
 async fn the_longest_push_is_taken() {
     let browser = Browser::start().await;
     let push = browser.push(1, serde_json::json!({"body": "b".repeat(4_000)}));
-    assert_eq!(browser.client().send(&push).await.verdict, Verdict::Delivered);
+    let answer = browser.client().send(&push).await;
+    assert_eq!(says(&answer), (Verdict::Delivered, Some("truncated_body")));
     let arrived = &browser.simulator.ledger().recent()[0];
     assert!((3_987..=3_993).contains(&arrived.payload.len()), "{}", arrived.payload.len());
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::push::{
     PushSetupError,
-    answer::{retry_after, unanswered, unfit, without_id},
+    answer::{retry_after, unanswered, unfit, with_cut, without_id},
     fit::Cuts,
     http2::{
         Answer, CredentialSlot, Endpoint, HTTP2_ONLY, Http2Client, Http2Error, Outgoing, Trust,
@@ -86,11 +86,8 @@ impl ApnsClient {
             Ok(headers) => headers,
             Err(reason) => return without_id(Verdict::Reject, reason),
         };
-        let body = match payload(push, push_type) {
-            Ok(rendered) => {
-                self.cuts.note(push, &rendered);
-                rendered.message.into()
-            }
+        let (cut, body) = match payload(push, push_type) {
+            Ok(rendered) => (self.cuts.note(push, &rendered), rendered.message.into()),
             Err(error) => return unfit(&error),
         };
         let request = Request { headers, body, deadline: self.http.deadline() };
@@ -98,7 +95,7 @@ impl ApnsClient {
             Ok(judged) if judged.is_to_be_sent_again => self.post(&request).await,
             judged => judged,
         };
-        answer.map_or_else(|error| unanswered(&error), |judged| judged.answer)
+        answer.map_or_else(|error| unanswered(&error), |judged| with_cut(judged.answer, cut))
     }
 
     /// Why nothing of this type can be sent at all.

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::push::{
     ConnectionConfig, PushSetupError, SecretText,
-    answer::{retry_after, unanswered, unfit, without_id},
+    answer::{retry_after, unanswered, unfit, with_cut, without_id},
     fit::Cuts,
     http2::{CredentialSlot, Endpoint, Http2Client, Outgoing, Trust},
 };
@@ -159,20 +159,17 @@ impl PushProvider for FcmClient {
     }
 
     async fn send(&self, push: &Push) -> PushAnswer {
-        let body = match message(push, self.clock.now()) {
-            Ok(rendered) => {
-                self.cuts.note(push, &rendered);
-                rendered.message.into()
-            }
+        let (cut, body) = match message(push, self.clock.now()) {
+            Ok(rendered) => (self.cuts.note(push, &rendered), rendered.message.into()),
             Err(error) => return unfit(&error),
         };
         let deadline = self.http.deadline();
         if let Posted::Answered(answer) = self.post(&body, deadline).await {
-            return answer;
+            return with_cut(answer, cut);
         }
         // Once, with a new access token. What is refused again is not a matter of its age.
         match self.post(&body, deadline).await {
-            Posted::Answered(answer) | Posted::TokenRefused(answer) => answer,
+            Posted::Answered(answer) | Posted::TokenRefused(answer) => with_cut(answer, cut),
         }
     }
 }

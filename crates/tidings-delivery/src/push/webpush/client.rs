@@ -25,7 +25,7 @@ use super::{
 };
 use crate::push::{
     PushSetupError,
-    answer::{retry_after, unfit, without_id},
+    answer::{retry_after, unfit, with_cut, without_id},
     fit::Cuts,
 };
 
@@ -65,21 +65,22 @@ impl WebPushClient {
         })
     }
 
-    /// What is sent; an answer if nothing is.
-    fn encrypted(&self, push: &Push) -> Result<Vec<u8>, PushAnswer> {
+    /// What is sent, and down to which part it had to be cut; an answer if nothing is.
+    fn encrypted(&self, push: &Push) -> Result<(Vec<u8>, Option<&'static str>), PushAnswer> {
         let reject = |reason| without_id(Verdict::Reject, reason);
         let keys = push.device.web_push.as_ref().ok_or_else(|| reject("no_subscription_keys"))?;
         let limit_bytes = self.config.max_plaintext_bytes.min(MAX_PLAINTEXT_BYTES);
         let rendered = message(push, limit_bytes).map_err(|error| unfit(&error))?;
-        self.cuts.note(push, &rendered);
-        encrypt(keys, &rendered.message).map_err(|_| reject("unusable_subscription_keys"))
+        let cut = self.cuts.note(push, &rendered);
+        let sealed = encrypt(keys, &rendered.message);
+        Ok((sealed.map_err(|_| reject("unusable_subscription_keys"))?, cut))
     }
 
-    async fn post(&self, push: &Push) -> Result<(Answer, Authorization), PushAnswer> {
+    async fn post(&self, push: &Push) -> Result<Posted, PushAnswer> {
         let deadline = Instant::now() + self.config.request_timeout();
         let endpoint = self.rules.check(push.device.token.expose());
         let endpoint = endpoint.map_err(|error| without_id(Verdict::Reject, error.reason()))?;
-        let body = self.encrypted(push)?;
+        let (body, cut) = self.encrypted(push)?;
         let origin = self.origins.of(&endpoint.origin);
         // One slow service holds up its own pushes only.
         let place = timeout_at(deadline, origin.places.acquire()).await;
@@ -96,7 +97,7 @@ impl WebPushClient {
         headers.insert(AUTHORIZATION, authorization.value.clone());
         let answer = self.transport.post(endpoint.uri, headers, body, deadline).await;
         match answer {
-            Ok(answer) => Ok((answer, authorization)),
+            Ok(answer) => Ok(Posted { answer, authorization, cut }),
             // It has worked: one connection broke.
             Err(error @ TransportError::Lost(_)) if authorization.is_proven() => {
                 Err(PushAnswer { verdict: Verdict::Interrupted, ..unanswered(&error) })
@@ -104,6 +105,14 @@ impl WebPushClient {
             Err(error) => Err(unanswered(&error)),
         }
     }
+}
+
+/// A push that the service has answered.
+struct Posted {
+    answer: Answer,
+    authorization: Authorization,
+    /// The last part of it that had to be cut.
+    cut: Option<&'static str>,
 }
 
 fn unanswered(error: &TransportError) -> PushAnswer {
@@ -127,8 +136,8 @@ impl PushProvider for WebPushClient {
     }
 
     async fn send(&self, push: &Push) -> PushAnswer {
-        let (answer, authorization) = match self.post(push).await {
-            Ok(answered) => answered,
+        let Posted { answer, authorization, cut } = match self.post(push).await {
+            Ok(posted) => posted,
             Err(answer) => return answer,
         };
         let status = answer.status.as_u16();
@@ -136,7 +145,9 @@ impl PushProvider for WebPushClient {
             authorization.prove();
             // The URL under which the service knows the push is none of the log's business: who
             // knows it can take the push back.
-            return PushAnswer { verdict: Verdict::Delivered, reason: None, provider_id: None };
+            let delivered =
+                PushAnswer { verdict: Verdict::Delivered, reason: None, provider_id: None };
+            return with_cut(delivered, cut);
         }
         let after = retry_after(&answer.headers, self.clock.now());
         let is_proven = authorization.is_proven();
