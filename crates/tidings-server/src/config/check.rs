@@ -55,6 +55,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     let mut problems = Problems(Vec::new());
     check_ranges(config, &mut problems);
     check_postgres(&config.store.postgres, &mut problems);
+    problems.range("graph.following_max", config.graph.following_max, 1..=1_000_000_000);
     check_neo4j(&config.graph.neo4j, &mut problems);
     check_lanes(config, &mut problems);
     check_kafka(&config.kafka, &mut problems);
@@ -86,6 +87,9 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
 fn check_ranges(config: &Config, problems: &mut Problems) {
     let server = &config.server;
     problems.range("server.body_limit_bytes", server.body_limit_bytes, 1024..=1 << 30);
+    // One of the longest has to fit.
+    let all = server.body_limit_bytes.max(1 << 20)..=64 << 30;
+    problems.range("server.bodies_limit_bytes", server.bodies_limit_bytes, all);
     problems.range("server.request_timeout_ms", server.request_timeout_ms, 100..=600_000);
     problems.range("server.header_timeout_ms", server.header_timeout_ms, 100..=600_000);
     problems.range("server.shutdown_grace_ms", server.shutdown_grace_ms, 0..=600_000);

@@ -35,6 +35,7 @@ pub struct ServerSection {
     pub listen: SocketAddr,
     pub allowed_origins: Vec<String>,
     pub body_limit_bytes: usize,
+    pub bodies_limit_bytes: usize,
     pub request_timeout_ms: u64,
     pub header_timeout_ms: u64,
     pub shutdown_grace_ms: u64,
@@ -65,6 +66,7 @@ pub struct PostgresSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GraphSection {
+    pub following_max: u64,
     pub neo4j: Neo4jSection,
     pub cache: GraphCacheSection,
 }

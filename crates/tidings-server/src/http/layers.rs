@@ -37,7 +37,7 @@ async fn method_not_allowed() -> Response {
 }
 
 async fn time_limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(app.request_timeout, next.run(request)).await {
+    match tokio::time::timeout(app.limits.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             let detail = "the request took longer than server.request_timeout_ms; what it asked for \

@@ -21,7 +21,7 @@ pub use measure::EventCounts;
 pub use openapi::openapi_json;
 pub use origins::{AllowedOrigins, BadOrigin};
 pub(crate) use serve::serve;
-pub use state::{App, LetterDecoder, Readiness};
+pub use state::{App, LetterDecoder, Limits, Readiness};
 
 use std::sync::Arc;
 

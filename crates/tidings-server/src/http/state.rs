@@ -24,10 +24,12 @@ use tidings_ingest::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{idempotency::RequestsUnderWay, measure::EventCounts, origins::AllowedOrigins};
+use super::{
+    body::BodyLimits, idempotency::RequestsUnderWay, measure::EventCounts, origins::AllowedOrigins,
+};
 use crate::{
-    auth::Authenticator, follow_notices::FollowNotices, recommendations::Recommender,
-    revocations::Revocations,
+    auth::Authenticator, config::Config, follow_notices::FollowNotices,
+    recommendations::Recommender, revocations::Revocations,
 };
 
 /// Whether the node takes work.
@@ -125,12 +127,35 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Which web pages may use the node.
     pub origins: AllowedOrigins,
-    /// The longest request body.
-    pub body_limit_bytes: usize,
+    /// How much a request may ask for.
+    pub limits: Limits,
+}
+
+/// How much a request may ask for.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How much request bodies may have.
+    pub bodies: BodyLimits,
     /// The longest frame of a live session's client.
     pub frame_bytes: usize,
+    /// How many a user may come to follow with a token of their own.
+    pub following_max: u64,
     /// How long a request may take.
     pub request_timeout: Duration,
+}
+
+impl Limits {
+    /// As the configuration says.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let server = &config.server;
+        Self {
+            bodies: BodyLimits::new(server.body_limit_bytes, server.bodies_limit_bytes),
+            frame_bytes: config.realtime.frame_bytes,
+            following_max: config.graph.following_max,
+            request_timeout: Duration::from_millis(server.request_timeout_ms),
+        }
+    }
 }
 
 impl App {

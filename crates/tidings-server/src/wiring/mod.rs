@@ -36,7 +36,7 @@ use crate::{
     auth::Authenticator,
     config::{Config, PushSection},
     follow_notices::FollowNotices,
-    http::{self, AllowedOrigins, App, EventCounts, Readiness, RequestsUnderWay},
+    http::{self, AllowedOrigins, App, EventCounts, Limits, Readiness, RequestsUnderWay},
     retention::Retention,
     revocations::Revocations,
     supervisor::{Supervisor, SupervisorError},
@@ -114,9 +114,7 @@ impl Node {
             metrics,
             clock,
             origins: AllowedOrigins::new(&config.server.allowed_origins)?,
-            body_limit_bytes: config.server.body_limit_bytes,
-            frame_bytes: config.realtime.frame_bytes,
-            request_timeout: Duration::from_millis(config.server.request_timeout_ms),
+            limits: Limits::of(&config),
         });
 
         // In the order in which they are stopped.

@@ -64,6 +64,8 @@ fn each_fault_names_its_option() {
         ("[server]\nlistn = 1", "listn"),
         ("[server]\nlisten = \"nowhere\"", "server.listen"),
         ("[server]\nbody_limit_bytes = 0", "server.body_limit_bytes"),
+        ("[server]\nbodies_limit_bytes = 33554431", "server.bodies_limit_bytes"),
+        ("[graph]\nfollowing_max = 0", "graph.following_max"),
         ("[intake]\nbatch_rows = 10001", "intake.batch_rows"),
         ("[graph.neo4j]\nprefix = \"a b\"", "graph.neo4j.prefix"),
         ("[graph.neo4j]\nconnections = 0", "graph.neo4j.connections"),

@@ -245,6 +245,32 @@ async fn a_users_token_reads_its_own_lists_and_nothing_of_the_whole() {
     assert_eq!(import(&node, &[], "{}").await.problem(403).0, "not-allowed");
 }
 
+#[tokio::test]
+async fn a_users_token_follows_so_many_and_a_server_any_number() {
+    let key = ApiKey::generate().unwrap();
+    let secret = "a secret of at least thirty-two bytes";
+    let site = Site::new(&format!(
+        "[graph]\nfollowing_max = 2\n[[auth.keys]]\nname = \"app\"\nsha256 = \"{}\"\n\
+         scopes = [\"graph:write\"]\n[auth.tokens]\nhs256_secret = \"{secret}\"",
+        key.digest_hex(),
+    ));
+    let mut node = site.start().with_bearer(&token_of(&site, "ann"));
+    for other in ["ben", "cem"] {
+        node.put(&format!("/v1/users/me/following/{other}"), &json!({})).await.expect(200);
+    }
+    let refused = node.put("/v1/users/me/following/dan", &json!({})).await;
+    assert_eq!(refused.problem(409).0, "too-many-follows");
+    // Whom the user follows already may be followed again: the answer may have been lost.
+    node.put("/v1/users/me/following/ben", &json!({})).await.expect(200);
+    node = node.with_bearer(key.expose());
+    node.put("/v1/users/ann/following/dan", &json!({})).await.expect(200);
+    node = node.with_bearer(&token_of(&site, "ann"));
+    for other in ["ben", "cem"] {
+        assert_eq!(node.delete(&format!("/v1/users/me/following/{other}")).await.status, 204);
+    }
+    node.put("/v1/users/me/following/eve", &json!({})).await.expect(200);
+}
+
 fn token_of(site: &Site, user: &str) -> String {
     let token = std::process::Command::new(env!("CARGO_BIN_EXE_tidings"))
         .args(["token", "--user", user, "--config"])

@@ -268,7 +268,7 @@ async fn replay(
     // It tells people, like any event.
     caller.server(Scope::EventsWrite)?;
     let DeadLetter { id, letter } = load(&app, &id).await?;
-    let json = body::read(body, app.body_limit_bytes).await?;
+    let json = body::read(body, &app.limits.bodies).await?;
     let event = if json.is_empty() {
         decode_letter(&app, &letter)?
     } else {

@@ -91,7 +91,7 @@ pub(super) struct Changed {
     responses(
         (status = 200, body = Changed), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 409, body = Problem, description = "Either has blocked the other"),
+        (status = 409, body = Problem, description = "Either has blocked the other, or the user's token follows `graph.following_max` accounts already"),
         (status = 429, body = Problem), (status = 503, body = Problem),
     ),
 )]
@@ -101,6 +101,9 @@ async fn follow(
     Path((user, other)): Path<(String, String)>,
 ) -> Result<Json<Changed>, Problem> {
     let (user, other) = edge(&caller, &user, &other)?;
+    if matches!(caller, Caller::User(_)) {
+        may_follow_more(&app, &user, &other).await?;
+    }
     let now = app.clock.now();
     let changed = {
         let _lists = app.changing([&user]);
@@ -110,6 +113,18 @@ async fn follow(
     // stored the first time. Its identity is the pair, so it is told once.
     tell(&app, &user, &other, now).await?;
     Ok(Json(Changed { changed }))
+}
+
+/// Refuses a follow beyond the limit. Requests at the same moment may come to pass it by a few.
+async fn may_follow_more(app: &App, user: &UserId, other: &UserId) -> Result<(), Problem> {
+    let most = app.limits.following_max;
+    if app.graph.counts(user).await?.following < most || app.graph.is_following(user, other).await?
+    {
+        return Ok(());
+    }
+    let detail =
+        format!("the user follows {most} accounts, which is the most (graph.following_max)");
+    Err(Problem::new(StatusCode::CONFLICT, "too-many-follows", "Follows too many", detail))
 }
 
 /// Tells the followed user.

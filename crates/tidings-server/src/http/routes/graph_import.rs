@@ -108,14 +108,14 @@ async fn import(
     body: Body,
 ) -> Result<Json<Imported>, Problem> {
     caller.server(Scope::GraphWrite)?;
-    let mut unpack = Unpack::new(&headers, app.body_limit_bytes)?;
+    let mut unpack = Unpack::new(&headers, app.limits.bodies.one_bytes)?;
     let mut import = Import {
         app: &app,
         reader: EdgeLines::new(format(&headers)?),
         waiting: Vec::new(),
         done: Imported::default(),
     };
-    let mut pieces = Pieces::new(body, app.body_limit_bytes);
+    let mut pieces = Pieces::new(body, app.limits.bodies.one_bytes);
     let mut splitter = LineSplitter::new(MAX_LINE_BYTES);
     let mut lines = Vec::new();
     loop {
@@ -261,7 +261,7 @@ async fn check(
     body: Body,
 ) -> Result<Json<Checked>, Problem> {
     caller.server(Scope::GraphRead)?;
-    let question: Check = body::read_json(body, app.body_limit_bytes).await?;
+    let question: Check = body::read_json(body, &app.limits.bodies).await?;
     if question.followees.len() > 1000 {
         return Err(Problem::bad_input("followees", "names more than 1000 users"));
     }

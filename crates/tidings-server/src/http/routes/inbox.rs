@@ -117,7 +117,7 @@ async fn mark(
     body: Body,
 ) -> Result<Json<InboxCounters>, Problem> {
     let user = caller.for_user(Scope::InboxWrite, user)?;
-    let which: Which = body::read_json(body, app.body_limit_bytes).await?;
+    let which: Which = body::read_json(body, &app.limits.bodies).await?;
     let selection = which.selection()?;
     let state = app.notifications.mark(&user, mark, selection.clone(), app.clock.now()).await?;
     let marked = match selection {

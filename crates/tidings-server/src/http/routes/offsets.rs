@@ -101,7 +101,7 @@ async fn put(
     let number = partition.parse().ok().filter(|number| *number >= 0);
     let partition = number
         .ok_or_else(|| Problem::bad_input("partition", "is not the number of a partition"))?;
-    let NewOffset { next_offset } = body::read_json(body, app.body_limit_bytes).await?;
+    let NewOffset { next_offset } = body::read_json(body, &app.limits.bodies).await?;
     if next_offset.is_some_and(|offset| offset < 0) {
         return Err(Problem::bad_input("next_offset", "is less than 0"));
     }

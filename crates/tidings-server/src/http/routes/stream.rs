@@ -54,7 +54,7 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Result<Respons
     })?;
     let (response, opening) = handshake.accept();
     let sessions = Arc::clone(&app.sessions);
-    let (stop, frame_bytes) = (app.drain.token(), app.frame_bytes);
+    let (stop, frame_bytes) = (app.drain.token(), app.limits.frame_bytes);
     // From here on a stopping node waits for this session too.
     app.session_tasks.spawn(async move {
         if let Some(connection) = opening.connection(frame_bytes).await {

@@ -86,7 +86,7 @@ async fn put(
 ) -> Result<Json<DeviceAnswer>, Problem> {
     let user = caller.for_user(Scope::DevicesWrite, &user)?;
     let id = device_id(&device)?;
-    let new: NewDevice = body::read_json(body, app.body_limit_bytes).await?;
+    let new: NewDevice = body::read_json(body, &app.limits.bodies).await?;
     let device = new.into_device(user, id, app.clock.now())?;
     // Two at once may both be let in: the limit is there for what runs wild, not to be exact.
     let others = app.devices.count_other_devices(&device.user, &device.id).await?;

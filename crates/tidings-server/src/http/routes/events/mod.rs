@@ -61,7 +61,7 @@ async fn post_events(
 ) -> Result<Response, Problem> {
     caller.server(Scope::EventsWrite)?;
     let repeatable = Repeatable::begin(&app, &caller, key)?;
-    let json = body::read(body, app.body_limit_bytes).await?;
+    let json = body::read(body, &app.limits.bodies).await?;
     let mut digest = RequestDigest::of("/v1/events");
     if let Some(repeatable) = &repeatable {
         digest.update(&json);
@@ -149,7 +149,7 @@ async fn post_batch(
     caller.server(Scope::EventsWrite)?;
     let repeatable = Repeatable::begin(&app, &caller, key)?;
     let mut digest = RequestDigest::of("/v1/events/batch");
-    let mut pieces = Pieces::new(body, app.body_limit_bytes);
+    let mut pieces = Pieces::new(body, app.limits.bodies.one_bytes);
     if let Some(repeatable) = &repeatable
         && let Some(kept) = repeatable.kept().await?
     {

@@ -147,7 +147,7 @@ async fn query(
     caller.server(Scope::GraphRead)?;
     let user = caller.for_user(Scope::GraphRead, &user)?;
     let recommender = recommender(&app)?;
-    let input: QueryInput = body::read_json(body, app.body_limit_bytes).await?;
+    let input: QueryInput = body::read_json(body, &app.limits.bodies).await?;
     let query = input.into_query(user, recommender.usual_limit())?;
     let recommendations = recommender.query(query).await?.into();
     Ok(Json(Recommendations { recommendations }))
@@ -175,7 +175,7 @@ async fn dismiss(
 ) -> Result<StatusCode, Problem> {
     let user = caller.for_user(Scope::GraphWrite, &user)?;
     let recommender = recommender(&app)?;
-    let input: UsersInput = body::read_json(body, app.body_limit_bytes).await?;
+    let input: UsersInput = body::read_json(body, &app.limits.bodies).await?;
     recommender.dismiss(&user, input.users()?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -230,7 +230,7 @@ async fn add_impressions(
 ) -> Result<StatusCode, Problem> {
     let user = caller.for_user(Scope::GraphWrite, &user)?;
     let recommender = recommender(&app)?;
-    let input: UsersInput = body::read_json(body, app.body_limit_bytes).await?;
+    let input: UsersInput = body::read_json(body, &app.limits.bodies).await?;
     recommender.add_impressions(&user, input.users()?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
