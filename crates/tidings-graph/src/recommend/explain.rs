@@ -3,13 +3,15 @@
 use tidings_core::{follow::NeighbourSide, ids::UserId, ports::GraphError, recommendation::Reason};
 
 use super::{
-    adjacency::{Adjacency, Lists, Node},
+    adjacency::{Adjacency, Lists, Node, Standing},
     limits::{LIST_ENTRIES, NEAR_ENTRIES},
     tally::Tally,
 };
 
 /// Followees that a reason names.
 const NAMED: usize = 3;
+/// Followees that are kept to be named, in case the user has muted some.
+const NAMEABLE: usize = 8;
 /// Lists that are read together.
 const LISTS: usize = 16;
 
@@ -20,6 +22,7 @@ pub(super) struct Explainer {
     places: Tally<1>,
     lists: Lists,
     found: Vec<Found>,
+    standings: Vec<Standing>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -38,7 +41,7 @@ fn note(places: &Tally<1>, other: Node, followee: Node, found: &mut [Found]) {
     let place = places.get(other)[0] as usize;
     let Some(found) = place.checked_sub(1).and_then(|it| found.get_mut(it)) else { return };
     found.all += 1;
-    if found.named.len() < NAMED {
+    if found.named.len() < NAMEABLE {
         found.named.push(followee);
     }
 }
@@ -75,16 +78,25 @@ impl Explainer {
         Ok(())
     }
 
-    /// The reason for the recommendation at `place`, if it is one.
+    /// The reason why `user` is recommended whoever is at `place`, if it is one. It names nobody whom the
+    /// user has muted.
     pub(super) fn followed_by(
-        &self,
+        &mut self,
         graph: &dyn Adjacency,
+        user: Node,
         place: usize,
     ) -> Result<Option<Reason>, GraphError> {
         let Some(found) = self.found.get(place).filter(|it| it.all > 0) else { return Ok(None) };
-        let mut known: Vec<UserId> = Vec::with_capacity(found.named.len());
-        for node in &found.named {
+        self.standings.clear();
+        graph.standings(user, &found.named, &mut self.standings)?;
+        let nameable = found.named.iter().zip(&self.standings);
+        let nameable = nameable.filter(|(_, standing)| **standing != Standing::Averse);
+        let mut known: Vec<UserId> = Vec::with_capacity(NAMED);
+        for (node, _) in nameable.take(NAMED) {
             known.extend(graph.user(*node)?);
+        }
+        if known.is_empty() {
+            return Ok(None);
         }
         let others = found.all.saturating_sub(known.len() as u64);
         Ok(Some(Reason::FollowedBy { known, others }))

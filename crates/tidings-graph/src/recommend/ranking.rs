@@ -184,7 +184,7 @@ impl Ranking {
         ranked.truncate(request.limit.min(MAX_RECOMMENDATIONS));
         let mut recommendations: Vec<_> = ranked.iter().map(Ranked::recommendation).collect();
         if request.explain {
-            self.explain(graph, &ranked, &mut recommendations)?;
+            self.explain(graph, &request.user, &ranked, &mut recommendations)?;
         }
         Ok(recommendations)
     }
@@ -221,10 +221,12 @@ impl Ranking {
     fn explain(
         &mut self,
         graph: &dyn Adjacency,
+        user: &UserId,
         ranked: &[Ranked],
         recommendations: &mut [Recommendation],
     ) -> Result<(), GraphError> {
         let nodes: Vec<_> = ranked.iter().filter_map(|it| it.node).collect();
+        let user = graph.node(user)?;
         self.explainer.find(graph, &self.signals.following, &nodes)?;
         let mut followers = Vec::new();
         graph.totals(&nodes, NeighbourSide::Followers, &mut followers)?;
@@ -235,7 +237,9 @@ impl Ranking {
             if self.signals.is_follower(node) {
                 reasons.push(Reason::FollowsYou);
             }
-            reasons.extend(self.explainer.followed_by(graph, place)?);
+            if let Some(user) = user {
+                reasons.extend(self.explainer.followed_by(graph, user, place)?);
+            }
             let people = self.signals.collaborative.get(node)[2];
             if people > 0.0 {
                 #[expect(

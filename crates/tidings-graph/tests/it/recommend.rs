@@ -87,6 +87,36 @@ fn circles() -> Vec<Edge> {
     edges
 }
 
+/// Who of the user's followees is named as following one who is recommended, and how many others do.
+fn followed_by(recommendation: &Recommendation) -> Option<(&[UserId], u64)> {
+    recommendation.reasons.iter().find_map(|reason| match reason {
+        Reason::FollowedBy { known, others } => Some((&**known, *others)),
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn reasons_name_nobody_whom_the_user_has_muted() {
+    let world = World::new(circles()).await;
+    let total = |it: &Recommendation| followed_by(it).map(|it| it.0.len() as u64 + it.1);
+    let before = world.recommend("a0", 10).await;
+    let muted = ["a2", "a5", "star"].map(user);
+    for it in &muted {
+        world.store.add_mute(&user("a0"), it, Timestamp::from_millis(1)).await.unwrap();
+    }
+    for engine in [&world.engine, &world.through_port()] {
+        let request = RecommendRequest { explain: true, ..RecommendRequest::new(user("a0"), 10) };
+        let found = engine.recommend_users(request).await.unwrap();
+        let named: Vec<_> = found.iter().filter_map(followed_by).flat_map(|it| it.0).collect();
+        assert!(named.len() > 5 && named.iter().all(|it| !muted.contains(it)), "{named:?}");
+        // Whoever is not named counts all the same.
+        for it in found.iter().filter(|it| followed_by(it).is_some()) {
+            let other = before.iter().find(|other| other.user == it.user).unwrap();
+            assert_eq!(total(it), total(other), "{}", it.user);
+        }
+    }
+}
+
 #[tokio::test]
 async fn people_of_the_same_circle_are_recommended_first() {
     let world = World::new(circles()).await;
@@ -113,10 +143,7 @@ async fn reasons_say_what_the_graph_says() {
                 known.push(user(followee));
             }
         }
-        let said = it.reasons.iter().find_map(|reason| match reason {
-            Reason::FollowedBy { known, others } => Some((known, *others)),
-            _ => None,
-        });
+        let said = followed_by(&it);
         assert_eq!(said.is_some(), !known.is_empty(), "{name}: {said:?}, {known:?}");
         if let Some((named, others)) = said {
             assert_eq!(named.len() as u64 + others, known.len() as u64, "{name}");
