@@ -82,8 +82,7 @@ impl ClientContext for Context {
         if code == Some(RDKafkaErrorCode::AllBrokersDown) {
             self.board.set_disconnected();
         }
-        // An unreachable broker is reported at every attempt: once is enough.
-        if self.board.set_error(reason) {
+        if self.board.set_error(code, reason) {
             tracing::warn!(%error, "the Kafka client has trouble: {reason}");
         }
     }

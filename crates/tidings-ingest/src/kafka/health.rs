@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use rdkafka::Statistics;
+use rdkafka::{Statistics, error::RDKafkaErrorCode};
 
 use super::{measure, partition::Partition, status::Status};
 
@@ -122,11 +122,19 @@ impl KafkaHealthHandle {
 
 type Partitions = BTreeMap<(Arc<str>, i32), Arc<Partition>>;
 
+/// Why no broker was reached, since one was last.
+#[derive(Debug, Default)]
+struct Unreached {
+    why: Option<String>,
+    /// What has been told of already.
+    kinds: Vec<Option<RDKafkaErrorCode>>,
+}
+
 /// Where everyone writes down how it is.
 #[derive(Debug, Default)]
 pub(super) struct Board {
     connected: AtomicBool,
-    last_error: Mutex<Option<String>>,
+    unreached: Mutex<Unreached>,
     fatal: Mutex<Option<String>>,
     troubles: Mutex<Vec<KafkaTrouble>>,
     partitions: Mutex<Partitions>,
@@ -153,18 +161,28 @@ impl Board {
         self.partitions().values().filter(|it| it.is_claimed()).cloned().collect()
     }
 
-    /// Notes a trouble; says whether it is another one than before.
-    pub(super) fn set_error(&self, error: &str) -> bool {
-        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = last.as_deref() != Some(error);
+    /// Notes why a broker is not reached; says whether it is the first of its kind since one was. It is
+    /// reported at every attempt, in words that differ by their times.
+    pub(super) fn set_error(&self, code: Option<RDKafkaErrorCode>, error: &str) -> bool {
+        let mut unreached = self.unreached();
+        let is_new = !unreached.kinds.contains(&code);
         if is_new {
-            *last = Some(error.to_owned());
+            unreached.kinds.push(code);
+        }
+        // That all are down follows the reason why.
+        if unreached.why.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            unreached.why = Some(error.to_owned());
         }
         is_new
     }
 
+    /// A broker is reached.
     pub(super) fn clear_error(&self) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.unreached() = Unreached::default();
+    }
+
+    fn unreached(&self) -> MutexGuard<'_, Unreached> {
+        self.unreached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_troubles(&self, troubles: Vec<KafkaTrouble>) {
@@ -218,7 +236,7 @@ impl Board {
         let partitions = self.partitions().values().map(|it| partition_health(it)).collect();
         KafkaHealth {
             connected: self.connected.load(Ordering::Relaxed),
-            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_error: self.unreached().why.clone(),
             fatal: self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             troubles: self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             partitions,
@@ -249,4 +267,27 @@ fn partition_health(partition: &Partition) -> PartitionHealth {
 #[expect(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^53")]
 fn as_f64(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_no_broker_is_reached_is_told_once_and_stays_until_one_is() {
+        use RDKafkaErrorCode::{AllBrokersDown, Authentication, BrokerTransportFailure};
+        let board = Board::default();
+        assert!(board.set_error(Some(Authentication), "the password is wrong (after 20ms)"));
+        assert!(board.set_error(Some(AllBrokersDown), "1/1 brokers are down"));
+        assert!(!board.set_error(Some(Authentication), "the password is wrong (after 30ms)"));
+        assert!(!board.set_error(Some(AllBrokersDown), "1/1 brokers are down"));
+        let why = board.snapshot().last_error.unwrap();
+        assert_eq!(why, "the password is wrong (after 30ms)");
+        assert!(board.set_error(Some(BrokerTransportFailure), "refused"));
+        let broker = rdkafka::statistics::Broker { state: "UP".to_owned(), ..Default::default() };
+        let brokers = [("one".to_owned(), broker)].into();
+        board.take_statistics(&Statistics { brokers, ..Default::default() });
+        assert_eq!(board.snapshot().last_error, None);
+        assert!(board.set_error(Some(Authentication), "the password is wrong"));
+    }
 }

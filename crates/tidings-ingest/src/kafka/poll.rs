@@ -193,11 +193,8 @@ impl Poller {
             RDKafkaErrorCode::AutoOffsetReset
             | RDKafkaErrorCode::OffsetOutOfRange
             | RDKafkaErrorCode::LogTruncation => self.range_is_suspect = true,
-            code if is_of_connection(code) => {
-                if self.parts.board.set_error(&code.to_string()) {
-                    tracing::warn!(%error, "the Kafka client has trouble");
-                }
-            }
+            // The client has called back with the reason in words.
+            code if is_of_connection(code) => {}
             // The loop sees that by itself.
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {}
             code => self.note_trouble(code, error),

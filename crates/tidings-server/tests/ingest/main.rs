@@ -29,6 +29,7 @@ mod process;
 mod proxy;
 mod rebalance;
 mod scene;
+mod secured;
 mod servers;
 mod story;
 mod until;

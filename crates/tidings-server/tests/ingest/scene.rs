@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) postgres: Option<String>,
     /// Lines of `[kafka]`.
     pub(crate) kafka: String,
+    /// Lines of `[kafka.options]`.
+    pub(crate) options: String,
     /// The session timeout of the consumer group, in milliseconds.
     pub(crate) session_timeout_ms: u32,
     /// Other sections.
@@ -48,6 +50,7 @@ impl Setup {
             brokers: kafka_bootstrap(),
             postgres: None,
             kafka: String::new(),
+            options: String::new(),
             session_timeout_ms: 6_000,
             sections: String::new(),
         }
@@ -148,7 +151,7 @@ pub(crate) fn start(site: &Site) -> Node {
 }
 
 fn toml(setup: &Setup, topic: &str, instance_id: &str, url: Option<&str>) -> String {
-    let Setup { brokers, kafka, session_timeout_ms, sections, .. } = setup;
+    let Setup { brokers, kafka, options, session_timeout_ms, sections, .. } = setup;
     let url = url.unwrap_or_default();
     format!(
         r#"
@@ -176,6 +179,7 @@ retry_cap_ms = 500
 "topic.metadata.refresh.interval.ms" = "500"
 "statistics.interval.ms" = "200"
 "reconnect.backoff.max.ms" = "500"
+{options}
 
 {sections}
 "#

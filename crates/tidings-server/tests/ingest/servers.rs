@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
@@ -220,28 +221,87 @@ pub(crate) struct PrivateKafka {
     process: Option<Process>,
 }
 
+/// A second door of a broker, with TLS, a password (SCRAM) and rights. Who comes in by the first may do
+/// everything.
+pub(crate) struct SecuredDoor {
+    /// `bootstrap.servers`.
+    pub(crate) brokers: String,
+    /// The certificate that the broker's is signed by.
+    pub(crate) ca_file: PathBuf,
+}
+
+impl SecuredDoor {
+    /// Makes the certificates in `dir`, and gives the broker's options for them.
+    fn make(dir: &Path) -> (Self, String) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "the authority of a test");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let (ca_file, keys) = (dir.join("ca.pem"), dir.join("broker.pem"));
+        fs::write(&ca_file, issuer.pem()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        fs::write(&keys, key.serialize_pem() + &certificate.pem()).unwrap();
+        let brokers = format!("localhost:{}", free_port());
+        let login = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+        let properties = format!(
+            "listener.name.secured.ssl.keystore.type=PEM\n\
+             listener.name.secured.ssl.keystore.location={}\n\
+             listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+             listener.name.secured.scram-sha-512.sasl.jaas.config={login}\n\
+             authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             super.users=User:ANONYMOUS\n",
+            keys.display(),
+        );
+        (Self { brokers, ca_file }, properties)
+    }
+}
+
 impl PrivateKafka {
     /// Starts a broker with the jars of `cargo xtask services up kafka`.
     pub(crate) async fn start() -> Self {
-        let (dir, port, controller) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+        Self::start_with(tempfile::tempdir().unwrap(), "", "", "", &[]).await
+    }
+
+    /// The same with a secured door for `user`, who has no rights yet.
+    pub(crate) async fn start_secured(user: &str, password: &str) -> (Self, SecuredDoor) {
+        let dir = tempfile::tempdir().unwrap();
+        let (door, properties) = SecuredDoor::make(dir.path());
+        let listener = format!(",SECURED://{}", door.brokers);
+        let scram = format!("SCRAM-SHA-512=[name={user},password={password}]");
+        let users = ["--add-scram", &scram];
+        let broker = Self::start_with(dir, &listener, ",SECURED:SASL_SSL", &properties, &users);
+        (broker.await, door)
+    }
+
+    async fn start_with(
+        dir: TempDir,
+        listener: &str,
+        protocol: &str,
+        more: &str,
+        format_with: &[&str],
+    ) -> Self {
+        let (port, controller) = (free_port(), free_port());
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listener}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{listener}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocol}\n\
              controller.listener.names=CONTROLLER\nlog.dirs={}\n\
              auto.create.topics.enable=false\noffsets.topic.replication.factor=1\n\
              offsets.topic.num.partitions=1\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\ntransaction.state.log.num.partitions=1\n\
              group.initial.rebalance.delay.ms=0\ngroup.min.session.timeout.ms=1000\n\
-             log.cleaner.dedupe.buffer.size=16777216\n",
+             log.cleaner.dedupe.buffer.size=16777216\n{more}",
             dir.path().join("data").display(),
         );
         let file = dir.path().join("server.properties");
         fs::write(&file, properties).unwrap();
         let mut format = java("kafka.tools.StorageTool");
         format.args(["format", "--cluster-id", "dGlkaW5ncy1pbmdlc3QtdA", "--config"]).arg(file);
-        run(&mut format);
+        run(format.args(format_with));
         let mut broker = Self { dir, port, process: None };
         broker.start_again().await;
         broker
