@@ -53,17 +53,17 @@ impl RetryPolicy {
 
     /// Decides after failed attempt number `attempt` (1 is the first) to get back what was lost `away` ago.
     ///
-    /// As [`Self::after_failure`], and the wait is not longer than what has passed already, `base_ms` at
-    /// least. The bound of usual backoff runs ahead of the time that it took to get there when the
+    /// As [`Self::after_failure`], and the wait is not longer than half of what has passed already, `base_ms`
+    /// at least. The bound of usual backoff runs ahead of the time that it took to get there when the
     /// first waits happen to be short: of a herd that lost its node for some seconds, a few would be away
-    /// for several times as long. So they are away for twice as long as the node at most, with as many
-    /// attempts on average.
+    /// for several times as long. So all are away for half as long again as the node at most, for some
+    /// attempts more.
     #[must_use]
     pub fn after_loss(&self, attempt: u32, away: Duration, random: f64) -> RetryDecision {
         if attempt >= self.max_attempts.max(1) {
             return RetryDecision::GiveUp;
         }
-        let bound = self.ceiling(attempt).min(away.max(self.ceiling(1)));
+        let bound = self.ceiling(attempt).min((away / 2).max(self.ceiling(1)));
         RetryDecision::After(bound.mul_f64(random.clamp(0.0, 1.0)))
     }
 
@@ -118,7 +118,7 @@ mod tests {
         };
         assert_eq!(bound(1, 0), 500);
         assert_eq!(bound(6, 0), 500);
-        assert_eq!(bound(6, 3_000), 3_000);
+        assert_eq!(bound(6, 3_000), 1_500);
         // However long it is gone, the attempts count: a laptop wakes and begins with a short wait.
         assert_eq!(bound(2, 3_600_000), 1_000);
         assert_eq!(bound(8, 3_600_000), 30_000);

@@ -13,9 +13,9 @@ export const DEFAULT_BACKOFF: BackoffOptions = { baseMs: 500, capMs: 30_000 };
  * Exponential backoff with full jitter: a random time up to a bound that doubles. A herd that lost
  * its node at the same moment comes back spread out.
  *
- * The bound is not longer than what has passed since the first wait began, the base at least: when the first
- * waits happen to be short it would else run ahead of the time that it took to get there, and a few clients
- * of a node that was gone for seconds would stay away for several times as long.
+ * The bound is not longer than half of what has passed since the first wait began, the base at least: when the
+ * first waits happen to be short it would else run ahead of the time that it took to get there, and a few
+ * clients of a node that was gone for seconds would stay away for several times as long.
  */
 export class Backoff {
   #attempt = 0;
@@ -32,7 +32,7 @@ export class Backoff {
     this.#attempt = Math.max(this.#attempt, minAttempt);
     const now = this.nowMs();
     this.#sinceMs ??= now;
-    const passed = Math.max(now - this.#sinceMs, this.#bound(minAttempt));
+    const passed = Math.max((now - this.#sinceMs) / 2, this.#bound(minAttempt));
     const bound = Math.min(this.#bound(this.#attempt), passed);
     this.#attempt += 1;
     return this.random() * bound;
