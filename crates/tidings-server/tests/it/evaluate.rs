@@ -145,6 +145,10 @@ fn what_is_no_graph_is_refused_with_its_line_or_its_lack() {
 
 #[test]
 fn an_interrupt_ends_it_while_standard_input_is_silent() {
+    ["-INT", "-TERM"].map(ends_while_silent);
+}
+
+fn ends_while_silent(signal: &str) {
     let mut evaluating = Command::new(env!("CARGO_BIN_EXE_tidings"))
         .args(["evaluate", "-"])
         .stdin(Stdio::piped())
@@ -156,7 +160,7 @@ fn an_interrupt_ends_it_while_standard_input_is_silent() {
     let deadline = Instant::now() + PATIENCE;
     // A signal that comes early kills the process, a later one ends the command.
     let status = loop {
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         std::thread::sleep(Duration::from_millis(20));
         if let Some(status) = evaluating.try_wait().unwrap() {
             break status;
@@ -165,4 +169,36 @@ fn an_interrupt_ends_it_while_standard_input_is_silent() {
     };
     assert!(!status.success());
     drop(silent);
+}
+
+#[test]
+fn whatever_ends_it_leaves_no_graph_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let temporary = dir.path().join("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let file = path(&dir, "list.txt");
+    let edges: String = (0..60_000u32)
+        .map(|n| format!("{} {}\n", n % 2_000, (n * 7 + n / 2_000 * 13 + 1) % 2_000))
+        .collect();
+    std::fs::write(&file, edges).unwrap();
+    for signal in ["-INT", "-TERM"] {
+        let mut evaluating = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .args(["evaluate", &file])
+            .env("TMPDIR", &temporary)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let entries = || std::fs::read_dir(&temporary).unwrap().count();
+        let deadline = Instant::now() + PATIENCE;
+        while entries() == 0 {
+            assert!(evaluating.try_wait().unwrap().is_none(), "it ended before it made a graph");
+            assert!(Instant::now() < deadline, "it makes no graph");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let pid = evaluating.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert!(!evaluating.wait().unwrap().success(), "it was not interrupted: {signal}");
+        assert_eq!(entries(), 0, "{signal}");
+    }
 }

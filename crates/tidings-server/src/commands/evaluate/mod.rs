@@ -49,8 +49,15 @@ const STOP_SEEN: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut told_to_stop = async || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
     let follows = tokio::select! {
-        _ = interrupt.recv() => bail!("interrupted"),
+        () = told_to_stop() => bail!("interrupted"),
         follows = read_apart(args.file.clone(), args.undirected) => follows?,
     };
     let stop = Arc::new(AtomicBool::new(false));
@@ -60,7 +67,7 @@ pub(super) async fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     });
     let evaluated = tokio::select! {
         evaluated = &mut evaluating => evaluated,
-        _ = interrupt.recv() => {
+        () = told_to_stop() => {
             // It ends after the users that it ranks for, and takes its temporary directory away.
             stop.store(true, Ordering::Relaxed);
             evaluating.await
