@@ -16,7 +16,9 @@ mod token;
 pub use api::{Api, Counters, EventResult, EventsAnswer, Imported, InboxPage};
 pub use error::ApiError;
 pub use graph::{ExportPart, GraphSize};
-pub use operate::{DeadLetter, DeadLetterPage, DeliveryLogPage, DeliveryLogQuery, Offset};
+pub use operate::{
+    DeadLetter, DeadLetterPage, DeliveryLogPage, DeliveryLogQuery, NotificationLogPage, Offset,
+};
 pub use subscription::{
     Arrival, Subscription, SubscriptionConfig, SubscriptionError, SubscriptionEvent,
 };

@@ -77,6 +77,16 @@ pub struct DeliveryLogPage {
     pub upto: u64,
 }
 
+/// A part of the delivery log of one notification, oldest first.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NotificationLogPage {
+    /// The attempts as JSON.
+    pub items: Vec<Box<RawValue>>,
+    /// Where to go on; `None` at the end.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
 /// How far a partition was stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offset {
@@ -175,6 +185,29 @@ impl Api {
                 if let Some(value) = value {
                     query.append_pair(name, value);
                 }
+            }
+        }
+        self.send_to(Method::GET, url, String::new()).await
+    }
+
+    /// Up to `limit` attempts to deliver a notification, from `cursor` on, which is
+    /// [`NotificationLogPage::next`] of the page before.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`]; also when there is no such notification.
+    pub async fn notification_deliveries(
+        &self,
+        notification: &str,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<NotificationLogPage, ApiError> {
+        let mut url = self.url(&["v1", "notifications", notification, "deliveries"]);
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("limit", &limit.to_string());
+            if let Some(cursor) = cursor {
+                query.append_pair("cursor", cursor);
             }
         }
         self.send_to(Method::GET, url, String::new()).await

@@ -351,10 +351,22 @@ pub enum DlqCommand {
 /// What can be done with the delivery log.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
+    tidings deliveries show 0199c3f2-6b1e-7cc1-9d2e-3a4b5c6d7e8f     what became of one notification\n  \
     tidings deliveries export --since 2026-11-01T00:00:00Z --out november.ndjson\n  \
     tidings deliveries export --after 48210 --out november.ndjson    go on in the same file\n  \
     tidings deliveries export --channel apns --outcome failed | jq -r .reason | sort | uniq -c")]
 pub enum DeliveriesCommand {
+    /// Show the attempts to get one notification onto screens, oldest first.
+    Show {
+        /// Which node.
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The notification's id, as inboxes and the answer to an event give it.
+        notification: String,
+        /// Print each as a line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Write attempts as lines of JSON, in the order in which they were logged. Each has its number; the
     /// end says after which number later ones come.
     Export {

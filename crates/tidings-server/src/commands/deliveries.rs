@@ -5,11 +5,14 @@ use std::{io, time::Duration};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
 use tidings_client::{Api, ApiError, DeliveryLogPage, DeliveryLogQuery};
 
 use super::{
     dlq::connect,
     output::{Begin, Output},
+    print,
+    tail::printable,
 };
 use crate::cli::{DeliveriesCommand, DeliveryFilterArgs};
 
@@ -20,6 +23,9 @@ const ATTEMPTS: u32 = 10;
 
 pub(super) async fn run(command: DeliveriesCommand) -> anyhow::Result<()> {
     match command {
+        DeliveriesCommand::Show { node, notification, json } => {
+            show(&connect(&node)?, &notification, json).await
+        }
         DeliveriesCommand::Export { node, filter, after, out } => {
             let api = connect(&node)?;
             let begin = if after.is_some() { Begin::GoOn } else { Begin::Anew };
@@ -32,6 +38,58 @@ pub(super) async fn run(command: DeliveriesCommand) -> anyhow::Result<()> {
 fn query(filter: DeliveryFilterArgs) -> DeliveryLogQuery {
     let DeliveryFilterArgs { since, until, channel, outcome, user } = filter;
     DeliveryLogQuery { since, until, channel, outcome, user }
+}
+
+/// An attempt, as far as a line shows it.
+#[derive(Deserialize)]
+struct Attempt {
+    at: String,
+    channel: String,
+    target: String,
+    attempt: u32,
+    outcome: String,
+    latency_ms: u64,
+    reason: Option<String>,
+}
+
+impl Attempt {
+    fn line(&self) -> String {
+        let Self { at, channel, target, attempt, outcome, latency_ms, reason } = self;
+        let target = if target.is_empty() { "-" } else { target };
+        let reason = reason.as_deref().unwrap_or_default();
+        let line = format!(
+            "{at}  {channel:<9}  {}  attempt {attempt}  {outcome:<9}  {latency_ms} ms  {}",
+            printable(target),
+            printable(reason),
+        );
+        format!("{}\n", line.trim_end())
+    }
+}
+
+async fn show(api: &Api, notification: &str, json: bool) -> anyhow::Result<()> {
+    let mut cursor = None;
+    let mut shown: usize = 0;
+    loop {
+        let page = api.notification_deliveries(notification, PAGE, cursor.as_deref()).await?;
+        for item in &page.items {
+            if json {
+                print(&format!("{item}\n"))?;
+            } else {
+                let attempt: Attempt = serde_json::from_str(item.get())
+                    .context("the node gives attempts of another version")?;
+                print(&attempt.line())?;
+            }
+        }
+        shown += page.items.len();
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if shown == 0 {
+        eprintln!("nothing was tried yet, or the log keeps it no more");
+    }
+    Ok(())
 }
 
 async fn export(

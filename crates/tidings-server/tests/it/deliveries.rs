@@ -140,6 +140,19 @@ async fn the_log_of_one_notification_is_paged_oldest_first_and_filtered() {
     }
     let expected: Vec<_> = (1..=ROWS + 1).map(|secs| format!("at-{secs}")).collect();
     assert_eq!(listed, expected);
+    let (done, lines, err) = deliveries_command(&node, &["show", &id]);
+    assert!(done, "{err}");
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines.len(), expected.len());
+    let first = format!("{}  apns       at-1  attempt 1  retrying   3 ms", at(0));
+    assert_eq!(lines[0], first);
+    assert!(lines[1_250].contains("websocket  at-1251  attempt 1  delivered"), "{}", lines[1_250]);
+    let (_, json, _) = deliveries_command(&node, &["show", &id, "--json"]);
+    let of_line = |line| serde_json::from_str::<Value>(line).unwrap()["target"].clone();
+    assert_eq!(json.lines().map(of_line).collect::<Vec<_>>(), expected);
+    let absent = id.replace(&id[..8], "ffffffff");
+    let (done, _, err) = deliveries_command(&node, &["show", &absent]);
+    assert!(!done && err.contains("no such notification"), "{err}");
     assert_eq!(targets(&get("").await.expect(200)).len(), 50);
     let window = format!("?since={}&until={}", at(3), at(4));
     for (query, expected) in [
@@ -224,12 +237,16 @@ async fn the_log_opens_to_its_scope_and_a_users_own_to_the_user() {
 }
 
 fn export(node: &Node, args: &[&str], out: Option<&Path>) -> (bool, String, String) {
+    let out = out.map(|it| it.to_str().unwrap());
+    let out = out.iter().flat_map(|it| ["--out", *it]);
+    let args: Vec<_> = std::iter::once("export").chain(args.iter().copied()).chain(out).collect();
+    deliveries_command(node, &args)
+}
+
+/// Runs `tidings deliveries …`: whether it succeeded, and what it said.
+fn deliveries_command(node: &Node, args: &[&str]) -> (bool, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-    command.args(["deliveries", "export", "--url", node.url()]).args(args);
-    if let Some(out) = out {
-        command.arg("--out").arg(out);
-    }
-    let output = command.output().unwrap();
+    let output = command.arg("deliveries").args(args).args(["--url", node.url()]).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout), text(&output.stderr))
 }
