@@ -145,7 +145,7 @@ fn what_is_no_graph_is_refused_with_its_line_or_its_lack() {
 
 #[test]
 fn an_interrupt_ends_it_while_standard_input_is_silent() {
-    ["-INT", "-TERM"].map(ends_while_silent);
+    ["-INT", "-TERM"].iter().for_each(|it| ends_while_silent(it));
 }
 
 fn ends_while_silent(signal: &str) {
