@@ -67,7 +67,8 @@ pub struct Delivery {
     pub latency_ms: u64,
     /// What came of it.
     pub outcome: Outcome,
-    /// Why, in the provider's or our own word, for example `Unregistered`.
+    /// Why, in the provider's or our own word, for example `Unregistered`; of what was delivered, the part
+    /// down to which it had to be cut, for example `truncated_body`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The identity under which the provider knows it.

@@ -56,8 +56,8 @@ impl RetryPolicy {
     /// As [`Self::after_failure`], and the wait is not longer than half of what has passed already, `base_ms`
     /// at least. The bound of usual backoff runs ahead of the time that it took to get there when the
     /// first waits happen to be short: of a herd that lost its node for some seconds, a few would be away
-    /// for several times as long. So all are away for half as long again as the node at most, for some
-    /// attempts more.
+    /// for several times as long. So all are away for half as long again as the node at most, or the
+    /// first wait longer, for some attempts more.
     #[must_use]
     pub fn after_loss(&self, attempt: u32, away: Duration, random: f64) -> RetryDecision {
         if attempt >= self.max_attempts.max(1) {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_a_moment_ago_is_not_waited_for_longer_than_that() {
+    fn what_was_lost_a_moment_ago_is_not_waited_for_for_long() {
         let policy = RetryPolicy { max_attempts: 9, base_ms: 500, cap_ms: 30_000 };
         let bound = |attempt, away_ms| {
             let RetryDecision::After(wait) =

@@ -159,7 +159,8 @@ impl Subscription {
             // Resuming at `after` acknowledges it, and makes the server send what it left out. One
             // that never does must not be asked without a pause.
             self.gaps = self.gaps.saturating_add(1);
-            self.wait(self.gaps, Instant::now(), None, "notifications were left out")?;
+            let retry = self.config.retry.after_failure(self.gaps, None, rand::random());
+            self.wait(retry, self.gaps, None, "notifications were left out")?;
             return Ok(SubscriptionEvent::Gap { after, got });
         }
         if let Some(code) = ended.refused {
@@ -172,7 +173,9 @@ impl Subscription {
         self.failures = self.failures.saturating_add(1);
         let asked = ended.retry_in.or(self.asked_to_wait.take());
         let lost_at = *self.lost_at.get_or_insert_with(Instant::now);
-        let retry_in = self.wait(self.failures, lost_at, asked, &ended.reason)?;
+        let away = lost_at.elapsed();
+        let retry = self.config.retry.after_loss(self.failures, away, rand::random());
+        let retry_in = self.wait(retry, self.failures, asked, &ended.reason)?;
         Ok(SubscriptionEvent::Disconnected { reason: ended.reason, retry_in })
     }
 
@@ -220,17 +223,15 @@ impl Subscription {
         }
     }
 
-    /// How long to wait after so many attempts to get back what was lost at `lost_at`, unless the server
-    /// asked for another time.
+    /// How long to wait after so many attempts, unless the server asked for another time.
     fn wait(
         &mut self,
+        retry: RetryDecision,
         attempts: u32,
-        lost_at: Instant,
         asked: Option<Duration>,
         last: &str,
     ) -> Result<Duration, SubscriptionError> {
-        let random = rand::random::<f64>();
-        let wait = match self.config.retry.after_loss(attempts, lost_at.elapsed(), random) {
+        let wait = match retry {
             // The server has spread its clients already.
             RetryDecision::After(wait) => asked.unwrap_or(wait),
             RetryDecision::GiveUp => {

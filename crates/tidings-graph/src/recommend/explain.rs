@@ -78,8 +78,8 @@ impl Explainer {
         Ok(())
     }
 
-    /// The reason why `user` is recommended whoever is at `place`, if it is one. It names nobody whom the
-    /// user has muted.
+    /// The reason why `user` is recommended whoever is at `place`, if it is one. It names nobody of whom
+    /// either has muted the other; where that leaves nobody of those who were kept, there is none.
     pub(super) fn followed_by(
         &mut self,
         graph: &dyn Adjacency,

@@ -11,7 +11,7 @@ use tidings_testkit::{
     contract_graph::agree,
     services::{redis_url, unique_name},
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{claim, config, open_empty};
@@ -50,10 +50,13 @@ async fn the_embedded_graph_and_neo4j_behind_a_cache_give_the_same_answers() {
     let (stop, health) = (CancellationToken::new(), worker.health());
     let mut work = JoinSet::new();
     work.spawn(worker.run(stop.clone()));
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !health.snapshot().is_open {
+        assert!(Instant::now() < deadline, "the cache does not open: {:?}", health.snapshot());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     agrees_with_the_embedded(&cache).await;
+    assert!(health.snapshot().is_open, "{:?}", health.snapshot());
     stop.cancel();
     work.join_next().await.unwrap().unwrap();
 }

@@ -1,8 +1,11 @@
 //! What librdkafka calls back, on the thread that polls.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use rdkafka::{
@@ -13,7 +16,7 @@ use rdkafka::{
     types::RDKafkaRespErr,
 };
 
-use super::{health::Board, measure};
+use super::{health::Board, measure, trouble::is_of_connection};
 
 /// A change of what is assigned to this member of the group.
 #[derive(Debug)]
@@ -82,8 +85,12 @@ impl ClientContext for Context {
         if code == Some(RDKafkaErrorCode::AllBrokersDown) {
             self.board.set_disconnected();
         }
-        if self.board.set_error(code, reason) {
-            tracing::warn!(%error, "the Kafka client has trouble: {reason}");
+        match code.filter(|it| is_of_connection(*it)) {
+            Some(code) if self.board.set_error(code, reason, Instant::now()) => {
+                tracing::warn!(%error, "the Kafka client has trouble: {reason}");
+            }
+            // What comes in the place of records is for the thread that polls.
+            _ => tracing::debug!(%error, "the Kafka client has trouble: {reason}"),
         }
     }
 }

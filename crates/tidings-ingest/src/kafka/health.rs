@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use rdkafka::{Statistics, error::RDKafkaErrorCode};
@@ -122,12 +123,15 @@ impl KafkaHealthHandle {
 
 type Partitions = BTreeMap<(Arc<str>, i32), Arc<Partition>>;
 
+/// After how long without another report a trouble is news again.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
 /// Why no broker was reached, since one was last.
 #[derive(Debug, Default)]
 struct Unreached {
     why: Option<String>,
-    /// What has been told of already.
-    kinds: Vec<Option<RDKafkaErrorCode>>,
+    /// When each kind was reported last.
+    kinds: Vec<(RDKafkaErrorCode, Instant)>,
 }
 
 /// Where everyone writes down how it is.
@@ -161,16 +165,16 @@ impl Board {
         self.partitions().values().filter(|it| it.is_claimed()).cloned().collect()
     }
 
-    /// Notes why a broker is not reached; says whether it is the first of its kind since one was. It is
-    /// reported at every attempt, in words that differ by their times.
-    pub(super) fn set_error(&self, code: Option<RDKafkaErrorCode>, error: &str) -> bool {
+    /// Notes why a broker is not reached; says whether that is news: no other report of its kind was a
+    /// moment ago. It is reported at every attempt, in words that differ by their times.
+    pub(super) fn set_error(&self, code: RDKafkaErrorCode, error: &str, now: Instant) -> bool {
         let mut unreached = self.unreached();
-        let is_new = !unreached.kinds.contains(&code);
-        if is_new {
-            unreached.kinds.push(code);
-        }
+        unreached.kinds.retain(|it| now.saturating_duration_since(it.1) < FORGOTTEN);
+        let is_new = unreached.kinds.iter().all(|it| it.0 != code);
+        unreached.kinds.retain(|it| it.0 != code);
+        unreached.kinds.push((code, now));
         // That all are down follows the reason why.
-        if unreached.why.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
+        if unreached.why.is_none() || code != RDKafkaErrorCode::AllBrokersDown {
             unreached.why = Some(error.to_owned());
         }
         is_new
@@ -276,18 +280,23 @@ mod tests {
     #[test]
     fn why_no_broker_is_reached_is_told_once_and_stays_until_one_is() {
         use RDKafkaErrorCode::{AllBrokersDown, Authentication, BrokerTransportFailure};
-        let board = Board::default();
-        assert!(board.set_error(Some(Authentication), "the password is wrong (after 20ms)"));
-        assert!(board.set_error(Some(AllBrokersDown), "1/1 brokers are down"));
-        assert!(!board.set_error(Some(Authentication), "the password is wrong (after 30ms)"));
-        assert!(!board.set_error(Some(AllBrokersDown), "1/1 brokers are down"));
+        let (board, now) = (Board::default(), Instant::now());
+        assert!(board.set_error(Authentication, "the password is wrong (after 20ms)", now));
+        assert!(board.set_error(AllBrokersDown, "1/1 brokers are down", now));
+        assert!(!board.set_error(Authentication, "the password is wrong (after 30ms)", now));
+        let later = now + FORGOTTEN * 3 / 4;
+        assert!(!board.set_error(AllBrokersDown, "1/1 brokers are down", later));
+        let latest = now + FORGOTTEN * 3 / 2;
+        assert!(!board.set_error(AllBrokersDown, "1/1 brokers are down", latest));
         let why = board.snapshot().last_error.unwrap();
         assert_eq!(why, "the password is wrong (after 30ms)");
-        assert!(board.set_error(Some(BrokerTransportFailure), "refused"));
+        assert!(board.set_error(BrokerTransportFailure, "refused", now));
+        // Another broker, an hour after the first was refused: others were reached all the time.
+        assert!(board.set_error(BrokerTransportFailure, "refused", now + FORGOTTEN * 60));
         let broker = rdkafka::statistics::Broker { state: "UP".to_owned(), ..Default::default() };
         let brokers = [("one".to_owned(), broker)].into();
         board.take_statistics(&Statistics { brokers, ..Default::default() });
         assert_eq!(board.snapshot().last_error, None);
-        assert!(board.set_error(Some(Authentication), "the password is wrong"));
+        assert!(board.set_error(Authentication, "the password is wrong", now));
     }
 }

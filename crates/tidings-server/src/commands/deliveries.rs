@@ -11,7 +11,6 @@ use tidings_client::{Api, ApiError, DeliveryLogPage, DeliveryLogQuery};
 use super::{
     dlq::connect,
     output::{Begin, Output},
-    print,
     tail::printable,
 };
 use crate::cli::{DeliveriesCommand, DeliveryFilterArgs};
@@ -67,18 +66,24 @@ impl Attempt {
 }
 
 async fn show(api: &Api, notification: &str, json: bool) -> anyhow::Result<()> {
+    let mut output = Output::open(None, Begin::Anew)?;
     let mut cursor = None;
     let mut shown: usize = 0;
     loop {
         let page = api.notification_deliveries(notification, PAGE, cursor.as_deref()).await?;
+        let mut lines = String::new();
         for item in &page.items {
             if json {
-                print(&format!("{item}\n"))?;
+                lines.extend([item.get(), "\n"]);
             } else {
                 let attempt: Attempt = serde_json::from_str(item.get())
                     .context("the node gives attempts of another version")?;
-                print(&attempt.line())?;
+                lines.push_str(&attempt.line());
             }
+        }
+        match output.write(lines.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            result => result.context("the result cannot be written")?,
         }
         shown += page.items.len();
         cursor = page.next;

@@ -9,6 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
 
+/// The longest body of a request that is no event: of those users' tokens send, too, which have no part in
+/// the room for long ones.
+const JSON_BYTES: usize = 1024 * 1024;
 /// Bodies up to so many bytes take no room: there are as many of them at most as there are connections.
 const SMALL_BYTES: usize = 64 * 1024;
 /// Room is counted in units of so many bytes.
@@ -28,7 +31,7 @@ impl BodyLimits {
     /// `one_bytes` for each, and `all_bytes` for all that are held at once and are not small.
     #[must_use]
     pub fn new(one_bytes: usize, all_bytes: usize) -> Self {
-        let units = (all_bytes / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+        let units = all_bytes.div_ceil(UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         Self { one_bytes, room: Arc::new(Semaphore::new(units)) }
     }
 
@@ -56,7 +59,7 @@ impl Deref for Whole {
     }
 }
 
-/// Reads a whole body.
+/// Reads a whole body, which may be long.
 pub(super) async fn read(body: Body, limits: &BodyLimits) -> Result<Whole, Problem> {
     let mut pieces = Pieces::new(body, limits.one_bytes);
     let mut bytes = Vec::new();
@@ -78,12 +81,22 @@ pub(super) async fn read(body: Body, limits: &BodyLimits) -> Result<Whole, Probl
     Ok(Whole { bytes, _room: room })
 }
 
-/// Reads a body as JSON, naming the field that does not fit.
+/// Reads a body of a MiB at most.
+pub(super) async fn read_short(body: Body, limits: &BodyLimits) -> Result<Vec<u8>, Problem> {
+    let mut pieces = Pieces::new(body, limits.one_bytes.min(JSON_BYTES));
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// Reads a body of a MiB at most as JSON, naming the field that does not fit.
 pub(super) async fn read_json<T: DeserializeOwned>(
     body: Body,
     limits: &BodyLimits,
 ) -> Result<T, Problem> {
-    let bytes = read(body, limits).await?;
+    let bytes = read_short(body, limits).await?;
     let mut reader = serde_json::Deserializer::from_slice(&bytes);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -144,6 +157,23 @@ mod tests {
         assert!(read(body(5), &limits).await.is_err());
         drop((first, second));
         assert_eq!(limits.room.available_permits(), 1024);
+    }
+
+    #[tokio::test]
+    async fn one_of_the_longest_fits_whatever_the_limits() {
+        for limit in [1 << 20, 10_000_000] {
+            let limits = BodyLimits::new(limit, limit);
+            let longest = read(body(limit / (16 * 1024)), &limits).await.ok().unwrap();
+            assert!(longest.len() + 16 * 1024 > limit);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_short_body_takes_no_room_and_is_short() {
+        let limits = BodyLimits::new(1 << 25, 1 << 25);
+        let whole = read_short(body(64), &limits).await.ok().unwrap();
+        assert_eq!((whole.len(), limits.room.available_permits()), (1 << 20, 1 << 15));
+        assert!(read_short(body(65), &limits).await.is_err());
     }
 
     #[tokio::test]

@@ -89,7 +89,7 @@ impl Problem {
 
     /// The body is longer than `limit` bytes.
     pub fn body_too_large(limit: usize) -> Self {
-        let detail = format!("the body has more than {limit} bytes (server.body_limit_bytes)");
+        let detail = format!("the body has more than {limit} bytes, the most that is taken here");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large", detail)
     }
 

@@ -56,7 +56,7 @@ async fn revoke_sessions(
     body: Body,
 ) -> Result<Json<Revoked>, Problem> {
     let user = caller.for_user(Scope::SessionsRevoke, &user)?;
-    let body = body::read(body, &app.limits.bodies).await?;
+    let body = body::read_short(body, &app.limits.bodies).await?;
     let Revoke { before } = if body.is_empty() {
         Revoke::default()
     } else {

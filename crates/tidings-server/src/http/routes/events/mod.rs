@@ -48,7 +48,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         (status = 409, description = "A request with this key is being answered", body = Problem),
         (status = 413, description = "Too many events or bytes: nothing is stored", body = Problem),
         (status = 422, description = "No event of the array is valid, or the key was used for another request", body = Problem),
-        (status = 429, description = "The queue is full; send again after Retry-After", body = Problem),
+        (status = 429, description = "The queue is full, or long bodies take all of their room; send again after Retry-After", body = Problem),
         (status = 503, description = "Nothing is durable for sure; send again after Retry-After", body = Problem),
         (status = 504, description = "Took longer than server.request_timeout_ms; send again", body = Problem),
     ),
