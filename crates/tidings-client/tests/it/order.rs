@@ -1,5 +1,7 @@
 //! Every notification once and in order, whatever the server does.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tidings_client::{Subscription, SubscriptionError, SubscriptionEvent};
 use tidings_core::retry::RetryPolicy;
@@ -56,6 +58,27 @@ async fn a_server_that_leaves_the_same_out_again_and_again_spends_the_budget() {
             other => panic!("{other:?} at {attempt}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_server_that_never_fills_a_gap_is_asked_more_and_more_seldom() {
+    const SPAN: Duration = Duration::from_millis(1_500);
+    let server = Server::start().await;
+    let mut config = server.config(Some(0));
+    config.retry = RetryPolicy { max_attempts: u32::MAX, base_ms: 20, cap_ms: 100_000 };
+    let _client = Watched::open(config);
+    let mut asked = 0;
+    let asking = async {
+        loop {
+            let (mut session, _) = server.welcome(9).await;
+            session.notify(9).await;
+            asked += 1;
+        }
+    };
+    let over = tokio::time::timeout(SPAN, asking).await;
+    assert!(over.is_err());
+    // Seven or eight as the waits double; a hundred and more if they did not.
+    assert!((2..25).contains(&asked), "{asked} times");
 }
 
 #[tokio::test]
