@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::{claim, config, open_empty};
 
 /// Operations of a usual run; `TIDINGS_AGREE_OPERATIONS` asks for more.
-const OPERATIONS: usize = 6_000;
+const OPERATIONS: usize = 10_000;
 /// The same for all, so that all are asked the same.
 const SEED: u64 = 20_261_127;
 

@@ -9,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
 
-/// The longest body of a request that is no event: of those users' tokens send, too, which have no part in
-/// the room for long ones.
+/// The longest body where there is no need for long ones: of what users' tokens may send, which have no part
+/// in the room for those.
 const JSON_BYTES: usize = 1024 * 1024;
 /// Bodies up to so many bytes take no room: there are as many of them at most as there are connections.
 const SMALL_BYTES: usize = 64 * 1024;
@@ -96,8 +96,19 @@ pub(super) async fn read_json<T: DeserializeOwned>(
     body: Body,
     limits: &BodyLimits,
 ) -> Result<T, Problem> {
-    let bytes = read_short(body, limits).await?;
-    let mut reader = serde_json::Deserializer::from_slice(&bytes);
+    parse(&read_short(body, limits).await?)
+}
+
+/// The same of a body that may be long; for server keys only.
+pub(super) async fn read_long_json<T: DeserializeOwned>(
+    body: Body,
+    limits: &BodyLimits,
+) -> Result<T, Problem> {
+    parse(&read(body, limits).await?)
+}
+
+fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { "" } else { &path };

@@ -137,6 +137,11 @@ async fn a_server_may_name_candidates_and_lift_some() {
     }
     assert_eq!(users(&query(json!({"among": ["z"]})).await.expect(200)), ["z"]);
     assert_eq!(users(&query(json!({"among": []})).await.expect(200)), [""; 0]);
+    // As many as may be named, each as long as may be: more than 2 MiB.
+    let longest: Vec<_> = (0..10_000).map(|n| format!("{n:0128}")).collect();
+    let boosts: serde_json::Map<_, _> = longest.iter().map(|it| (it.clone(), json!(0.5))).collect();
+    let named = json!({"among": longest, "boosts": boosts, "limit": 500});
+    assert_eq!(users(&query(named).await.expect(200)).len(), 500);
     let many: Vec<_> = (0..10_001).map(|n| format!("m{n}")).collect();
     for (input, field) in [
         (json!({"limit": 0}), "limit"),

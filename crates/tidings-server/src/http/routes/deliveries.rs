@@ -49,7 +49,8 @@ struct DeliverySchema {
     latency_ms: u64,
     /// `delivered`, `retrying`, `failed` or `skipped`.
     outcome: String,
-    /// Why.
+    /// Why; beside `delivered`, what had to be cut to fit: `truncated_data`, `truncated_body`,
+    /// `truncated_title` or `truncated_object`.
     reason: Option<String>,
     /// The identity under which the push service knows it.
     provider_id: Option<String>,

@@ -135,6 +135,7 @@ async fn list(
         (status = 200, body = Recommendations), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem, description = "`recommendations.enabled` is false"),
+        (status = 429, body = Problem, description = "Long bodies take all of their room; send again after Retry-After"),
         (status = 503, body = Problem, description = "Too many requests wait, or a store is not available"),
     ),
 )]
@@ -147,7 +148,7 @@ async fn query(
     caller.server(Scope::GraphRead)?;
     let user = caller.for_user(Scope::GraphRead, &user)?;
     let recommender = recommender(&app)?;
-    let input: QueryInput = body::read_json(body, &app.limits.bodies).await?;
+    let input: QueryInput = body::read_long_json(body, &app.limits.bodies).await?;
     let query = input.into_query(user, recommender.usual_limit())?;
     let recommendations = recommender.query(query).await?.into();
     Ok(Json(Recommendations { recommendations }))
