@@ -238,11 +238,16 @@ impl Entries {
         self.all.iter_mut().filter(fetched).for_each(act);
     }
 
-    /// Resumes those of which less than half of the share is left.
-    pub(super) fn resume_roomy(&mut self, consumer: &BaseConsumer<Context>) {
+    /// Resumes those that hold less than half of their share, and names them.
+    pub(super) fn resume_roomy(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        mut resumed: impl FnMut(&Arc<Partition>),
+    ) {
         for entry in &mut self.all {
             if entry.fetching == Fetching::Paused && entry.partition.account.has_room_or_rings() {
                 entry.resume(consumer);
+                resumed(&entry.partition);
             }
         }
     }

@@ -283,7 +283,9 @@ impl Poller {
             self.entries.each_running(|entry| entry.pause(consumer));
         }
         if !self.draining {
-            self.entries.resume_roomy(consumer);
+            // A resume does not wake the client's thread that fetches, which sleeps for up to a second when
+            // all partitions of its broker were paused. A question to the broker does.
+            self.entries.resume_roomy(consumer, |partition| self.asker.want(partition));
         }
         let now = Instant::now();
         if now >= self.next_tick {
