@@ -192,7 +192,7 @@ pub struct DemoArgs {
     /// list file (`follower followee` per line, plain or .gz).
     #[arg(long, default_value = "small", value_name = "GRAPH")]
     pub graph: String,
-    /// Events per second; 0 sends as fast as they are accepted.
+    /// Events per second; 0 sends as fast as they are accepted, with FCM's quotas lifted.
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub rate: u32,
     /// Users with a live session; everyone else has a phone.

@@ -16,7 +16,7 @@ use tidings_core::{
 use tidings_simulators::{
     AcceptedPush, ApnsCredentials, ApnsSimulator, ApnsSimulatorConfig, FcmCredentials,
     FcmSimulator, FcmSimulatorConfig, VapidCredentials, WebPushSimulator, WebPushSimulatorConfig,
-    webpush::SubscribeOptions,
+    fcm::FcmQuota, webpush::SubscribeOptions,
 };
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -44,6 +44,7 @@ pub(super) struct Phones {
     webpush: WebPushSimulator,
     /// The key that browsers let in.
     application_server_key: String,
+    quotas: Quotas,
     files: Files,
     watchers: JoinSet<()>,
 }
@@ -58,17 +59,31 @@ struct Files {
     webpush_ca: PathBuf,
 }
 
+/// What FCM takes. Google's quotas are those of one app: 600,000 messages a minute, 240 to one device. A
+/// stream that is as fast as it can be is far above them, and would end in minutes of waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quotas {
+    AsGoogle,
+    Lifted,
+}
+
 impl Phones {
     /// Starts the simulators and writes the node's credentials into `dir`.
-    pub(super) async fn start(dir: &Path, tally: Arc<Tally>) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        dir: &Path,
+        quotas: Quotas,
+        tally: Arc<Tally>,
+    ) -> anyhow::Result<Self> {
         let apns_credentials = ApnsCredentials::generate(TEAM, KEY)?;
         let fcm_credentials = FcmCredentials::generate(PROJECT)?;
         let apns = ApnsSimulator::start(ApnsSimulatorConfig::new(&apns_credentials, APP))
             .await
             .context("the APNs simulator cannot start")?;
-        let fcm = FcmSimulator::start(FcmSimulatorConfig::new(&fcm_credentials))
-            .await
-            .context("the FCM simulator cannot start")?;
+        let mut fcm = FcmSimulatorConfig::new(&fcm_credentials);
+        if quotas == Quotas::Lifted {
+            fcm.quota = FcmQuota::UNLIMITED;
+        }
+        let fcm = FcmSimulator::start(fcm).await.context("the FCM simulator cannot start")?;
         let vapid = VapidCredentials::generate()?;
         let webpush = WebPushSimulator::start(WebPushSimulatorConfig::new())
             .await
@@ -92,17 +107,21 @@ impl Phones {
         watchers.spawn(watch(Screen::Fcm, fcm.ledger().subscribe(), Arc::clone(&tally)));
         watchers.spawn(watch(Screen::WebPush, webpush.ledger().subscribe(), tally));
         let application_server_key = vapid.public_key;
-        Ok(Self { apns, fcm, webpush, application_server_key, files, watchers })
+        Ok(Self { apns, fcm, webpush, application_server_key, quotas, files, watchers })
     }
 
     /// The node's configuration for push.
     pub(super) fn config(&self) -> String {
         let Files { apns_key, apns_ca, fcm_account, fcm_ca, vapid_key, webpush_ca } = &self.files;
+        let shaping = match self.quotas {
+            Quotas::AsGoogle => "",
+            Quotas::Lifted => "per_minute = 600000000\nramp_ms = 0\n",
+        };
         format!(
             "[push.apns]\nkey_file = {apns_key:?}\nkey_id = \"{KEY}\"\nteam_id = \"{TEAM}\"\n\
              endpoint = \"{}\"\nca_file = {apns_ca:?}\n\n\
              [push.fcm]\nservice_account_file = {fcm_account:?}\nendpoint = \"{}\"\n\
-             ca_file = {fcm_ca:?}\n\n\
+             ca_file = {fcm_ca:?}\n{shaping}\n\
              [push.webpush]\nkey_file = {vapid_key:?}\nsubject = \"mailto:demo@example.com\"\n\
              allow_loopback = true\nca_file = {webpush_ca:?}\n",
             self.apns.url(),

@@ -21,7 +21,7 @@ use super::{
     hints,
     node::{DemoNode, NodeFiles},
     page,
-    phones::Phones,
+    phones::{Phones, Quotas},
     sessions::{EVENT_PREFIX, Sessions},
     story::Story,
     stream::{self, Stream},
@@ -125,7 +125,8 @@ impl Stage {
             }
         };
         let tally = Arc::new(Tally::new()?);
-        let phones = Phones::start(&path, Arc::clone(&tally)).await?;
+        let quotas = if args.rate == 0 { Quotas::Lifted } else { Quotas::AsGoogle };
+        let phones = Phones::start(&path, quotas, Arc::clone(&tally)).await?;
         let listen = free_address(args.listen)?;
         let log = path.join("node.log");
         let online = choose_online(&graph, args.online, args.seed);

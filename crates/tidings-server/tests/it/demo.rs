@@ -27,6 +27,25 @@ fn the_demo_tells_everyone_once_and_counts_it_on_their_screens() {
     assert!(latency["p50"].as_f64().unwrap() <= latency["p99"].as_f64().unwrap(), "{summary}");
 }
 
+/// Each of a few users gets more than FCM takes for one device in a minute.
+#[test]
+fn a_demo_that_is_as_fast_as_it_can_be_does_not_wait_for_quotas() {
+    let graph = tempfile::NamedTempFile::new().unwrap();
+    let follows: Vec<_> = (2..=40).map(|follower| format!("{follower} 1\n")).collect();
+    std::fs::write(graph.path(), follows.concat()).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args(["demo", "--json", "--events", "800", "--rate", "0", "--online", "1"])
+        .args(["--listen", "127.0.0.1:0", "--graph"])
+        .arg(graph.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let summary: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&summary["holes"], &summary["duplicates"]), (&0.into(), &0.into()), "{summary}");
+    assert!(summary.pointer("/delivered/fcm").unwrap().as_u64() > Some(240), "{summary}");
+}
+
 #[test]
 fn a_demo_that_cannot_run_says_why() {
     let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
