@@ -390,7 +390,7 @@ impl Server {
         let inbox = Arc::new(OneInbox::default());
         let pool = Arc::new(ConnectionPool::new(4, 3, mailbox));
         let store: Arc<dyn NotificationStore> = inbox.clone();
-        let (flusher, acks) = AckFlusher::new(Arc::clone(&store));
+        let (flusher, acks) = AckFlusher::new(Arc::clone(&store), Duration::from_millis(50));
         let (reader, replays) = ReplayReader::new(Arc::clone(&store), page);
         let config = RealtimeConfig {
             hello_timeout: Duration::from_secs(10),

@@ -13,7 +13,7 @@ use tidings_delivery::realtime::{
 use super::stores::Stores;
 use crate::{
     auth::{Authenticator, TokenError, UserToken},
-    config::{Config, RealtimeSection, Secret},
+    config::{Config, RealtimeSection, RoutingSection, Secret},
 };
 
 /// The realtime side of a node.
@@ -35,7 +35,7 @@ impl Realtime {
     ) -> Self {
         let section = &config.realtime;
         let store: Arc<dyn NotificationStore> = stores.store();
-        let (acks, ack_log) = AckFlusher::new(Arc::clone(&store));
+        let (acks, ack_log) = AckFlusher::new(Arc::clone(&store), ack_gather(&config.routing));
         let (reader, replays) = ReplayReader::new(Arc::clone(&store), section.replay_page);
         let drain = Arc::new(Drain::new(drain_config(config)));
         let parts = SessionParts {
@@ -61,6 +61,14 @@ impl Realtime {
         }));
         Self { handler, admission, drain, reader, acks }
     }
+}
+
+/// How long acknowledgements may gather: much shorter than the time in which one has to come, so that it
+/// is stored before the push that it makes needless is due.
+fn ack_gather(routing: &RoutingSection) -> Duration {
+    let rules = routing.rules.iter().filter_map(|rule| rule.ack_wait_ms);
+    let shortest = rules.fold(routing.ack_wait_ms, u64::min);
+    Duration::from_millis((shortest / 10).clamp(50, 500))
 }
 
 fn drain_config(config: &Config) -> DrainConfig {

@@ -41,10 +41,10 @@ impl LastDelivery {
 }
 
 /// Appends to the log.
-pub(super) fn log(tx: &mut WriteTx<'_>, deliveries: &[Delivery]) -> Result<(), Failure> {
-    if deliveries.is_empty() {
-        return Ok(());
-    }
+pub(super) fn log<'a>(
+    tx: &mut WriteTx<'_>,
+    deliveries: impl IntoIterator<Item = &'a Delivery>,
+) -> Result<(), Failure> {
     let mut insert = tx.conn.prepare_cached(
         "INSERT INTO delivery (inbox, seq, channel, target, attempt, at_ms, latency_ms, outcome, \
          reason, provider_id, delivery) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",

@@ -45,6 +45,19 @@ impl InboxCache {
         self.0.remove(user);
     }
 
+    /// The user's inbox, if there is one. What is not known is read, and not kept: only appends come
+    /// again and again.
+    pub(super) fn find(
+        &self,
+        conn: &Connection,
+        user: &UserId,
+    ) -> Result<Option<KnownInbox>, Failure> {
+        match self.0.peek(user) {
+            Some(known) => Ok(Some(*known)),
+            None => load(conn, user),
+        }
+    }
+
     /// The user's inbox; makes one if there is none.
     pub(super) fn load_or_create(
         &mut self,
@@ -68,14 +81,19 @@ static LOAD: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT i.inbox, i.devices > 0, {STATE} FROM inbox i WHERE i.user_id = ?1")
 });
 
-fn load_or_create(conn: &Connection, user: &UserId) -> Result<KnownInbox, Failure> {
+fn load(conn: &Connection, user: &UserId) -> Result<Option<KnownInbox>, Failure> {
     let mut load = conn.prepare_cached(&LOAD)?;
     let mut rows = load.query([user.as_str()])?;
-    if let Some(row) = rows.next()? {
-        let mut columns = Columns::of(row);
-        let (inbox, has_devices) = (columns.get()?, columns.get()?);
-        let last_seq = to_sql(columns.inbox_state()?.last_seq.0);
-        return Ok(KnownInbox { inbox, last_seq, has_devices });
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let mut columns = Columns::of(row);
+    let (inbox, has_devices) = (columns.get()?, columns.get()?);
+    let last_seq = to_sql(columns.inbox_state()?.last_seq.0);
+    Ok(Some(KnownInbox { inbox, last_seq, has_devices }))
+}
+
+fn load_or_create(conn: &Connection, user: &UserId) -> Result<KnownInbox, Failure> {
+    if let Some(known) = load(conn, user)? {
+        return Ok(known);
     }
     let inbox =
         conn.prepare_cached("INSERT INTO inbox (user_id) VALUES (?1)")?.insert([user.as_str()])?;
@@ -263,16 +281,26 @@ impl Command for Acknowledge {
     }
 
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<(), Failure> {
-        for Acknowledgement { user, seq, deliveries } in &self.0 {
-            if let Some((inbox, mut state)) = find_state(tx.conn, &LOAD_STATE, user.as_str())? {
-                let acked = (*seq).min(state.last_seq);
-                if acked > state.acked_seq {
-                    state.acked_seq = acked;
-                    write_state(tx.conn, inbox, &state)?;
-                }
+        let mut found = Vec::with_capacity(self.0.len());
+        for ack in &self.0 {
+            if let Some(known) = tx.inboxes.find(tx.conn, &ack.user)? {
+                found.push((known.inbox, to_sql(ack.seq.0).min(known.last_seq), known.last_seq));
             }
-            delivery_log::log(tx, deliveries)?;
         }
+        // One page after the other, and not each of them again and again.
+        found.sort_unstable();
+        // What was appended since the counters were written is unread; they are written together.
+        let mut raise = tx.conn.prepare_cached(
+            "UPDATE inbox SET acked_seq = ?2, last_seq = ?3, unread = unread + (?3 - last_seq) \
+             WHERE inbox = ?1 AND acked_seq < ?2",
+        )?;
+        for row in found {
+            raise.execute(row)?;
+        }
+        drop(raise);
+        let mut deliveries: Vec<_> = self.0.iter().flat_map(|it| &it.deliveries).collect();
+        deliveries.sort_by_key(|it| it.notification);
+        delivery_log::log(tx, deliveries)?;
         Ok(())
     }
 }

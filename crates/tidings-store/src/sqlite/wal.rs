@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     time::Duration,
@@ -30,6 +30,11 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const FOLD_AT_PAGES: usize = 8_192;
 /// Pages that are added before it is tried again, when a reader kept the log from being started over.
 const FOLD_AGAIN_PAGES: usize = 1_024;
+
+/// Pages that are left to be folded between two commits …
+const LITTLE_PAGES: usize = 256;
+/// … unless so many folds beside the commits have not come near it: then the disk is too slow for them.
+const FOLDS_BESIDE: u32 = 8;
 
 thread_local! {
     /// Pages of the log after the last commit of this thread, which has one connection that writes.
@@ -71,12 +76,20 @@ impl WalGuard {
         if pages >= self.fold_at
             && let Some(folder) = &mut self.folder
         {
-            if folder.has_folded() {
-                // What was added meanwhile. The next commit starts the log over, unless a reader is in it.
-                fold_what_is_free(conn);
-                self.fold_at = pages + FOLD_AGAIN_PAGES;
-            } else {
-                folder.ask();
+            match folder.has_folded() {
+                Some(folded)
+                    if !(pages.saturating_sub(LITTLE_PAGES)..=pages).contains(&folded)
+                        && folder.folds < FOLDS_BESIDE =>
+                {
+                    folder.ask();
+                }
+                Some(_) => {
+                    // The next commit starts the log over, unless a reader is in it.
+                    fold_what_is_free(conn);
+                    folder.folds = 0;
+                    self.fold_at = pages + FOLD_AGAIN_PAGES;
+                }
+                None => folder.ask(),
             }
         } else if pages < FOLD_AT_PAGES {
             self.fold_at = FOLD_AT_PAGES;
@@ -119,45 +132,55 @@ struct Folder {
     // Before the thread: it ends when the requests do, and dropping it waits for that.
     requests: mpsc::SyncSender<()>,
     is_asked: bool,
-    has_folded: Arc<AtomicBool>,
+    /// Times it was asked since the log was started over.
+    folds: u32,
+    /// Pages of the log up to which it has folded, plus one; 0 while it folds.
+    reached: Arc<AtomicUsize>,
     _thread: Threads,
 }
 
 impl Folder {
     fn start(conn: Connection) -> io::Result<Self> {
         let (requests, asked) = mpsc::sync_channel(1);
-        let has_folded = Arc::new(AtomicBool::new(false));
-        let done = Arc::clone(&has_folded);
+        let reached = Arc::new(AtomicUsize::new(0));
+        let reaches = Arc::clone(&reached);
         let body = move || {
             while asked.recv().is_ok() {
-                fold_what_is_free(&conn);
-                done.store(true, Ordering::Release);
+                reaches.store(fold_what_is_free(&conn).saturating_add(1), Ordering::Release);
             }
         };
         let thread = Threads::start("tidings-fold", [body])?;
-        Ok(Self { requests, is_asked: false, has_folded, _thread: thread })
+        Ok(Self { requests, is_asked: false, folds: 0, reached, _thread: thread })
     }
 
     /// Lets it fold, unless it does.
     fn ask(&mut self) {
         if !self.is_asked {
             self.is_asked = self.requests.try_send(()).is_ok();
+            self.folds += 1;
         }
     }
 
-    /// Whether it is done with what it was asked; says so once.
-    fn has_folded(&mut self) -> bool {
-        let done = self.has_folded.swap(false, Ordering::Acquire);
-        self.is_asked &= !done;
-        done
+    /// Up to which page of the log it has folded, if it is done with what it was asked; says so once.
+    fn has_folded(&mut self) -> Option<usize> {
+        let reached = self.reached.swap(0, Ordering::Acquire).checked_sub(1)?;
+        self.is_asked = false;
+        Some(reached)
     }
 }
 
-/// Folds what no reader needs, and waits for nobody.
-fn fold_what_is_free(conn: &Connection) {
-    let folded = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-    if let Err(error) = folded {
-        tracing::warn!(%error, "the store's log could not be folded in");
+/// Folds what no reader needs, and waits for nobody. Returns up to which page of the log; none of them
+/// if it cannot.
+fn fold_what_is_free(conn: &Connection) -> usize {
+    let folded: rusqlite::Result<i64> =
+        conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2));
+    match folded {
+        // Negative if there is no log.
+        Ok(pages) => usize::try_from(pages).unwrap_or(0),
+        Err(error) => {
+            tracing::warn!(%error, "the store's log could not be folded in");
+            0
+        }
     }
 }
 
