@@ -1,11 +1,16 @@
 //! Reading the delivery log a page at a time: what both stores decide alike.
 
+use std::time::Duration;
+
 use tidings_core::{clock::Timestamp, ports::DeliveryFilter};
 
 /// Rows in a row that say on which side of a time a place in the log lies. Rows are written when their
-/// attempt has ended, so that they are about in the order of time; each of so many being late, for a
-/// place further on, has not been seen.
+/// attempt has ended, so that they are about in the order of time; each of so many being later than
+/// [`LATENESS`], for a place further on, has not been seen.
 pub(crate) const PROBE_ROWS: usize = 1_000;
+/// How late many rows in a row may be: what sessions acknowledge is gathered for a while, and written in
+/// the order of inboxes.
+const LATENESS: Duration = Duration::from_secs(60);
 
 /// Finds where the rows of a time begin, by halves: the log has no index of times, which every attempt
 /// would pay for.
@@ -31,7 +36,7 @@ impl StartSearch {
 
     /// Learns the latest time of the first [`PROBE_ROWS`] rows after `probe`.
     pub(crate) fn learn(&mut self, probe: u64, latest: Option<Timestamp>, since: Timestamp) {
-        if latest.is_some_and(|latest| latest < since) {
+        if latest.is_some_and(|latest| latest.after(LATENESS) < since) {
             self.low = probe;
         } else {
             self.high = probe;
@@ -47,7 +52,7 @@ impl StartSearch {
 /// Whether a page of so many rows, the earliest of that time, is beyond all that `filter` takes.
 pub(crate) fn is_beyond(filter: &DeliveryFilter, rows: usize, earliest: Option<Timestamp>) -> bool {
     let (Some(until), Some(earliest)) = (filter.until, earliest) else { return false };
-    rows >= PROBE_ROWS && earliest >= until
+    rows >= PROBE_ROWS && earliest >= until.after(LATENESS)
 }
 
 #[cfg(test)]
@@ -75,11 +80,23 @@ mod tests {
         fn no_row_of_the_time_is_before_the_start_and_few_others_are_after_it(
             len in 0..40_000_i64, forgotten in 0..40_000_i64, since in 0..45_000_i64,
             late in proptest::collection::vec((0..40_000_usize, 0..40_000_i64), 0..300),
+            gathered in proptest::collection::vec((0..40_000_usize, 0..2_500_usize), 0..20),
         ) {
-            let mut times: Vec<i64> = (0..len).collect();
+            const APART_MS: i64 = 20;
+            let since = since * APART_MS;
+            let mut times: Vec<i64> = (0..len).map(|place| place * APART_MS).collect();
+            // Some rows are written together, in another order than that of time.
+            let mut free = 0;
+            for (place, rows) in gathered {
+                let place = place.max(free);
+                if let Some(part) = times.get_mut(place..place + rows) {
+                    part.reverse();
+                    free = place + rows;
+                }
+            }
             for (place, by) in late {
                 if let Some(time) = times.get_mut(place) {
-                    *time = (*time - by).max(0);
+                    *time = (*time - by * APART_MS).max(0);
                 }
             }
             let forgotten = forgotten.min(len);
@@ -92,7 +109,8 @@ mod tests {
             // The row at a place has the next number.
             let begins = begins.unwrap_or(len);
             prop_assert!(after <= begins, "{after} for {begins}");
-            let most = 2 * i64::try_from(PROBE_ROWS).unwrap() + 1;
+            let lateness = i64::try_from(LATENESS.as_millis()).unwrap() / APART_MS;
+            let most = 2 * i64::try_from(PROBE_ROWS).unwrap() + 1 + lateness + 2_500;
             prop_assert!(begins - after <= most, "{after} for {begins}");
             prop_assert!(probes <= 16);
         }

@@ -66,7 +66,7 @@ impl LogEdges for BaseConsumer<Context> {
 
 /// One request to each broker, however many partitions it leads: the ends of a log are asked for in the
 /// place of a time.
-fn offsets(
+pub(super) fn offsets(
     consumer: &BaseConsumer<Context>,
     partitions: &[Arc<Partition>],
     which: Offset,

@@ -25,6 +25,7 @@ use super::{
     options::{self, KafkaSetupError},
     partition::Partition,
     poll::{Poller, PollerParts},
+    waking::Waker,
 };
 use crate::{pipeline::PipelineHandle, planner::Planner};
 
@@ -147,8 +148,9 @@ fn start_polling(
 ) -> Result<oneshot::Receiver<()>, KafkaSetupError> {
     options::subscribe(&consumer, &parts.config)?;
     let asker = Asker::start(Arc::clone(&parts.link)).map_err(KafkaSetupError::Thread)?;
+    let waker = Waker::start().map_err(KafkaSetupError::Thread)?;
     let (running, closed) = oneshot::channel();
-    let poller = Poller::new(parts, asker);
+    let poller = Poller::new(parts, asker, waker);
     thread::Builder::new()
         .name("kafka-poll".to_owned())
         .spawn(move || {

@@ -247,7 +247,9 @@ impl Entries {
         for entry in &mut self.all {
             if entry.fetching == Fetching::Paused && entry.partition.account.has_room_or_rings() {
                 entry.resume(consumer);
-                resumed(&entry.partition);
+                if entry.fetching == Fetching::Running {
+                    resumed(&entry.partition);
+                }
             }
         }
     }

@@ -83,6 +83,7 @@ mod status;
 mod storing;
 mod trouble;
 mod unit;
+mod waking;
 mod worker;
 
 pub use config::{BreakerConfig, KafkaConfig, KafkaStart, KafkaTopic, RecordFormat};

@@ -29,6 +29,7 @@ use super::{
     measure, options,
     partition::Partition,
     trouble::{Troubles, is_of_connection},
+    waking::Waker,
 };
 
 /// How long a poll waits for a record when nothing else is to be done.
@@ -59,6 +60,7 @@ pub(super) type Undecided = (Arc<Partition>, oneshot::Sender<Option<i64>>);
 pub(super) struct Poller {
     pub(super) parts: PollerParts,
     pub(super) asker: Asker,
+    waker: Waker,
     group: Arc<str>,
     pub(super) entries: Entries,
     /// Claims of which it is not known yet where they begin.
@@ -76,12 +78,13 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    pub(super) fn new(parts: PollerParts, asker: Asker) -> Self {
+    pub(super) fn new(parts: PollerParts, asker: Asker, waker: Waker) -> Self {
         let group = Arc::from(parts.config.group.as_str());
         let now = Instant::now();
         Self {
             parts,
             asker,
+            waker,
             group,
             entries: Entries::default(),
             undecided: Vec::new(),
@@ -123,9 +126,10 @@ impl Poller {
         }
         self.commit_positions(&consumer);
         self.forget_all();
-        // The thread that asks may be the last to hold the client.
+        // The threads that ask and wake may be the last to hold the client.
         self.parts.link.close();
         self.asker.close();
+        self.waker.close();
         // Dropping the client leaves the group; its callbacks are served meanwhile.
         drop(consumer);
         self.parts.board.set_disconnected();
@@ -283,9 +287,8 @@ impl Poller {
             self.entries.each_running(|entry| entry.pause(consumer));
         }
         if !self.draining {
-            // A resume does not wake the client's thread that fetches, which sleeps for up to a second when
-            // all partitions of its broker were paused. A question to the broker does.
-            self.entries.resume_roomy(consumer, |partition| self.asker.want(partition));
+            self.entries.resume_roomy(consumer, |partition| self.waker.note_resumed(partition));
+            self.waker.wake(consumer);
         }
         let now = Instant::now();
         if now >= self.next_tick {

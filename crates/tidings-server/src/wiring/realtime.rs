@@ -13,7 +13,7 @@ use tidings_delivery::realtime::{
 use super::stores::Stores;
 use crate::{
     auth::{Authenticator, TokenError, UserToken},
-    config::{Config, RealtimeSection, RoutingSection, Secret},
+    config::{Config, PushKind, PushUnless, RealtimeSection, RoutingSection, Secret},
 };
 
 /// The realtime side of a node.
@@ -63,12 +63,23 @@ impl Realtime {
     }
 }
 
-/// How long acknowledgements may gather: much shorter than the time in which one has to come, so that it
-/// is stored before the push that it makes needless is due.
+/// How long acknowledgements may gather: a tenth of the shortest time in which one has to come to make a
+/// push needless, so that it is stored by then. A wait below half a second leaves that to chance.
 fn ack_gather(routing: &RoutingSection) -> Duration {
-    let rules = routing.rules.iter().filter_map(|rule| rule.ack_wait_ms);
-    let shortest = rules.fold(routing.ack_wait_ms, u64::min);
-    Duration::from_millis((shortest / 10).clamp(50, 500))
+    let of_default = (routing.ack_wait_ms, routing.push, routing.push_unless);
+    let of_rules = routing.rules.iter().map(|rule| {
+        (
+            rule.ack_wait_ms.unwrap_or(routing.ack_wait_ms),
+            rule.push.unwrap_or(routing.push),
+            rule.push_unless.unwrap_or(routing.push_unless),
+        )
+    });
+    let waits = of_rules.chain([of_default]).filter_map(|(wait_ms, push, unless)| {
+        // Without a wait the push goes at once, whatever is acknowledged.
+        let counts = push != PushKind::Never && unless != PushUnless::Nothing && wait_ms > 0;
+        counts.then_some(wait_ms)
+    });
+    Duration::from_millis((waits.min().unwrap_or(u64::MAX) / 10).clamp(50, 500))
 }
 
 fn drain_config(config: &Config) -> DrainConfig {
@@ -109,4 +120,39 @@ impl SessionAuthenticator for Tokens {
 
 fn refused(error: &TokenError) -> SessionRefused {
     SessionRefused { reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::event::Priority;
+
+    use super::*;
+    use crate::config::{PushTargets, RoutingRuleSection};
+
+    #[test]
+    fn acknowledgements_gather_for_a_tenth_of_the_shortest_wait_that_they_end() {
+        let gather_ms = |default_ms, rules: &[RoutingRuleSection]| {
+            let routing = RoutingSection {
+                ack_wait_ms: default_ms,
+                push_from: Priority::Normal,
+                push: PushKind::Alert,
+                push_unless: PushUnless::Acknowledged,
+                push_to: PushTargets::All,
+                channels: vec![],
+                rules: rules.to_vec(),
+            };
+            ack_gather(&routing).as_millis()
+        };
+        let waits = |ms| RoutingRuleSection { ack_wait_ms: Some(ms), ..Default::default() };
+        assert_eq!(gather_ms(5_000, &[]), 500);
+        assert_eq!(gather_ms(3_600_000, &[]), 500);
+        assert_eq!(gather_ms(5_000, &[waits(9_000), waits(2_000)]), 200);
+        assert_eq!(gather_ms(100, &[]), 50);
+        // Nobody waits for an acknowledgement.
+        let at_once = waits(0);
+        let in_any_case =
+            RoutingRuleSection { push_unless: Some(PushUnless::Nothing), ..waits(1_000) };
+        let never = RoutingRuleSection { push: Some(PushKind::Never), ..waits(1_000) };
+        assert_eq!(gather_ms(5_000, &[at_once, in_any_case, never]), 500);
+    }
 }

@@ -5,17 +5,7 @@
 //! what there is while commits go on, and what came meanwhile, which is little, is folded between two of
 //! them. Only then does SQLite start the log over.
 
-use std::{
-    cell::Cell,
-    io,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    time::Duration,
-};
+use std::{cell::Cell, io, path::PathBuf, sync::mpsc, time::Duration};
 
 use rusqlite::Connection;
 
@@ -31,10 +21,8 @@ const FOLD_AT_PAGES: usize = 8_192;
 /// Pages that are added before it is tried again, when a reader kept the log from being started over.
 const FOLD_AGAIN_PAGES: usize = 1_024;
 
-/// Pages that are left to be folded between two commits …
+/// Pages that are left to be folded between two commits, unless folding beside them gets no nearer.
 const LITTLE_PAGES: usize = 256;
-/// … unless so many folds beside the commits have not come near it: then the disk is too slow for them.
-const FOLDS_BESIDE: u32 = 8;
 
 thread_local! {
     /// Pages of the log after the last commit of this thread, which has one connection that writes.
@@ -54,6 +42,10 @@ pub(super) struct WalGuard {
     act_at: u64,
     /// The pages at which the thread is asked to fold.
     fold_at: usize,
+    /// Pages of the log after the last commit that was looked at.
+    pages: usize,
+    /// Pages that the last fold left; the log grows while it is folded.
+    left: usize,
     folder: Option<Folder>,
 }
 
@@ -65,34 +57,47 @@ impl WalGuard {
             PAGES.set(usize::try_from(pages).unwrap_or(0));
             Ok(())
         }));
-        let path = PathBuf::from(format!("{}-wal", conn.path().unwrap_or_default()));
-        let folder = Some(Folder::start(beside)?);
-        Ok(Self { path, max_bytes, act_at: max_bytes, fold_at: FOLD_AT_PAGES, folder })
+        Ok(Self {
+            path: PathBuf::from(format!("{}-wal", conn.path().unwrap_or_default())),
+            max_bytes,
+            act_at: max_bytes,
+            fold_at: FOLD_AT_PAGES,
+            pages: 0,
+            left: usize::MAX,
+            folder: Some(Folder::start(beside)?),
+        })
     }
 
     /// To be called between transactions, by the thread that commits.
     pub(super) fn after_commit(&mut self, conn: &Connection) {
         let pages = PAGES.get();
+        let is_started_over = pages < self.pages;
+        self.pages = pages;
+        if is_started_over {
+            self.fold_at = FOLD_AT_PAGES;
+            self.left = usize::MAX;
+            if let Some(folder) = &mut self.folder {
+                folder.forget();
+            }
+        }
         if pages >= self.fold_at
             && let Some(folder) = &mut self.folder
         {
             match folder.has_folded() {
-                Some(folded)
-                    if !(pages.saturating_sub(LITTLE_PAGES)..=pages).contains(&folded)
-                        && folder.folds < FOLDS_BESIDE =>
-                {
-                    folder.ask();
-                }
-                Some(_) => {
-                    // The next commit starts the log over, unless a reader is in it.
-                    fold_what_is_free(conn);
-                    folder.folds = 0;
-                    self.fold_at = pages + FOLD_AGAIN_PAGES;
+                Some(folded) => {
+                    let left = pages.saturating_sub(folded);
+                    if left > LITTLE_PAGES && left < self.left / 2 {
+                        self.left = left;
+                        folder.ask();
+                    } else {
+                        // The next commit starts the log over, unless a reader is in it.
+                        fold_what_is_free(conn);
+                        self.left = usize::MAX;
+                        self.fold_at = pages + FOLD_AGAIN_PAGES;
+                    }
                 }
                 None => folder.ask(),
             }
-        } else if pages < FOLD_AT_PAGES {
-            self.fold_at = FOLD_AT_PAGES;
         }
         self.limit(conn);
     }
@@ -102,6 +107,10 @@ impl WalGuard {
         let bytes = std::fs::metadata(&self.path).map_or(0, |it| it.len());
         if bytes <= self.act_at {
             return;
+        }
+        if let Some(folder) = &mut self.folder {
+            // SQLite lets one connection fold at a time.
+            folder.wait();
         }
         match fold(conn) {
             Ok(true) => self.act_at = self.max_bytes,
@@ -131,41 +140,52 @@ impl WalGuard {
 struct Folder {
     // Before the thread: it ends when the requests do, and dropping it waits for that.
     requests: mpsc::SyncSender<()>,
+    /// Up to which page of the log it has folded.
+    answers: mpsc::Receiver<usize>,
     is_asked: bool,
-    /// Times it was asked since the log was started over.
-    folds: u32,
-    /// Pages of the log up to which it has folded, plus one; 0 while it folds.
-    reached: Arc<AtomicUsize>,
+    /// Whether the answer will be about a log that was started over since.
+    is_stale: bool,
     _thread: Threads,
 }
 
 impl Folder {
     fn start(conn: Connection) -> io::Result<Self> {
         let (requests, asked) = mpsc::sync_channel(1);
-        let reached = Arc::new(AtomicUsize::new(0));
-        let reaches = Arc::clone(&reached);
+        let (answer, answers) = mpsc::channel();
         let body = move || {
-            while asked.recv().is_ok() {
-                reaches.store(fold_what_is_free(&conn).saturating_add(1), Ordering::Release);
-            }
+            while asked.recv().is_ok() && answer.send(fold_what_is_free(&conn)).is_ok() {}
         };
         let thread = Threads::start("tidings-fold", [body])?;
-        Ok(Self { requests, is_asked: false, folds: 0, reached, _thread: thread })
+        Ok(Self { requests, answers, is_asked: false, is_stale: false, _thread: thread })
     }
 
     /// Lets it fold, unless it does.
     fn ask(&mut self) {
         if !self.is_asked {
             self.is_asked = self.requests.try_send(()).is_ok();
-            self.folds += 1;
         }
     }
 
     /// Up to which page of the log it has folded, if it is done with what it was asked; says so once.
     fn has_folded(&mut self) -> Option<usize> {
-        let reached = self.reached.swap(0, Ordering::Acquire).checked_sub(1)?;
+        let folded = self.answers.try_recv().ok()?;
         self.is_asked = false;
-        Some(reached)
+        (!std::mem::take(&mut self.is_stale)).then_some(folded)
+    }
+
+    /// What it is folding, or has folded, is over.
+    fn forget(&mut self) {
+        self.is_stale = self.is_asked;
+        self.has_folded();
+    }
+
+    /// Waits until it is done with what it was asked.
+    fn wait(&mut self) {
+        if std::mem::take(&mut self.is_asked) {
+            // An error is as good: the thread is gone.
+            let _folded = self.answers.recv();
+            self.is_stale = false;
+        }
     }
 }
 
@@ -175,7 +195,7 @@ fn fold_what_is_free(conn: &Connection) -> usize {
     let folded: rusqlite::Result<i64> =
         conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2));
     match folded {
-        // Negative if there is no log.
+        // Negative if there is no log, or another connection folds it.
         Ok(pages) => usize::try_from(pages).unwrap_or(0),
         Err(error) => {
             tracing::warn!(%error, "the store's log could not be folded in");

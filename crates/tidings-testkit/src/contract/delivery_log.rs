@@ -295,15 +295,24 @@ pub async fn a_page_of_the_log_is_bounded_whatever_the_filter(store: &dyn Store)
 
 /// A time window gives what is in it, wherever in a long log it is, also where rows came late.
 pub async fn a_time_is_found_in_a_long_log(store: &dyn Store) {
-    const ROWS: u64 = 14_000;
+    const ROWS: u64 = 30_000;
     let ann = user("ann");
     let id = fill(store, &ann, &["e1"]).await[0];
-    // Each seventh row was written a hundred rows late.
-    let time =
-        |number: u64| if number.is_multiple_of(7) { number.saturating_sub(100) } else { number };
+    const APART_MS: u64 = 20;
+    // Each seventh row was written a hundred rows late, and fifty seconds of them in another order.
+    let gathered = 6_000..8_500_u64;
+    let time = |number: u64| {
+        let number = match number {
+            _ if gathered.contains(&number) => gathered.end - 1 - (number - gathered.start),
+            _ if number.is_multiple_of(7) => number.saturating_sub(100),
+            _ => number,
+        };
+        number * APART_MS
+    };
     write(store, (0..ROWS).map(|number| attempt(id, &ann, time(number))).collect()).await;
-    for (since, until) in [(0, 100), (1, ROWS), (4_500, 4_600), (13_950, 14_000), (14_001, 14_002)]
-    {
+    let windows =
+        [(0, 100), (1, ROWS), (4_500, 4_600), (7_000, 7_010), (29_950, 30_000), (30_001, 30_002)];
+    for (since, until) in windows.map(|(since, until)| (since * APART_MS, until * APART_MS)) {
         let filter =
             DeliveryFilter { since: Some(at(since)), until: Some(at(until)), ..EVERYTHING };
         let rows = rows_of(read(store, None, filter, None, 1_000).await);
@@ -312,10 +321,11 @@ pub async fn a_time_is_found_in_a_long_log(store: &dyn Store) {
         assert_eq!(times(&rows), expected, "{since}..{until}");
     }
     // It neither begins at the first row nor goes on to the last.
-    let filter = DeliveryFilter { since: Some(at(2_000)), until: Some(at(2_001)), ..EVERYTHING };
+    let (since, until) = (Some(at(2_000 * APART_MS)), Some(at(2_001 * APART_MS)));
+    let filter = DeliveryFilter { since, until, ..EVERYTHING };
     let whole = rows_of(read(store, None, EVERYTHING, None, ALL).await);
     let pages = read(store, None, filter, None, 1_000).await;
-    assert!(pages[pages.len() - 1].upto < whole[13_500].number, "it looked at everything");
+    assert!(pages[pages.len() - 1].upto < whole[29_500].number, "it looked at everything");
 }
 
 const WRITERS: usize = 6;
