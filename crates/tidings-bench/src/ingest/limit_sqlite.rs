@@ -71,7 +71,7 @@ fn open(dir: &Path) -> anyhow::Result<Connection> {
     db.set_prepared_statement_cache_capacity(64);
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
-    db.pragma_update(None, "cache_size", -65_536)?;
+    db.pragma_update(None, "cache_size", -8_192)?;
     db.pragma_update(None, "wal_autocheckpoint", 8_192)?;
     for step in migrations("sqlite")? {
         db.execute_batch(&step)?;
