@@ -3,7 +3,8 @@
 //! # How
 //!
 //! One thread polls one client and never waits for the store, nor for an answer of a broker, which another
-//! thread asks where logs begin and end, all partitions at a time. The one that polls copies records into the
+//! thread asks where logs begin and end, all partitions at a time; a third one wakes the client after a pause
+//! (`waking`). The one that polls copies records into the
 //! queue of their partition, which is counted in bytes, and pauses a partition whose share is full. A
 //! worker per partition decodes and plans records while the batch before them is being
 //! stored, and hands the pipeline batches that carry three things for one transaction: the rows, the

@@ -27,7 +27,7 @@ fn the_demo_tells_everyone_once_and_counts_it_on_their_screens() {
     assert!(latency["p50"].as_f64().unwrap() <= latency["p99"].as_f64().unwrap(), "{summary}");
 }
 
-/// Each of a few users gets more than FCM takes for one device in a minute.
+/// All follow one user, whose phone gets more than FCM takes for one device in a minute.
 #[test]
 fn a_demo_that_is_as_fast_as_it_can_be_does_not_wait_for_quotas() {
     let graph = tempfile::NamedTempFile::new().unwrap();

@@ -2,8 +2,8 @@
 //!
 //! SQLite by itself folds the log into the database at the end of the commit that made it long, and all
 //! commits wait for thousands of pages and their fsync. Here a thread with a connection of its own folds
-//! what there is while commits go on, and what came meanwhile, which is little, is folded between two of
-//! them. Only then does SQLite start the log over.
+//! what there is while commits go on, then what came meanwhile, and when little is left that is folded between
+//! two of them. Only then does SQLite start the log over.
 
 use std::{cell::Cell, io, path::PathBuf, sync::mpsc, time::Duration};
 

@@ -131,7 +131,7 @@ impl AckFlusher {
     }
 }
 
-/// The next acknowledgements, until they have `most` rows or one more would.
+/// The next acknowledgements, until they have `most` rows: the last one may go beyond it.
 fn take_part(
     acks: &mut impl Iterator<Item = Acknowledgement>,
     most: usize,
