@@ -12,6 +12,7 @@ use rdkafka::{
 };
 
 use super::{
+    asking::Edges,
     context::Context,
     hand_over::ROOM_WAIT,
     measure,
@@ -28,6 +29,42 @@ pub(super) enum Fetching {
     Paused,
 }
 
+/// The next record of a partition, when it may not be in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Suspect {
+    pub(super) position: i64,
+    /// An answer said that it is not. That answer may have been on its way before the record was
+    /// suspected, from when the log ended earlier: only the one after it counts.
+    pub(super) is_missing: bool,
+}
+
+/// What is known of the next record of a partition, from where its log begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It is in the log, or will be the next in it.
+    Within,
+    /// It is not, by an answer that may be too old: ask again.
+    PerhapsMissing,
+    Missing,
+}
+
+impl Suspect {
+    /// A record at `position` that nothing was asked about yet.
+    pub(super) fn new(position: i64) -> Self {
+        Self { position, is_missing: false }
+    }
+
+    pub(super) fn judge(self, (low, high): Edges) -> Finding {
+        if self.position == UNKNOWN || (low..=high).contains(&self.position) {
+            Finding::Within
+        } else if self.is_missing {
+            Finding::Missing
+        } else {
+            Finding::PerhapsMissing
+        }
+    }
+}
+
 /// A partition of the group's assignment.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -37,8 +74,8 @@ pub(super) struct Entry {
     pub(super) next: i64,
     /// The client's position of the time before fetching began, which it says until it has begun.
     stale: Option<i64>,
-    /// Where the record is that may not be in the log, while that is being asked.
-    pub(super) suspect: Option<i64>,
+    /// A record that may not be in the log, while that is being asked.
+    pub(super) suspect: Option<Suspect>,
     /// The position that Kafka was told.
     pub(super) committed: i64,
     paused_at: Option<Instant>,
@@ -273,6 +310,20 @@ mod tests {
         let mut entry = Entry::new(Partition::for_tests(0));
         (entry.fetching, entry.next) = (Fetching::Running, next);
         entry
+    }
+
+    #[test]
+    fn a_record_is_missing_only_if_two_answers_say_so() {
+        let at = Suspect::new;
+        let again = |position| Suspect { position, is_missing: true };
+        for position in [UNKNOWN, 3, 9] {
+            assert_eq!(at(position).judge((3, 9)), Finding::Within);
+            assert_eq!(again(position).judge((3, 9)), Finding::Within);
+        }
+        for position in [2, 10] {
+            assert_eq!(at(position).judge((3, 9)), Finding::PerhapsMissing);
+            assert_eq!(again(position).judge((3, 9)), Finding::Missing);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     asking::Edges,
     config::KafkaStart,
     context::Context,
-    entries::Entry,
+    entries::{Entry, Finding, Suspect},
     partition::Partition,
     partition::UNKNOWN,
     poll::{LOOK_AT_PAUSED, Poller, Undecided},
@@ -77,14 +77,38 @@ impl Poller {
             let claim = self.undecided.swap_remove(place);
             self.start(consumer, claim, Offset::Offset(high), high, Some(high));
         }
+        self.judge_suspect(consumer, partition, edges);
+    }
+
+    /// Says whether a record that is suspected not to be in the log is there. The client has stopped
+    /// fetching one partition for that and does not say which: all others go on, each where it is.
+    fn judge_suspect(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        partition: &Arc<Partition>,
+        edges: Option<Edges>,
+    ) {
         let Some(entry) = self.entries.of(partition) else { return };
-        match (entry.suspect.take(), edges) {
-            (Some(position), Some(edges)) if position == entry.next => {
-                stop_or_seek(consumer, entry, edges);
+        let Some(suspect) = entry.suspect.take() else { return };
+        let Some((low, high)) = edges else {
+            self.range_is_suspect = true;
+            return;
+        };
+        let position = suspect.position;
+        if position != entry.next {
+            // Records have come meanwhile.
+            return;
+        }
+        match suspect.judge((low, high)) {
+            Finding::Within => entry.seek(consumer),
+            Finding::PerhapsMissing => {
+                entry.suspect = Some(Suspect { position, is_missing: true });
+                self.asker.want(partition);
             }
-            (Some(_), None) => self.range_is_suspect = true,
-            // It was not asked for, or records have come meanwhile.
-            _ => {}
+            Finding::Missing => {
+                entry.stop(consumer);
+                entry.partition.stop(StopReason::OutOfRange { position, low, high });
+            }
         }
     }
 
@@ -100,7 +124,10 @@ impl Poller {
         if std::mem::take(&mut self.range_is_suspect) {
             let asker = &mut self.asker;
             self.entries.each_fetched(|entry| {
-                entry.suspect = Some(entry.next);
+                // What is being asked already is not asked from the beginning.
+                if entry.suspect.is_none_or(|it| it.position != entry.next) {
+                    entry.suspect = Some(Suspect::new(entry.next));
+                }
                 asker.want(&entry.partition);
             });
         }
@@ -158,15 +185,4 @@ impl Poller {
             tracing::debug!(%error, "the positions were not committed to Kafka");
         }
     }
-}
-
-/// Stops a partition whose next record is not in the log. The client has stopped fetching one of them
-/// and does not say which: all others go on, each where it is.
-fn stop_or_seek(consumer: &BaseConsumer<Context>, entry: &mut Entry, (low, high): Edges) {
-    let position = entry.next;
-    if position == UNKNOWN || (low..=high).contains(&position) {
-        return entry.seek(consumer);
-    }
-    entry.stop(consumer);
-    entry.partition.stop(StopReason::OutOfRange { position, low, high });
 }
