@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use hdrhistogram::Histogram;
 use tokio::time::sleep;
 
@@ -107,15 +107,8 @@ struct Reads {
 
 impl Reads {
     async fn of(node: &Node) -> anyhow::Result<Self> {
-        let mut connection = HttpConnection::open(node.address(), "").await?;
-        ensure!(connection.get("/metrics").await? == 200, "the metrics cannot be read");
         let mut reads = Self { all: 0.0, hits: 0.0 };
-        for line in connection.body().lines() {
-            if !line.starts_with("tidings_graph_cache_reads_total{") {
-                continue;
-            }
-            let (labels, count) = line.rsplit_once(' ').context("a metric without a value")?;
-            let count: f64 = count.parse()?;
+        for (labels, count) in node.metric("tidings_graph_cache_reads_total").await? {
             reads.all += count;
             if labels.contains("from=\"process\"") || labels.contains("from=\"redis\"") {
                 reads.hits += count;

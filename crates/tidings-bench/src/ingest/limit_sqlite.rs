@@ -1,7 +1,7 @@
 //! The bare limit of SQLite: Kafka to the same rows, and nothing else.
 //!
 //! A consumer of all partitions on one thread, a writer with prepared statements on another, 5,000
-//! events per durable transaction, the settings of the store. Like the store it writes nothing to an
+//! events per durable transaction, the settings of the store, the log folded beside the commits. Like the store it writes nothing to an
 //! inbox that is there already.
 //!
 //! It reads the columns from the JSON with borrowed text. It checks nothing: no limits of the fields,
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     kafka::Backlog,
+    limit_fold::Folding,
     postgres::migrations,
     records::{BATCHES_AHEAD, Batch, Row, read_backlog},
 };
@@ -50,12 +51,15 @@ pub(super) async fn run(
     let (backlog, stop) = (backlog.clone(), stop.clone());
     let partitions: Vec<_> = (0..backlog.in_partition.len()).collect();
     threads.spawn_blocking(move || read_backlog(&backlog, &partitions, &sender, &stop));
-    let (dir, stored) = (dir.to_owned(), Arc::clone(stored));
+    let db = open(dir)?;
+    let mut folding = Folding::start(&db, connect(dir)?, &mut threads);
+    let stored = Arc::clone(stored);
     threads.spawn_blocking(move || {
-        let mut writer = Writer { db: open(&dir)?, inboxes: HashMap::new() };
+        let mut writer = Writer { db, inboxes: HashMap::new() };
         while let Some(batch) = batches.blocking_recv() {
             writer.store(&batch)?;
             stored.fetch_add(u64::try_from(batch.len())?, Ordering::Relaxed);
+            folding.after_commit(&writer.db)?;
         }
         Ok(())
     });
@@ -65,17 +69,22 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// A new file with the tables and the settings of the store.
+/// A new file with the tables of the store.
 fn open(dir: &Path) -> anyhow::Result<Connection> {
+    let db = connect(dir)?;
+    for step in migrations("sqlite")? {
+        db.execute_batch(&step)?;
+    }
+    Ok(db)
+}
+
+/// A connection with the settings of the store.
+fn connect(dir: &Path) -> anyhow::Result<Connection> {
     let db = Connection::open(dir.join("limit.db"))?;
     db.set_prepared_statement_cache_capacity(64);
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "cache_size", -8_192)?;
-    db.pragma_update(None, "wal_autocheckpoint", 8_192)?;
-    for step in migrations("sqlite")? {
-        db.execute_batch(&step)?;
-    }
     Ok(db)
 }
 

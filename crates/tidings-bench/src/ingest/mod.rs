@@ -16,6 +16,7 @@ mod faults;
 mod http;
 mod http_client;
 mod kafka;
+mod limit_fold;
 mod limit_postgres;
 mod limit_sqlite;
 mod measure;

@@ -7,12 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tidings_client::Api;
 use tokio::process::{Child, Command};
 
 use super::{
     bench::{Bench, last_lines, sibling_program},
+    http_client::HttpConnection,
     kafka,
 };
 use crate::process;
@@ -170,6 +171,27 @@ impl Node {
     /// Its resident memory now, in bytes.
     pub(crate) fn rss_bytes(&self) -> u64 {
         process::usage(self.pid).unwrap_or_default().rss_bytes
+    }
+
+    /// A metric as it is now: its series' labels, in braces if there are any, and values.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<Vec<(String, f64)>> {
+        let mut connection = HttpConnection::open(self.address, "").await?;
+        ensure!(connection.get("/metrics").await? == 200, "the metrics cannot be read");
+        let is_label_or_end = |rest: &&str| rest.starts_with(['{', ' ']);
+        let body = connection.body();
+        let series =
+            body.lines().filter_map(|line| line.strip_prefix(name).filter(is_label_or_end));
+        series
+            .map(|rest| {
+                let (labels, value) = rest.rsplit_once(' ').context("a metric without a value")?;
+                Ok((labels.to_owned(), value.parse()?))
+            })
+            .collect()
+    }
+
+    /// The sum of a counter over its labels; 0 if it has not counted yet.
+    pub(crate) async fn counter(&self, name: &str) -> anyhow::Result<f64> {
+        Ok(self.metric(name).await?.into_iter().map(|(_, value)| value).sum())
     }
 
     /// Asks it to stop and waits for it.

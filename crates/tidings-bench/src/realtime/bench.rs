@@ -9,7 +9,7 @@ use super::{
     generator::Generator,
     load::{Order, Status},
 };
-use crate::{process, report::Report};
+use crate::{ingest::Node, process, report::Report};
 
 /// How often is looked how far it is.
 const LOOK: Duration = Duration::from_millis(20);
@@ -108,6 +108,31 @@ pub(super) fn put_cores(
             "{prefix}: the generator used {:.0} % of a core, and may be what was measured",
             cores.generator * 100.0
         ));
+    }
+}
+
+/// How often a node has read inboxes for sessions, and how many of these it has welcomed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StoreReads {
+    reads: f64,
+    welcomes: f64,
+}
+
+impl StoreReads {
+    pub(super) async fn of(node: &Node) -> anyhow::Result<Self> {
+        Ok(Self {
+            reads: node.counter("tidings_realtime_store_reads_total").await?,
+            welcomes: node.counter("tidings_realtime_welcomes_total").await?,
+        })
+    }
+
+    /// What came after `earlier`.
+    pub(super) fn since(self, earlier: Self) -> Self {
+        Self { reads: self.reads - earlier.reads, welcomes: self.welcomes - earlier.welcomes }
+    }
+
+    pub(super) fn per_welcome(self) -> f64 {
+        self.reads / self.welcomes
     }
 }
 

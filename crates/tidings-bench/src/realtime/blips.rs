@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use super::{
-    bench::{Cores, Span, check, millis, open, put_cores, until},
+    bench::{Cores, Span, StoreReads, check, millis, open, put_cores, until},
     generator::Generator,
     latency::intake,
     load::{Inboxes, Order, Percentiles, Schedule, now_us},
@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Blips {
     replay: Percentiles,
     connect: Percentiles,
+    store_reads_per_welcome: f64,
     cores: Cores,
 }
 
@@ -51,6 +52,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()
     report.put("replay_p95_ms", of(|it| millis(it.replay.p95)));
     report.put("replay_p99_ms", of(|it| millis(it.replay.p99)));
     report.put("reconnect_p99_ms", of(|it| millis(it.connect.p99)));
+    report.put("blips_store_reads_per_client", of(|it| it.store_reads_per_welcome));
     let cores = Cores { node: of(|it| it.cores.node), generator: of(|it| it.cores.generator) };
     put_cores(bench, report, "blips_", cores);
     Ok(())
@@ -63,6 +65,7 @@ async fn measure(bench: &Bench, clients: u32, rate: u64) -> anyhow::Result<Blips
     let Some(target) = Target::start(bench, who).await? else {
         anyhow::bail!("tidings is not built beside this program");
     };
+    let Target::Tidings(node) = &target else { anyhow::bail!("another contender was started") };
     let mut generator =
         Generator::start(&target.settings(who, clients, Inboxes::Own, events)).await?;
     open(&mut generator, clients).await?;
@@ -71,6 +74,7 @@ async fn measure(bench: &Bench, clients: u32, rate: u64) -> anyhow::Result<Blips
     generator.ask(&Order::Blink { every_ms: EVERY_MS, offline_ms: OFFLINE_MS }).await?;
     let begun_us = now_us() + LEAD_US;
     let schedule = Schedule { begun_us, first: 0, events, rate, batch: BATCH, warm: 0 };
+    let before = StoreReads::of(node).await?;
     let span = Span::begin(target.pid(), generator.pid());
     stream::send(&intake(who, &target, clients), schedule).await?;
     let cores = span.end();
@@ -81,11 +85,13 @@ async fn measure(bench: &Bench, clients: u32, rate: u64) -> anyhow::Result<Blips
     .await?;
     // What comes once more comes late.
     tokio::time::sleep(Duration::from_millis(300)).await;
+    let store_reads_per_welcome = StoreReads::of(node).await?.since(before).per_welcome();
     let status = generator.ask(&Order::Look).await?;
     check(&status, events)?;
     ensure!(status.cut == 0, "{} sessions were cut: {:?}", status.cut, status.trouble);
     ensure!(status.replay.count > 0, "nobody missed anything");
     generator.stop().await?;
     target.stop().await?;
-    Ok(Blips { replay: status.replay, connect: status.connect, cores })
+    let (replay, connect) = (status.replay, status.connect);
+    Ok(Blips { replay, connect, store_reads_per_welcome, cores })
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
-    bench::{check, open, until},
+    bench::{StoreReads, check, open, until},
     generator::Generator,
     load::{Inboxes, Order, Schedule, now_us},
     stream::{self, Intake},
@@ -36,6 +36,8 @@ struct Recovery {
     attempts: f64,
     cpu_us_per_client: f64,
     replays_per_client: f64,
+    /// Reads of the store by the time that all are back, for those welcome.
+    store_reads_per_welcome: f64,
     lost: f64,
     duplicated: f64,
 }
@@ -61,6 +63,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()
     report.put("recovery_attempts_per_client", of(|it| it.attempts));
     report.put("recovery_node_cpu_us_per_client", of(|it| it.cpu_us_per_client));
     report.put("recovery_replays_per_client", of(|it| it.replays_per_client));
+    report.put("recovery_store_reads_per_client", of(|it| it.store_reads_per_welcome));
     // Of all rounds: not medians.
     report.put("lost", runs.iter().map(|it| it.lost).sum());
     report.put("duplicated", runs.iter().map(|it| it.duplicated).sum());
@@ -113,6 +116,7 @@ async fn measure(bench: &Bench, clients: u32, rate: u64) -> anyhow::Result<Recov
         until(&mut generator, "all are back", PATIENCE, |it| it.caught_up == clients).await?;
     let (after_restart, after_listening) = (restarted.elapsed(), listening.elapsed());
     let cpu = process::usage(node.pid()).unwrap_or_default().cpu;
+    let reads = StoreReads::of(&node).await?;
     traffic.join_next().await.context("the traffic")???;
     let what = "all notifications are on their screens";
     until(&mut generator, what, PATIENCE, |it| it.arrived >= events).await?;
@@ -133,6 +137,7 @@ async fn measure(bench: &Bench, clients: u32, rate: u64) -> anyhow::Result<Recov
         attempts: per_client(all_back.refused - refused) + 1.0,
         cpu_us_per_client: cpu.as_secs_f64() * 1e6 / f64::from(clients),
         replays_per_client: per_client(all_back.replay.count),
+        store_reads_per_welcome: reads.per_welcome(),
         lost,
         duplicated,
     })
