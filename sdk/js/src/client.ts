@@ -12,6 +12,7 @@ import type { InboxApi, MarkName } from "./inbox-api.js";
 import { NotificationStream } from "./stream.js";
 import { SharedFeed, canShare } from "./tabs.js";
 import { subjectOf } from "./token.js";
+import { UnreadCount } from "./unread.js";
 
 /** What a client tells its listeners. */
 export interface ClientEvents {
@@ -49,9 +50,9 @@ export class TidingsClient {
   readonly #streams = new Set<NotificationStream>();
   #feed: Feed | undefined;
   #state: State = "connecting";
+  readonly #count = new UnreadCount();
+  /** What the listeners were told. */
   #unread = 0;
-  /** What is newer was not counted in the unread count of the last welcome. */
-  #countedSeq = 0;
   #user: string | undefined;
 
   /** The inbox over HTTP: `page`, `counters`, `mark`. */
@@ -64,9 +65,10 @@ export class TidingsClient {
     private readonly config: ClientConfig,
   ) {
     this.inbox = inbox;
-    this.#actions = new Actions(inbox, new Backoff(context.backoff), isOffline, (counters) =>
-      this.#setUnread(counters.unread),
-    );
+    this.#actions = new Actions(inbox, new Backoff(context.backoff), isOffline, (counters) => {
+      this.#count.told(counters.unread, counters.last_seq);
+      this.#sayUnread();
+    });
     this.#stopWatching = watchEnvironment({
       online: () => this.#feed?.wake(),
       offline: () => this.#feed?.offline(),
@@ -183,7 +185,8 @@ export class TidingsClient {
       welcome: (frame) => this.#welcome(frame),
       notification: (frame) => this.#notification(frame, cursor),
       update: (frame) => {
-        this.#setUnread(frame.unread);
+        this.#count.told(frame.unread, frame.seq);
+        this.#sayUnread();
         this.#events.emit("update", frame);
       },
       reset: (reset) => this.#events.emit("reset", reset),
@@ -193,8 +196,8 @@ export class TidingsClient {
 
   #welcome(frame: Welcome): void {
     this.#user = frame.user;
-    this.#countedSeq = frame.seq;
-    this.#setUnread(frame.unread);
+    this.#count.begin(frame.unread, frame.seq);
+    this.#sayUnread();
   }
 
   #notification(frame: NotificationFrame, cursor: Cursor): void {
@@ -203,9 +206,8 @@ export class TidingsClient {
     for (const stream of this.#streams) stream.push(notification);
     // After the listeners: what they did not get is asked for again after a reload.
     cursor.move(seq);
-    if (seq > this.#countedSeq && !notification.read_at && !notification.archived_at) {
-      this.#setUnread(this.#unread + 1);
-    }
+    this.#count.arrived(frame);
+    this.#sayUnread();
     if (this.config.autoAck) this.#feed?.ack(seq);
   }
 
@@ -215,7 +217,8 @@ export class TidingsClient {
     return this.#actions.mark(mark, selection);
   }
 
-  #setUnread(unread: number): void {
+  #sayUnread(): void {
+    const { unread } = this.#count;
     if (unread === this.#unread) return;
     this.#unread = unread;
     this.#events.emit("unread", unread);

@@ -102,6 +102,7 @@ export class Connection implements Feed {
       type: "hello" as const,
       ...proof,
       ...(cursor.last === undefined ? {} : { last_seq: cursor.last }),
+      ...(cursor.began === undefined ? {} : { after_seq: cursor.began }),
       ...(device === undefined ? {} : { device }),
     };
     this.#session = new Session(this.context.WebSocket, address.stream, hello, timeouts, {
@@ -119,6 +120,8 @@ export class Connection implements Feed {
   #welcome(frame: Welcome): void {
     this.#ticket = frame.ticket;
     this.#renewal.begin();
+    // The hello has acknowledged it all. After a server was set back it is more than was sent, which would end the session.
+    this.#ackSeq = 0;
     const { cursor } = this.context;
     const last = cursor.last;
     const forgotten = frame.forgotten_seq ?? 0;
@@ -167,7 +170,8 @@ export class Connection implements Feed {
     const decision = decide(ending, tokens.canRenew);
     if (decision.then === "stop") {
       this.#become("closed");
-      return this.listener.error(new TidingsError(decision.code, ending.reason, true));
+      const message = `the session ended with ${ending.code}${ending.reason && `: ${ending.reason}`}`;
+      return this.listener.error(new TidingsError(decision.code, message, true));
     }
     if (isOffline()) return this.#become("offline");
     this.#retryAfter(

@@ -23,6 +23,8 @@ export type Step = "deliver" | "drop" | "fill";
 
 /** Where the client stands in the inbox: everything up to `seq` was delivered. */
 export class Cursor {
+  #began: number | undefined;
+
   constructor(
     private seq: number | undefined,
     private readonly storage?: CursorStorage,
@@ -31,6 +33,14 @@ export class Cursor {
   /** The last `seq` that was delivered; undefined before the first welcome. */
   get last(): number | undefined {
     return this.seq;
+  }
+
+  /**
+   * Where the client began, if the app did not say: everything after it was delivered, up to `last`, and
+   * what came before is none of its business.
+   */
+  get began(): number | undefined {
+    return this.#began;
   }
 
   /** What to do with notification `seq`: deliver it, it was delivered, or something is missing. */
@@ -42,6 +52,7 @@ export class Cursor {
   /** Moves to `seq`. */
   move(seq: number): void {
     if (seq === this.seq) return;
+    if (this.seq === undefined || seq < this.seq) this.#began = seq;
     this.seq = seq;
     try {
       // Keeping it is a convenience: full or forbidden storage must not stop what is live.

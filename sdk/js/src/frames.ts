@@ -9,6 +9,8 @@ export type Selection = { readonly up_to_seq: number } | { readonly ids: readonl
 export type Hello = {
   readonly type: "hello";
   readonly last_seq?: number;
+  /** Where the client began: what came before does not count as acknowledged. */
+  readonly after_seq?: number;
   readonly device?: string;
 } & ({ readonly token: string } | { readonly ticket: string });
 
@@ -56,6 +58,8 @@ export interface NotificationFrame {
 export interface Update {
   readonly type: "update";
   readonly unread: number;
+  /** The newest notification of the inbox when that was counted. */
+  readonly seq?: number;
   readonly seen?: Selection;
   readonly read?: Selection;
   readonly archived?: Selection;

@@ -24,18 +24,26 @@ export class Http {
   }
 
   async #ask<T>(method: string, path: string, body?: string): Promise<T> {
-    const token = await this.tokens.current();
+    const token = await this.#token();
     let answer = await this.#send(method, path, token, body);
     if (answer.status === 401 && this.tokens.canRenew) {
       this.tokens.refuse(token);
-      answer = await this.#send(method, path, await this.tokens.current(), body);
+      answer = await this.#send(method, path, await this.#token(), body);
     }
-    if (answer.ok) return (await answer.json()) as T;
+    if (answer.ok) return bodyOf<T>(answer);
     const problem = await problemOf(answer);
     const code =
       answer.status === 401 ? "unauthenticated" : answer.status === 403 ? "forbidden" : "http";
     const detail = problem.detail || problem.title;
     throw new TidingsError(code, detail, false, problem, undefined, retryAfterMs(answer.headers));
+  }
+
+  async #token(): Promise<string> {
+    try {
+      return await this.tokens.current();
+    } catch (cause) {
+      throw networkError("there is no token", cause);
+    }
   }
 
   async #send(method: string, path: string, token: string, body?: string): Promise<Response> {
@@ -51,9 +59,21 @@ export class Http {
         ...(body === undefined ? {} : { body }),
       });
     } catch (cause) {
-      const message = "the server was not reached";
-      throw new TidingsError("network", message, false, undefined, { cause });
+      throw networkError("the server was not reached", cause);
     }
+  }
+}
+
+/** Something on the way has failed, and may work later: what was asked can be asked again. */
+function networkError(message: string, cause: unknown): TidingsError {
+  return new TidingsError("network", message, false, undefined, { cause });
+}
+
+async function bodyOf<T>(answer: Response): Promise<T> {
+  try {
+    return (await answer.json()) as T;
+  } catch (cause) {
+    throw networkError("the answer could not be read", cause);
   }
 }
 

@@ -22,13 +22,17 @@ export function decide(ending: Ending, canRenew: boolean): Decision {
   switch (ending.code) {
     case 1012:
       break;
+    // Neither side understands the other, which trying again does not change.
+    case 1002:
+    case 1007:
+    case 1009:
     case 4400:
       return { then: "stop", code: "protocol" };
     case 4401:
       if (!canRenew) return { then: "stop", code: "unauthenticated" };
-      // A session whose token ran out is opened anew at once; a token that was refused at the door
-      // may be refused again.
-      return ending.livedMs === undefined
+      // A session whose token ran out is opened anew at once. A token that was refused at the door, or soon after,
+      // may be refused again: a provider may give the same one.
+      return (ending.livedMs ?? 0) < GOOD_MS
         ? { then: "backoff", minAttempt: 1 }
         : { then: "after", ms: 0 };
     case 4403:

@@ -3,6 +3,7 @@ import type { TidingsError } from "./errors.js";
 import type { Feed, FeedContext, FeedListener, Reset, State } from "./feed.js";
 import type { NotificationFrame, Update, Welcome } from "./frames.js";
 import type { InboxApi } from "./inbox-api.js";
+import { UnreadCount } from "./unread.js";
 
 /** How many notifications are fetched at a time when this tab has missed some. */
 const FILL = 200;
@@ -35,6 +36,7 @@ export class SharedFeed implements Feed {
   #connection: Connection | undefined;
   /** What the socket's tab said last; for tabs that come later. */
   #welcome: Welcome | undefined;
+  readonly #count = new UnreadCount();
   #state: State = "connecting";
   #paused = false;
   #leading = false;
@@ -115,6 +117,7 @@ export class SharedFeed implements Feed {
     clearTimeout(this.#fillTimer);
     this.#connection?.stop();
     this.#connection = undefined;
+    this.#welcome = undefined;
     this.#channel?.close();
     this.#channel = undefined;
   }
@@ -142,17 +145,19 @@ export class SharedFeed implements Feed {
       },
       welcome: (frame) => {
         this.#welcome = frame;
+        this.#count.begin(frame.unread, frame.seq);
         this.#tell({ is: "welcome", frame });
         listener.welcome(frame);
       },
       notification: (frame) => {
         this.#tell({ is: "notification", frame });
-        this.#count(frame);
+        this.#count.arrived(frame);
         listener.notification(frame);
       },
       update: (frame) => {
         this.#tell({ is: "update", frame });
-        this.#update(frame);
+        this.#count.told(frame.unread, frame.seq);
+        listener.update(frame);
       },
       reset: (reset) => {
         this.#tell({ is: "reset", reset });
@@ -181,7 +186,7 @@ export class SharedFeed implements Feed {
       case "notification":
         return this.#notification(message.frame);
       case "update":
-        return this.#update(message.frame);
+        return this.listener.update(message.frame);
       case "reset":
         if (message.reset.reason === "rewound") {
           if ((cursor.last ?? 0) <= message.reset.seq) return;
@@ -194,31 +199,21 @@ export class SharedFeed implements Feed {
 
   /** Tells a tab that came later where things stand. */
   #greet(): void {
-    const seq = Math.max(this.#known, this.context.cursor.last ?? 0);
     if (this.#welcome) {
-      const frame = { ...this.#welcome, seq: Math.max(this.#welcome.seq, seq) };
-      this.#tell({ is: "welcome", frame });
+      const seq = Math.max(this.#welcome.seq, this.#known, this.context.cursor.last ?? 0);
+      const { unread, seq: counted } = this.#count;
+      this.#tell({ is: "welcome", frame: { ...this.#welcome, seq, unread } });
+      // What the server counted already and has still to send must not count again there.
+      if (counted > seq) this.#tell({ is: "update", frame: { type: "update", unread, seq: counted } });
     }
     this.#tell({ is: "state", state: this.#state });
   }
 
   #notification(frame: NotificationFrame): void {
     this.#known = Math.max(this.#known, frame.seq);
-    this.#count(frame);
     const step = this.context.cursor.step(frame.seq);
     if (this.#paused || this.#filling || step === "fill") this.#fill();
     else if (step === "deliver") this.listener.notification(frame);
-  }
-
-  #count({ seq, notification }: NotificationFrame): void {
-    if (!this.#welcome || seq <= this.#welcome.seq) return;
-    const unread = this.#welcome.unread + (notification.read_at ? 0 : 1);
-    this.#welcome = { ...this.#welcome, seq, unread };
-  }
-
-  #update(frame: Update): void {
-    if (this.#welcome) this.#welcome = { ...this.#welcome, unread: frame.unread };
-    this.listener.update(frame);
   }
 
   /** Fetches what lies between the cursor and what is known, unless that is under way. */

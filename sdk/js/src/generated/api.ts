@@ -14,7 +14,9 @@ export interface InboxPage {
 
 /** An inbox's counters. */
 export interface InboxCounters {
-  /** Up to here a live session acknowledged everything. */
+  /** Where what live sessions acknowledged begins: one that began at the newest notification says nothing of those before. */
+  acked_after: number;
+  /** Up to here live sessions acknowledged everything since `acked_after`. */
   acked_seq: number;
   /** Everything up to here was too old and is gone; 0 while the inbox is whole. */
   forgotten_seq: number;

@@ -7,6 +7,7 @@ import { renderItem } from "./item.js";
 import { safeLink } from "./links.js";
 import type { LinkResolver } from "./links.js";
 import { InboxList } from "./list.js";
+import { InboxNote } from "./note.js";
 import { ENGLISH } from "./strings.js";
 import type { InboxStrings } from "./strings.js";
 import { STYLES } from "./styles.js";
@@ -38,12 +39,14 @@ export class TidingsInbox extends HTMLElement {
     this.#reconnect();
   }
 
-  /** The client in use. Set one of your own before the element is on the page, and close it yourself. */
+  /** The client in use. One of your own you close yourself: the element never does. */
   get client(): TidingsClient | undefined {
     return this.#client;
   }
   set client(client: TidingsClient | undefined) {
     this.#given = client;
+    // Taken from here and given back: it is the page's now.
+    if (client === this.#owned) this.#owned = undefined;
     this.#reconnect();
   }
 
@@ -59,10 +62,16 @@ export class TidingsInbox extends HTMLElement {
   #tokenProvider: TokenProvider | undefined;
   #given: TidingsClient | undefined;
   #client: TidingsClient | undefined;
+  /** The client if it was made here, and is closed here. */
+  #owned: TidingsClient | undefined;
   #stopListening: Array<() => void> = [];
   #strings = ENGLISH;
   readonly #list = new InboxList();
   #next: string | null | undefined;
+  /** How far a list reaches that was loaded before the client knew its place. */
+  #blindSeq: number | undefined;
+  /** Counts the lists that were begun, so that a page for an earlier one is told apart. */
+  #turn = 0;
   #phase: "idle" | "loading" | "failed" | "loaded" = "idle";
   #clock: ReturnType<typeof setInterval> | undefined;
   /** Where the arrow keys stand: the id of a notification. */
@@ -77,8 +86,8 @@ export class TidingsInbox extends HTMLElement {
   readonly #markAll = make("button", { part: "mark-all", type: "button" });
   readonly #offline = make("p", { class: "note", part: "offline" });
   readonly #rows = make("ul", { part: "list", role: "list", "aria-labelledby": "title" });
-  readonly #note = make("div", { class: "note", part: "note" });
-  readonly #scroll = make("div", { class: "scroll", part: "scroll" }, this.#offline, this.#rows, this.#note);
+  readonly #note = new InboxNote(() => this.#again());
+  readonly #scroll = make("div", { class: "scroll", part: "scroll" }, this.#offline, this.#rows, this.#note.element);
   readonly #panel = make("div", { class: "panel", part: "panel", role: "dialog", "aria-labelledby": "title" });
   readonly #live = make("div", { class: "hidden", role: "status", "aria-live": "polite" });
 
@@ -164,12 +173,12 @@ export class TidingsInbox extends HTMLElement {
     const token = this.getAttribute("token") ?? undefined;
     const tokenProvider = this.#tokenProvider;
     if (!this.#given && (url === null || !(token ?? tokenProvider))) return;
-    const client = (this.#client = this.#given ?? connect({
+    const client = (this.#client = this.#given ?? (this.#owned = connect({
       url: url ?? "",
       shareTabs: this.hasAttribute("share-tabs"),
       ...(token === undefined ? {} : { token }),
       ...(tokenProvider === undefined ? {} : { tokenProvider }),
-    }));
+    })));
     this.#stopListening = [
       client.on("notification", (item) => this.#arrive(item)),
       client.on("update", (update) => {
@@ -177,7 +186,10 @@ export class TidingsInbox extends HTMLElement {
         this.#render();
       }),
       client.on("unread", () => this.#render()),
-      client.on("state", () => this.#render()),
+      client.on("state", () => {
+        this.#mendGap();
+        this.#render();
+      }),
       client.on("reset", () => this.#startOver()),
     ];
     this.#startOver();
@@ -185,16 +197,25 @@ export class TidingsInbox extends HTMLElement {
 
   #disconnect(): void {
     for (const stop of this.#stopListening.splice(0)) stop();
-    if (this.#client !== this.#given) this.#client?.close();
-    this.#client = undefined;
+    this.#owned?.close();
+    this.#owned = this.#client = undefined;
+    // Nothing of a user stays for who comes next: the lines are in the page also while the panel is closed.
+    this.#clear();
+    this.#at = undefined;
+    this.#rows.replaceChildren();
+    this.#live.textContent = "";
+    this.#render();
+  }
+
+  #clear(): void {
+    this.#turn += 1;
     this.#list.clear();
+    this.#next = this.#blindSeq = undefined;
     this.#phase = "idle";
   }
 
   #startOver(): void {
-    this.#list.clear();
-    this.#next = undefined;
-    this.#phase = "idle";
+    this.#clear();
     if (!this.#panel.hidden) void this.#load();
     this.#render();
   }
@@ -202,20 +223,41 @@ export class TidingsInbox extends HTMLElement {
   async #load(): Promise<void> {
     const client = this.#client;
     if (!client || this.#phase === "loading") return;
+    const turn = this.#turn;
+    const blind = client.lastSeq === undefined;
     this.#phase = "loading";
     this.#render();
     try {
       const page = await client.inbox.page({ limit: PAGE, cursor: this.#next ?? null });
-      if (client !== this.#client) return;
+      if (turn !== this.#turn) return;
       this.#list.add(page.items);
       this.#next = page.next ?? null;
       this.#phase = "loaded";
       this.#saySeen();
+      // Later pages say how far the inbox reaches, not how far the list does.
+      if (blind) this.#blindSeq ??= page.last_seq;
+      this.#mendGap();
     } catch {
-      if (client !== this.#client) return;
+      if (turn !== this.#turn) return;
       this.#phase = "failed";
     }
     this.#render();
+  }
+
+  /** A client without a place begins at its welcome, and never tells what was stored between the first page and that. */
+  #mendGap(): void {
+    const last = this.#client?.lastSeq;
+    if (this.#blindSeq === undefined || last === undefined) return;
+    const lacks = last > this.#blindSeq;
+    this.#blindSeq = undefined;
+    if (lacks) this.#startOver();
+  }
+
+  /** Loads anew what failed. */
+  #again(): void {
+    // The button goes while it loads, and would take the keyboard with it.
+    (this.#focusable() ?? this.#markAll).focus({ preventScroll: true });
+    void this.#load();
   }
 
   #loadMoreIfNear(): void {
@@ -325,7 +367,9 @@ export class TidingsInbox extends HTMLElement {
     this.#offline.textContent = strings.offline;
     this.#offline.hidden = !["offline", "waiting", "closed"].includes(this.#client?.state ?? "closed");
     this.#renderRows();
-    this.#renderNote();
+    const empty = this.#list.items.length === 0 ? strings.empty : "";
+    if (this.#phase === "failed") this.#note.show(strings.error, strings.retry);
+    else this.#note.show(this.#phase === "loading" ? strings.loading : empty);
   }
 
   #renderRows(): void {
@@ -345,18 +389,7 @@ export class TidingsInbox extends HTMLElement {
     this.#rows.replaceChildren(...rows);
     this.#rows.hidden = rows.length === 0;
     this.#rove();
-    // Lines are made anew: the keyboard stays where it was.
-    if (key) this.#items().find((item) => item.dataset["key"] === key)?.focus();
-  }
-
-  #renderNote(): void {
-    const { error, retry, empty, loading } = this.#strings;
-    const again = make("button", { type: "button", part: "retry" }, retry);
-    again.addEventListener("click", () => void this.#load());
-    const isEmpty = this.#list.items.length === 0;
-    if (this.#phase === "failed") this.#note.replaceChildren(error, " ", again);
-    else if (this.#phase === "loading") this.#note.replaceChildren(loading);
-    else this.#note.replaceChildren(isEmpty ? empty : "");
-    this.#note.hidden = this.#note.textContent === "";
+    // Lines are made anew: the keyboard stays where it was, and so does what is looked at.
+    if (key) this.#items().find((item) => item.dataset["key"] === key)?.focus({ preventScroll: true });
   }
 }

@@ -18,6 +18,15 @@ export const clientFixtures = [
     }
   },
   {
+    "about": "hello of a client that comes back, and began at 40",
+    "frame": {
+      "type": "hello",
+      "token": "user:u_7",
+      "last_seq": 41,
+      "after_seq": 40
+    }
+  },
+  {
     "about": "a new token of the same user",
     "frame": {
       "type": "renew",
@@ -150,7 +159,8 @@ export const serverFixtures = [
       "read": {
         "up_to_seq": 42
       },
-      "unread": 0
+      "unread": 0,
+      "seq": 42
     }
   },
   {
@@ -162,7 +172,8 @@ export const serverFixtures = [
           "00000000-0007-8000-8000-00000000002a"
         ]
       },
-      "unread": 2
+      "unread": 2,
+      "seq": 42
     }
   },
   {
@@ -176,7 +187,8 @@ export const serverFixtures = [
     "about": "marks were made that this node did not hear of",
     "frame": {
       "type": "update",
-      "unread": 5
+      "unread": 5,
+      "seq": 47
     }
   },
   {

@@ -113,7 +113,7 @@ test("marks reach the other screens: seen, read by id, archived", async () => {
   const phone = open("eve");
   const laptop = open("eve");
   const updates: string[] = [];
-  laptop.client.on("update", ({ type: _, unread, ...mark }) => updates.push(`${Object.keys(mark)[0]} ${unread}`));
+  laptop.client.on("update", ({ type: _, seq: __, unread, ...mark }) => updates.push(`${Object.keys(mark)[0]} ${unread}`));
   await site.tell("eve", 3);
   await phone.reached(3);
   await laptop.reached(3);

@@ -24,7 +24,7 @@ export class PageServer {
 
   private constructor(private readonly http: Server) {}
 
-  static async start(site: Site, port = 0): Promise<PageServer> {
+  static async start(site: Pick<Site, "port">, port = 0): Promise<PageServer> {
     const http = createServer();
     const server = new PageServer(http);
     http.on("request", (request, answer) => {

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { WebSocket } from "ws";
-import { connect } from "../../src/index.js";
-import type { ConnectOptions, TidingsClient, TidingsError, WebSocketConstructor } from "../../src/index.js";
+import type { ConnectOptions, TidingsClient, TidingsError } from "../../src/index.js";
+import { openClient } from "../support/client.js";
 import { jwt } from "../support/jwt.js";
 import { FakeServer } from "../support/server.js";
 import { until } from "../support/until.js";
@@ -19,19 +18,9 @@ afterEach(async () => {
 });
 
 function open(options: Partial<ConnectOptions> = {}) {
-  const client = connect({
-    url: server.url,
-    ...(options.tokenProvider ? {} : { token: "user:u" }),
-    WebSocket: WebSocket as unknown as WebSocketConstructor,
-    backoff: { baseMs: 1, capMs: 5 },
-    ...options,
-  });
-  clients.push(client);
-  const seqs: number[] = [];
-  const errors: TidingsError[] = [];
-  client.on("notification", ({ seq }) => seqs.push(seq));
-  client.on("error", (error) => errors.push(error));
-  return { client, seqs, errors, reached: (n: number) => until(`seq ${n}`, () => seqs.at(-1) === n) };
+  const opened = openClient(server.url, options);
+  clients.push(opened.client);
+  return opened;
 }
 
 test("hello says token, device and where the client stands", async () => {
@@ -49,7 +38,9 @@ test("without last_seq a client begins at what is newest, and keeps that place",
   first.notify(8);
   await reached(8);
   first.socket.terminate();
-  assert.equal((await (await server.peer(2)).welcome(8))["last_seq"], 8);
+  const again = await (await server.peer(2)).welcome(8);
+  // What was there before it began is not acknowledged.
+  assert.deepEqual([again["last_seq"], again["after_seq"]], [8, 7]);
 });
 
 test("what comes twice is delivered once", async () => {
@@ -92,6 +83,24 @@ test("without autoAck nothing is acknowledged beyond what the app says", async (
   assert.equal((await peer.frame("ack"))["seq"], 2);
 });
 
+test("a server that was set back hears no acknowledgement from before", async () => {
+  const { client, reached } = open({ lastSeq: 50, autoAck: false });
+  const first = await server.peer(1);
+  await first.welcome(50);
+  await until("live", () => client.state === "live");
+  client.ack(50);
+  first.socket.terminate();
+  const second = await server.peer(2);
+  await second.frame("hello");
+  client.ack(50);
+  await second.welcome(7);
+  second.notify(8);
+  await reached(8);
+  client.ack(8);
+  assert.equal((await second.frame("ack"))["seq"], 8);
+  assert.equal(second.heard.filter(({ type }) => type === "ack").length, 1);
+});
+
 test("a bye's retry_ms is waited for", async () => {
   const { client } = open({ lastSeq: 0, backoff: { baseMs: 60_000, capMs: 60_000 } });
   const peer = await server.peer(1);
@@ -103,13 +112,14 @@ test("a bye's retry_ms is waited for", async () => {
   await until("live", () => client.state === "live");
 });
 
-for (const [code, name] of [[4400, "protocol"], [4401, "unauthenticated"], [4403, "forbidden"], [4409, "replaced"]] as const) {
+for (const [code, name] of [[1002, "protocol"], [1007, "protocol"], [1009, "protocol"], [4400, "protocol"], [4401, "unauthenticated"], [4403, "forbidden"], [4409, "replaced"]] as const) {
   test(`${code} ends a client that has nothing better to say`, async () => {
     const { client, errors } = open();
     (await server.peer(1)).socket.close(code, "no");
     await until("the end", () => client.state === "closed" && errors[0]);
     assert.equal(errors[0]?.code, name);
     assert.equal(errors[0]?.fatal, true);
+    assert.equal(errors[0]?.message, `the session ended with ${code}: no`);
   });
 }
 
@@ -382,7 +392,7 @@ test("a mark that is refused for what it is holds nothing up", async () => {
   server.onRequest = (_request, body, answer) => {
     const good = body.includes("up_to_seq");
     answer.writeHead(good ? 200 : 400, { "content-type": "application/json" });
-    answer.end(JSON.stringify(good ? { unread: 4 } : { type: "t", title: "bad", status: 400, detail: "no such id" }));
+    answer.end(JSON.stringify(good ? { unread: 4, last_seq: 4 } : { type: "t", title: "bad", status: 400, detail: "no such id" }));
   };
   const { client } = open();
   const bad = client.read(["nonsense"]);

@@ -6,7 +6,7 @@ import { Backoff } from "../../src/backoff.js";
 import { addressOf } from "../../src/address.js";
 import { readServerFrame } from "../../src/frames.js";
 import type { ClientFrame, ServerFrame } from "../../src/frames.js";
-import { decide } from "../../src/reconnect.js";
+import { GOOD_MS, decide } from "../../src/reconnect.js";
 import { renewalDelay, subjectOf } from "../../src/token.js";
 import { clientFixtures, serverFixtures } from "../generated/fixtures.js";
 import { jwt } from "../support/jwt.js";
@@ -95,8 +95,9 @@ test("each close code has its way on", () => {
   assert.deepEqual(end(4508), { then: "backoff", minAttempt: 0 });
   assert.deepEqual(end(4429), { then: "backoff", minAttempt: 4 });
   assert.deepEqual(end(4401), { then: "backoff", minAttempt: 1 });
-  assert.deepEqual(end(4401, { livedMs: 5 }), { then: "after", ms: 0 });
-  for (const code of [4400, 4403, 4409]) assert.equal(end(code).then, "stop");
+  assert.deepEqual(end(4401, { livedMs: 5 }), { then: "backoff", minAttempt: 1 });
+  assert.deepEqual(end(4401, { livedMs: GOOD_MS }), { then: "after", ms: 0 });
+  for (const code of [1002, 1007, 1009, 4400, 4403, 4409]) assert.equal(end(code).then, "stop");
 });
 
 test("an address is taken with any scheme, port and prefix", () => {
