@@ -18,7 +18,6 @@ use std::{
 use bytes::Bytes;
 use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, StoredNotification},
-    checkpoint::PartitionId,
     clock::Timestamp,
     dead_letter::{NewDeadLetter, Origin},
     event::Event,
@@ -33,7 +32,8 @@ use super::{
     copy::CopyRows,
     dead_letters,
     error::Failure,
-    events, fan_outs,
+    events,
+    fan_outs::{self, Stepped},
     rows::{Columns, from_sql},
     session::{Command, Session},
 };
@@ -76,10 +76,6 @@ impl Append {
         sorted_keys.dedup();
         Self { batch, now, inboxes, keys, sorted_keys }
     }
-
-    pub(super) fn has_dead_letters(&self) -> bool {
-        !self.batch.dead_letters().is_empty()
-    }
 }
 
 impl Command for Append {
@@ -109,7 +105,7 @@ impl Command for Append {
         let mut rows = self.rows(&events);
         self.leave_out_told(session, &events, &mut rows).await?;
         let begun = self.begun(&events);
-        let letters = self.letters(&advanced);
+        let letters = self.letters(&advanced, &stepped);
         let new: Vec<_> = events.iter().filter_map(StoredEvent::to_insert).collect();
         let grown = Grown::of(&rows);
         // Inboxes last: they are what others wait for.
@@ -176,7 +172,7 @@ impl Append {
         if self.batch.events().iter().any(|it| it.fan_out.is_some()) {
             session.ready(&[fan_outs::BEGIN]).await?;
         }
-        if self.has_dead_letters() {
+        if !self.batch.dead_letters().is_empty() {
             session.ready(&[dead_letters::INSERT, dead_letters::COUNT]).await?;
         }
         Ok(())
@@ -297,10 +293,10 @@ impl Append {
         begun
     }
 
-    /// The dead letters, less those that came with a position that had moved before: they are kept.
-    fn letters(&self, advanced: &Advanced<'_>) -> Vec<&NewDeadLetter> {
+    /// The dead letters, less those that came with what had moved before: they are kept.
+    fn letters(&self, advanced: &Advanced<'_>, stepped: &Stepped) -> Vec<&NewDeadLetter> {
         let letters = self.batch.dead_letters().iter();
-        letters.filter(|it| !is_of(it, &advanced.repeated)).collect()
+        letters.filter(|it| !is_repeated(it, advanced, stepped)).collect()
     }
 
     /// The new rows for `COPY`; `None` if there are none.
@@ -352,12 +348,15 @@ impl Append {
     }
 }
 
-/// Whether the letter came with one of `repeated`, and so is kept already.
-fn is_of(letter: &NewDeadLetter, repeated: &[&PartitionId]) -> bool {
+/// Whether the letter came with what had moved before, and so is kept already. A fan-out's does not say
+/// of which step it is: beside one that is made now it counts as new, so that none is lost.
+fn is_repeated(letter: &NewDeadLetter, advanced: &Advanced<'_>, stepped: &Stepped) -> bool {
     match &letter.origin {
-        Origin::Http | Origin::FanOut => false,
+        Origin::Http => false,
+        Origin::FanOut => stepped.is_repeated(),
         Origin::Kafka(record) => {
-            repeated.iter().any(|it| *it.topic == *record.topic && it.partition == record.partition)
+            let mut repeated = advanced.repeated.iter();
+            repeated.any(|it| *it.topic == *record.topic && it.partition == record.partition)
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The number of letters is kept in slots, one of which a connection uses, so that appends of many
 //! nodes do not wait for each other because of some bad records. Letters beyond the limit are dropped
-//! after the transaction that brought them, by whoever is first.
+//! after the transaction that brought them, by whoever is first, in pieces: there may be very many once
+//! the limit was lowered, and whoever keeps letters waits for it.
 
 use async_trait::async_trait;
 use tidings_core::{
@@ -32,6 +33,9 @@ pub(super) const INSERT: &str = "INSERT INTO dead_letter (stage, reason, payload
 
 pub(super) const COUNT: &str = "UPDATE store_state SET dead_letters = dead_letters + $1 \
      WHERE slot = pg_backend_pid() % 64";
+
+/// The most letters that one transaction drops.
+const DROPPED_AT_ONCE: i64 = 1_000;
 
 const SUM: &str = "SELECT sum(dead_letters)::bigint FROM store_state";
 
@@ -137,7 +141,7 @@ impl Command for AppendDeadLetters {
     }
 }
 
-/// Drops the oldest letters beyond the limit, and returns how many.
+/// Drops the oldest letters beyond the limit, up to [`DROPPED_AT_ONCE`], and returns how many.
 struct Trim {
     max: i64,
 }
@@ -164,7 +168,7 @@ impl Command for Trim {
             // Again, now that nobody else drops any.
             let excess = self.excess(session).await?;
             if excess > 0 {
-                let row = session.query_one(DROP, &[&excess]).await?;
+                let row = session.query_one(DROP, &[&excess.min(DROPPED_AT_ONCE)]).await?;
                 dropped = Columns::of(&row).get()?;
                 session.execute(COUNT, &[&-dropped]).await?;
             }
@@ -187,14 +191,30 @@ async fn count(session: &Session) -> Result<i64, Failure> {
 }
 
 impl PostgresStore {
-    /// Drops the oldest letters beyond the limit, and returns how many. That it fails is no failure of
-    /// what was kept: the next who keeps letters drops them.
-    pub(super) async fn trim_dead_letters(&self) -> u64 {
-        let trimmed = self.writers.run(Trim { max: self.dead_letters_max }).await;
-        trimmed.unwrap_or_else(|error| {
-            tracing::warn!(error = %ErrorChain(&error), "old dead letters could not be dropped");
-            0
-        })
+    /// Drops the oldest letters beyond the limit now that `added` came, and returns how many. What it
+    /// leaves, the next who keeps letters drops; that it fails is no failure of what was kept.
+    pub(super) async fn trim_dead_letters(&self, added: usize) -> u64 {
+        let at_once = from_sql(DROPPED_AT_ONCE);
+        let added = u64::try_from(added).unwrap_or(u64::MAX);
+        // Room for twice as many as came: those of others are there, too, who need not wait.
+        let pieces = 1 + added.saturating_mul(2) / at_once;
+        let mut dropped = 0;
+        for _ in 0..pieces {
+            match self.writers.run(Trim { max: self.dead_letters_max }).await {
+                Ok(piece) => {
+                    dropped += piece;
+                    if piece < at_once {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    let error = ErrorChain(&error);
+                    tracing::warn!(error = %error, "old dead letters could not be dropped");
+                    break;
+                }
+            }
+        }
+        dropped
     }
 }
 
@@ -261,8 +281,9 @@ impl DeadLetterStore for PostgresStore {
         if letters.is_empty() {
             return Ok(0);
         }
+        let added = letters.len();
         self.writers.run(AppendDeadLetters(letters)).await?;
-        Ok(self.trim_dead_letters().await)
+        Ok(self.trim_dead_letters(added).await)
     }
 
     async fn list_dead_letters(

@@ -154,7 +154,7 @@ impl Command for PutDevice {
     async fn run(&self, session: &Session) -> Result<(), Failure> {
         const HOLDER: &str = "SELECT inbox FROM device WHERE token_key = $1";
         const TAKE: &str = "DELETE FROM device WHERE token_key = $1 \
-             AND NOT (inbox = $2 AND device_id = $3)";
+             AND NOT (inbox = $2 AND device_id = $3) AND inbox = ANY($4::bigint[])";
         const PUT: &str = "INSERT INTO device (inbox, device_id, platform, app, token, token_key, \
              registered_ms, environment, p256dh, auth, locale, time_zone, app_version) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
@@ -167,7 +167,8 @@ impl Command for PutDevice {
         let key = token_key(device);
         let holder = session.query_opt(HOLDER, &[&key]).await?;
         let holder: Option<i64> = holder.map(|row| Columns::of(&row).get()).transpose()?;
-        // If another takes the token meanwhile, it is in the way of ours, and all begins anew.
+        // If another takes the token meanwhile, it is in the way of ours, and all begins anew: it is
+        // not taken from an inbox that is not locked, whose devices would not be counted.
         let inboxes: Vec<i64> = holder.into_iter().chain([inbox]).collect();
         session.ready(&[LOCK, TAKE, PUT, RECOUNT]).await?;
         let id = device.id.as_str();
@@ -176,7 +177,7 @@ impl Command for PutDevice {
             biased;
             session.begin(),
             async { session.query(LOCK, &[&inboxes]).await },
-            async { session.execute(TAKE, &[&key, &inbox, &id]).await },
+            async { session.execute(TAKE, &[&key, &inbox, &id, &inboxes]).await },
             async { session.execute(
                 PUT,
                 &[

@@ -101,6 +101,12 @@ impl Stepped {
         }
         fenced
     }
+
+    /// Whether there are any, and all had moved already: an earlier try was committed without our
+    /// knowing.
+    pub(super) fn is_repeated(&self) -> bool {
+        !self.0.is_empty() && self.0.values().all(|at| at.leased_ms.is_none())
+    }
 }
 
 /// Makes a step, if as many were made as the worker believes. Says whether it holds.

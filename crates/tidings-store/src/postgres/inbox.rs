@@ -1,7 +1,7 @@
 //! Inboxes: their numbers and counters, and marking what is in them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Mutex, PoisonError},
 };
@@ -11,7 +11,7 @@ use tidings_core::{
     batch::{NotificationBatch, Recipient},
     clock::Timestamp,
     ids::{Seq, UserId},
-    inbox::{Acknowledgement, InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxState, Mark, Selection, Stretch},
     ports::StoreError,
 };
 use tokio::try_join;
@@ -186,7 +186,7 @@ impl Command for ReadState<'_> {
 
     async fn run(&self, session: &Session) -> Result<InboxState, Failure> {
         let sql = concat!(
-            "SELECT last_seq, acked_seq, unread, forgotten_seq FROM inbox WHERE inbox = ",
+            "SELECT last_seq, acked_seq, acked_after, unread, forgotten_seq FROM inbox WHERE inbox = ",
             inbox_of_user!()
         );
         match session.query_opt(sql, &[&self.0.as_str()]).await? {
@@ -221,7 +221,7 @@ macro_rules! mark_sql {
             $floors,
             ", \
              unread = unread - (SELECT count(*) FROM marked WHERE was_unread) WHERE inbox = $1 \
-             RETURNING last_seq, acked_seq, unread, forgotten_seq"
+             RETURNING last_seq, acked_seq, acked_after, unread, forgotten_seq"
         )
     };
 }
@@ -263,7 +263,7 @@ impl Command for MarkInbox<'_> {
         // What is marked next sees all that was committed before the lock was had.
         let lock = concat!(
             "SELECT inbox, seen_upto, read_upto, archived_upto, \
-             last_seq, acked_seq, unread, forgotten_seq FROM inbox WHERE inbox = ",
+             last_seq, acked_seq, acked_after, unread, forgotten_seq FROM inbox WHERE inbox = ",
             inbox_of_user!(),
             " FOR NO KEY UPDATE"
         );
@@ -314,18 +314,25 @@ async fn change(session: &Session, sql: &str, params: &[Param<'_>]) -> Result<In
     Columns::of(&row).inbox_state()
 }
 
-/// Moves inboxes on to what their sessions have; `$1` are users, `$2` places. Locks in the order in
-/// which appends lock, and only what moves.
+/// Adds what their sessions have to what is acknowledged in inboxes; `$1` are users, each once, `$2` and
+/// `$3` stretches, which are joined as [`Stretch::join`] does. Locks in the order in which appends lock,
+/// and only what changes.
 const ACKNOWLEDGE: &str = "\
     WITH said AS MATERIALIZED ( \
-        SELECT u.inbox, max(s.seq) AS seq FROM unnest($1::text[], $2::bigint[]) AS s (user_id, seq) \
-        JOIN user_inbox u ON u.user_id = s.user_id GROUP BY u.inbox \
+        SELECT u.inbox, s.after, s.upto \
+        FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS s (user_id, after, upto) \
+        JOIN user_inbox u ON u.user_id = s.user_id \
     ), held AS MATERIALIZED ( \
-        SELECT i.inbox, least(said.seq, i.last_seq) AS seq \
+        SELECT i.inbox, said.after, least(said.upto, i.last_seq) AS upto \
         FROM said JOIN inbox i ON i.inbox = said.inbox \
-        WHERE i.acked_seq < least(said.seq, i.last_seq) ORDER BY i.inbox FOR NO KEY UPDATE OF i \
+        WHERE said.after < least(said.upto, i.last_seq) AND (i.acked_seq < least(said.upto, i.last_seq) \
+        OR (said.after < i.acked_after AND i.acked_after <= said.upto)) \
+        ORDER BY i.inbox FOR NO KEY UPDATE OF i \
     ) \
-    UPDATE inbox i SET acked_seq = held.seq FROM held WHERE i.inbox = held.inbox";
+    UPDATE inbox i SET acked_seq = greatest(i.acked_seq, held.upto), \
+    acked_after = CASE WHEN held.after <= i.acked_seq \
+        THEN least(i.acked_after, held.after) ELSE held.after END \
+    FROM held WHERE i.inbox = held.inbox";
 
 pub(super) struct Acknowledge<'a>(pub(super) &'a [Acknowledgement]);
 
@@ -334,9 +341,15 @@ impl Command for Acknowledge<'_> {
     const OP: &'static str = "acknowledge";
 
     async fn run(&self, session: &Session) -> Result<(), Failure> {
-        let users: Vec<&str> = self.0.iter().map(|it| it.user.as_str()).collect();
-        let seqs: Vec<i64> = self.0.iter().map(|it| to_sql(it.seq.0)).collect();
-        let said: [Param<'_>; 2] = [&users, &seqs];
+        let mut of_users: HashMap<&str, Stretch> = HashMap::with_capacity(self.0.len());
+        for ack in self.0 {
+            let has = of_users.entry(ack.user.as_str()).or_default();
+            *has = has.join(ack.has);
+        }
+        let (users, stretches): (Vec<&str>, Vec<Stretch>) = of_users.into_iter().unzip();
+        let after: Vec<i64> = stretches.iter().map(|it| to_sql(it.after.0)).collect();
+        let upto: Vec<i64> = stretches.iter().map(|it| to_sql(it.upto.0)).collect();
+        let said: [Param<'_>; 3] = [&users, &after, &upto];
         let logged: Vec<_> = self.0.iter().flat_map(|it| &it.deliveries).collect();
         session.ready(&[ACKNOWLEDGE, delivery_log::LOG]).await?;
         try_join!(

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0004_devices.sql"),
     include_str!("../../migrations/postgres/0005_delivery_log.sql"),
     include_str!("../../migrations/postgres/0006_recommendation_feedback.sql"),
+    include_str!("../../migrations/postgres/0007_acked_after.sql"),
 ];
 
 /// One at a time, whatever their number: whoever waits finds the work done. It ends with the

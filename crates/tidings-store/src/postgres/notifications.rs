@@ -122,11 +122,10 @@ impl PostgresStore {
         now: Timestamp,
     ) -> Result<Vec<AppendedEvent>, StoreError> {
         let inboxes = self.inboxes.of_batch(&self.writers, &batch).await?;
-        let append = Append::new(batch, inboxes, now);
-        let has_dead_letters = append.has_dead_letters();
-        let appended = self.writers.run(append).await?;
-        if has_dead_letters {
-            self.trim_dead_letters().await;
+        let letters = batch.dead_letters().len();
+        let appended = self.writers.run(Append::new(batch, inboxes, now)).await?;
+        if letters > 0 {
+            self.trim_dead_letters(letters).await;
         }
         Ok(appended)
     }
@@ -229,7 +228,7 @@ impl NotificationStore for PostgresStore {
         self.writers.run(MarkInbox { user, mark, selection, now }).await
     }
 
-    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError> {
+    async fn acknowledge(&self, acknowledged: Arc<[Acknowledgement]>) -> Result<(), StoreError> {
         self.writers.run(Acknowledge(&acknowledged)).await
     }
 

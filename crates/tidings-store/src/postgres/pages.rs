@@ -16,7 +16,7 @@ use super::{
 
 /// `$1` are users; `nr` is the place of a user among them, from 1.
 const HEADS: &str = "\
-    SELECT asked.nr, i.last_seq, i.acked_seq, i.unread, i.forgotten_seq \
+    SELECT asked.nr, i.last_seq, i.acked_seq, i.acked_after, i.unread, i.forgotten_seq \
     FROM unnest($1::text[]) WITH ORDINALITY AS asked (user_id, nr) \
     JOIN user_inbox u ON u.user_id = asked.user_id JOIN inbox i ON i.inbox = u.inbox";
 
@@ -106,6 +106,7 @@ fn state(row: &Row) -> Result<InboxState, Failure> {
     Ok(InboxState {
         last_seq: Seq(number("last_seq")?),
         acked_seq: Seq(number("acked_seq")?),
+        acked_after: Seq(number("acked_after")?),
         unread: number("unread")?,
         forgotten_seq: Seq(number("forgotten_seq")?),
     })

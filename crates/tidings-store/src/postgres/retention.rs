@@ -15,6 +15,7 @@ use tidings_core::{
     ports::{Cutoffs, Forgotten, RetentionStore, StoreError},
 };
 use tokio::try_join;
+use tokio_postgres::{Row, error::SqlState};
 use uuid::Uuid;
 
 use super::{
@@ -29,9 +30,66 @@ use super::{
 /// Inboxes and events that one call may look at, at least: most have nothing to be forgotten.
 const LOOKS_MIN: usize = 1_000;
 
+/// Inboxes that are looked at together. In each of them as many rows may be read as a call may remove.
+const INBOXES_AT_ONCE: usize = 32;
+
+/// The share of what it may do that a call does while nothing has failed.
+const WHOLE: usize = 64;
+
+/// A sweep under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sweep {
+    at: Place,
+    /// How much the next call does, of [`WHOLE`].
+    share: usize,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self { at: Place::default(), share: WHOLE }
+    }
+}
+
+impl Sweep {
+    fn allowed(self, limit: usize) -> Left {
+        let share_of = |it: usize| it.saturating_mul(self.share).div_ceil(WHOLE);
+        Left { rows: share_of(limit), looks: share_of(limit.max(LOOKS_MIN)) }
+    }
+
+    /// Grows again, slowly: each piece that is too large costs a timeout.
+    fn note_success(&mut self) {
+        self.share = (self.share + 1).min(WHOLE);
+    }
+
+    /// The same again would fail for ever: less of it comes next and, where there is no less, another
+    /// part of the sweep.
+    fn note_failure(&mut self) {
+        if self.share > 1 {
+            self.share = (self.share / 4).max(1);
+            return;
+        }
+        tracing::error!(at = ?self.at, "a part of what is too old cannot be forgotten, and is left");
+        *self = Self { at: self.at.next_part(), share: WHOLE };
+    }
+}
+
+/// Whether it may be the piece that has failed, and not the way to the database or the server as such.
+fn is_of_the_piece(error: &StoreError) -> bool {
+    let StoreError::Unavailable { source, .. } = error else { return true };
+    if let Some(Failure::Late(_)) = source.downcast_ref() {
+        return true;
+    }
+    let code = source.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.code());
+    // It goes away, or has no room.
+    let ails = ["08", "53", "57"];
+    code.is_some_and(|code| {
+        *code == SqlState::QUERY_CANCELED || !ails.iter().any(|it| code.code().starts_with(it))
+    })
+}
+
 /// Where a sweep is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sweep {
+enum Place {
     /// The inboxes up to this number are done.
     Inboxes(i64),
     /// The events up to this number are done, as far as they are too old.
@@ -46,9 +104,23 @@ pub(super) enum Sweep {
     Done,
 }
 
-impl Default for Sweep {
+impl Default for Place {
     fn default() -> Self {
         Self::Inboxes(0)
+    }
+}
+
+impl Place {
+    fn next_part(self) -> Self {
+        match self {
+            Self::Inboxes(_) => Self::OldEvents(0),
+            Self::OldEvents(_) => Self::ExpiredEvents(i64::MIN, 0),
+            Self::ExpiredEvents(..) => Self::Deliveries(0),
+            Self::Deliveries(_) => Self::Answers,
+            Self::Answers => Self::Devices,
+            Self::Devices => Self::Impressions,
+            Self::Impressions | Self::Done => Self::Done,
+        }
     }
 }
 
@@ -58,7 +130,7 @@ struct Found<T> {
     /// Rows that go, at most.
     rows: usize,
     looks: usize,
-    next: Sweep,
+    next: Place,
 }
 
 /// How much one call may still do.
@@ -100,37 +172,50 @@ impl Command for FindNotifications {
              WHERE e.event = n.event AND e.time_ms + e.ttl_ms < $5) ORDER BY n.seq LIMIT 1), \
              least(i.last_seq, i.forgotten_seq + $3)) \
              FROM inbox i WHERE i.inbox > $1 ORDER BY i.inbox LIMIT $2";
-        let mut found = Found { pieces: Vec::new(), rows: 0, looks: 0, next: Sweep::OldEvents(0) };
+        let mut found = Found { pieces: Vec::new(), rows: 0, looks: 0, next: Place::OldEvents(0) };
         let Cutoffs { notifications, expired, .. } = self.cutoffs;
         if notifications.is_none() && expired.is_none() {
-            found.next = Sweep::Deliveries(0);
+            found.next = Place::Deliveries(0);
             return Ok(found);
         }
-        let (rows, looks) = (limit_to_sql(self.left.rows), limit_to_sql(self.left.looks));
         let params = (millis(notifications), millis(expired));
-        let inboxes =
-            session.query(FIND, &[&self.after, &looks, &rows, &params.0, &params.1]).await?;
-        for row in &inboxes {
-            let mut columns = Columns::of(row);
-            let (inbox, after): (i64, i64) = (columns.get()?, columns.get()?);
-            let room = limit_to_sql(self.left.rows - found.rows);
-            let upto = columns.get::<i64>()?.min(after.saturating_add(room));
-            found.looks += 1;
-            if upto > after {
-                found.pieces.push(Prefix { inbox, after, upto });
-                found.rows += usize::try_from(upto - after).unwrap_or(self.left.rows);
+        let mut last = self.after;
+        while found.looks < self.left.looks {
+            let rows = limit_to_sql(self.left.rows - found.rows);
+            let asked = INBOXES_AT_ONCE.min(self.left.looks - found.looks);
+            let looks = limit_to_sql(asked);
+            let inboxes =
+                session.query(FIND, &[&last, &looks, &rows, &params.0, &params.1]).await?;
+            for row in &inboxes {
+                last = found.look(row, self.left)?;
+                if found.rows >= self.left.rows {
+                    // There may be more in this one.
+                    found.next = Place::Inboxes(last - 1);
+                    return Ok(found);
+                }
             }
-            if found.rows >= self.left.rows {
-                // There may be more in this one.
-                found.next = Sweep::Inboxes(inbox - 1);
-                break;
-            }
-            if found.looks >= self.left.looks {
-                found.next = Sweep::Inboxes(inbox);
-                break;
+            if inboxes.len() < asked {
+                return Ok(found);
             }
         }
+        found.next = Place::Inboxes(last);
         Ok(found)
+    }
+}
+
+impl Found<Prefix> {
+    /// Reads what goes of an inbox, as far as there is room, and returns the inbox.
+    fn look(&mut self, row: &Row, left: Left) -> Result<i64, Failure> {
+        let mut columns = Columns::of(row);
+        let (inbox, after): (i64, i64) = (columns.get()?, columns.get()?);
+        let room = limit_to_sql(left.rows - self.rows);
+        let upto = columns.get::<i64>()?.min(after.saturating_add(room));
+        self.looks += 1;
+        if upto > after {
+            self.pieces.push(Prefix { inbox, after, upto });
+            self.rows += usize::try_from(upto - after).unwrap_or(left.rows);
+        }
+        Ok(inbox)
     }
 }
 
@@ -209,7 +294,7 @@ impl Command for FindOldEvents {
             pieces: Vec::new(),
             rows: 0,
             looks: 0,
-            next: Sweep::ExpiredEvents(i64::MIN, 0),
+            next: Place::ExpiredEvents(i64::MIN, 0),
         };
         if self.cutoff.is_none() {
             return Ok(found);
@@ -228,7 +313,7 @@ impl Command for FindOldEvents {
         // Events have their numbers about in the order in which they were stored: behind a page that
         // ends with a young one, all are young. (Nearly all: some clock may be behind. Those wait.)
         if let Some((event, true)) = last.filter(|_| full) {
-            found.next = Sweep::OldEvents(event);
+            found.next = Place::OldEvents(event);
         }
         Ok(found)
     }
@@ -267,7 +352,7 @@ impl Command for FindExpiredEvents {
              WHERE e.ttl_ms IS NOT NULL AND (e.time_ms + e.ttl_ms, e.event) > ($1, $2) \
              AND e.time_ms + e.ttl_ms < $3 ORDER BY e.time_ms + e.ttl_ms, e.event LIMIT $4"
         );
-        let mut found = Found { pieces: Vec::new(), rows: 0, looks: 0, next: Sweep::Deliveries(0) };
+        let mut found = Found { pieces: Vec::new(), rows: 0, looks: 0, next: Place::Deliveries(0) };
         if self.cutoff.is_none() {
             return Ok(found);
         }
@@ -277,7 +362,7 @@ impl Command for FindExpiredEvents {
             let mut columns = Columns::of(row);
             found.look(&mut columns)?;
             if found.rows >= self.left.rows || found.looks >= self.left.looks {
-                found.next = Sweep::ExpiredEvents(columns.get()?, columns.get()?);
+                found.next = Place::ExpiredEvents(columns.get()?, columns.get()?);
                 break;
             }
         }
@@ -340,7 +425,7 @@ impl Command for FindOldDeliveries {
     async fn run(&self, session: &Session) -> Result<Self::Output, Failure> {
         const FIND: &str = "SELECT inbox, seq, delivery, at_ms < $2 FROM delivery \
              WHERE delivery > $1 ORDER BY delivery LIMIT $3";
-        let mut found = Found { pieces: Vec::new(), rows: 0, looks: 0, next: Sweep::Answers };
+        let mut found = Found { pieces: Vec::new(), rows: 0, looks: 0, next: Place::Answers };
         if self.cutoff.is_none() {
             return Ok(found);
         }
@@ -363,7 +448,7 @@ impl Command for FindOldDeliveries {
         // none is old. (Nearly none: some attempt may have been written late. Those wait.)
         let full = found.looks >= self.left.looks && found.rows > 0;
         if found.rows >= self.left.rows || full {
-            found.next = Sweep::Deliveries(last);
+            found.next = Place::Deliveries(last);
         }
         Ok(found)
     }
@@ -471,13 +556,39 @@ struct Step {
     forgotten: Forgotten,
     rows: usize,
     looks: usize,
-    next: Sweep,
+    next: Place,
 }
 
 impl PostgresStore {
-    async fn step(&self, cutoffs: Cutoffs, sweep: Sweep, left: Left) -> Result<Step, StoreError> {
-        match sweep {
-            Sweep::Inboxes(after) => {
+    /// Goes on from `at`, and says there where it has come, also if it fails on the way.
+    async fn sweep_on(
+        &self,
+        cutoffs: Cutoffs,
+        at: &mut Place,
+        mut left: Left,
+    ) -> Result<Forgotten, StoreError> {
+        let mut forgotten = Forgotten::default();
+        while left.rows > 0 && left.looks > 0 && *at != Place::Done {
+            let step = self.step(cutoffs, *at, left).await?;
+            forgotten.notifications += step.forgotten.notifications;
+            forgotten.events += step.forgotten.events;
+            forgotten.deliveries += step.forgotten.deliveries;
+            forgotten.devices += step.forgotten.devices;
+            forgotten.impressions += step.forgotten.impressions;
+            left.rows = left.rows.saturating_sub(step.rows);
+            left.looks = left.looks.saturating_sub(step.looks);
+            *at = step.next;
+        }
+        if *at == Place::Done {
+            forgotten.complete = true;
+            *at = Place::default();
+        }
+        Ok(forgotten)
+    }
+
+    async fn step(&self, cutoffs: Cutoffs, at: Place, left: Left) -> Result<Step, StoreError> {
+        match at {
+            Place::Inboxes(after) => {
                 let found = self.readers.run(FindNotifications { cutoffs, after, left }).await?;
                 let mut forgotten = Forgotten::default();
                 if !found.pieces.is_empty() {
@@ -486,17 +597,17 @@ impl PostgresStore {
                 }
                 Ok(Step { forgotten, rows: found.rows, looks: found.looks, next: found.next })
             }
-            Sweep::OldEvents(after) => {
+            Place::OldEvents(after) => {
                 let cutoff = cutoffs.notifications;
                 let found = self.readers.run(FindOldEvents { cutoff, after, left }).await?;
                 self.forget_events(found).await
             }
-            Sweep::ExpiredEvents(end, event) => {
+            Place::ExpiredEvents(end, event) => {
                 let (cutoff, after) = (cutoffs.expired, (end, event));
                 let found = self.readers.run(FindExpiredEvents { cutoff, after, left }).await?;
                 self.forget_events(found).await
             }
-            Sweep::Deliveries(after) => {
+            Place::Deliveries(after) => {
                 let cutoff = cutoffs.deliveries;
                 let found = self.readers.run(FindOldDeliveries { cutoff, after, left }).await?;
                 let mut forgotten = Forgotten::default();
@@ -506,24 +617,24 @@ impl PostgresStore {
                 }
                 Ok(Step { forgotten, rows: found.rows, looks: found.looks, next: found.next })
             }
-            Sweep::Answers => {
+            Place::Answers => {
                 let (cutoff, limit) = (cutoffs.answers, left.rows);
                 let rows = self.writers.run(ForgetAnswers { cutoff, limit }).await?;
-                let next = if rows < left.rows { Sweep::Devices } else { sweep };
+                let next = if rows < left.rows { Place::Devices } else { at };
                 Ok(Step { forgotten: Forgotten::default(), rows, looks: 1, next })
             }
-            Sweep::Devices => {
+            Place::Devices => {
                 let (cutoff, limit) = (cutoffs.devices, left.rows);
                 let rows = self.writers.run(ForgetDevices { cutoff, limit }).await?;
-                let next = if rows < left.rows { Sweep::Impressions } else { Sweep::Devices };
+                let next = if rows < left.rows { Place::Impressions } else { Place::Devices };
                 let devices = from_sql(limit_to_sql(rows));
                 let forgotten = Forgotten { devices, ..Forgotten::default() };
                 Ok(Step { forgotten, rows, looks: 1, next })
             }
-            Sweep::Impressions | Sweep::Done => {
+            Place::Impressions | Place::Done => {
                 let (cutoff, limit) = (cutoffs.impressions, left.rows);
                 let rows = self.writers.run(ForgetImpressions { cutoff, limit }).await?;
-                let next = if rows < left.rows { Sweep::Done } else { Sweep::Impressions };
+                let next = if rows < left.rows { Place::Done } else { Place::Impressions };
                 let impressions = from_sql(limit_to_sql(rows));
                 let forgotten = Forgotten { impressions, ..Forgotten::default() };
                 Ok(Step { forgotten, rows, looks: 1, next })
@@ -544,24 +655,14 @@ impl PostgresStore {
 impl RetentionStore for PostgresStore {
     async fn forget(&self, cutoffs: Cutoffs, limit: usize) -> Result<Forgotten, StoreError> {
         let mut sweep = *self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left = Left { rows: limit, looks: limit.max(LOOKS_MIN) };
-        let mut forgotten = Forgotten::default();
-        while left.rows > 0 && left.looks > 0 && sweep != Sweep::Done {
-            let step = self.step(cutoffs, sweep, left).await?;
-            forgotten.notifications += step.forgotten.notifications;
-            forgotten.events += step.forgotten.events;
-            forgotten.deliveries += step.forgotten.deliveries;
-            forgotten.devices += step.forgotten.devices;
-            forgotten.impressions += step.forgotten.impressions;
-            left.rows = left.rows.saturating_sub(step.rows);
-            left.looks = left.looks.saturating_sub(step.looks);
-            sweep = step.next;
-        }
-        if sweep == Sweep::Done {
-            forgotten.complete = true;
-            sweep = Sweep::default();
+        let left = sweep.allowed(limit);
+        let swept = self.sweep_on(cutoffs, &mut sweep.at, left).await;
+        match &swept {
+            Ok(_) => sweep.note_success(),
+            Err(error) if is_of_the_piece(error) => sweep.note_failure(),
+            Err(_) => {}
         }
         *self.sweep.lock().unwrap_or_else(PoisonError::into_inner) = sweep;
-        Ok(forgotten)
+        swept
     }
 }

@@ -72,6 +72,7 @@ impl<'a> Columns<'a> {
         Ok(InboxState {
             last_seq: Seq(self.count()?),
             acked_seq: Seq(self.count()?),
+            acked_after: Seq(self.count()?),
             unread: self.count()?,
             forgotten_seq: Seq(self.count()?),
         })
@@ -87,7 +88,7 @@ impl<'a> Columns<'a> {
 pub(super) fn select_notifications(rest: &str) -> String {
     format!(
         "SELECT n.inbox, n.seq, i.user_id, n.created_ms, n.seen_ms, n.read_ms, n.archived_ms, {}, \
-         i.last_seq, i.acked_seq, i.unread, i.forgotten_seq {rest}",
+         i.last_seq, i.acked_seq, i.acked_after, i.unread, i.forgotten_seq {rest}",
         events::COLUMNS
     )
 }

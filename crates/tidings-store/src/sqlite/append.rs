@@ -39,7 +39,7 @@ impl Command for Append {
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<Vec<AppendedEvent>, Failure> {
         let repeated = move_on(tx.conn, &self.batch)?;
         let letters = self.batch.dead_letters().iter();
-        dead_letters::append(tx, letters.filter(|it| !is_of(it, &repeated)))?;
+        dead_letters::append(tx, letters.filter(|it| !repeated.has(it)))?;
         let mut rows = Rows::new(tx.conn, self.now)?;
         let mut appended = Vec::with_capacity(self.batch.events().len());
         for planned in self.batch.events() {
@@ -50,23 +50,22 @@ impl Command for Append {
 }
 
 /// Moves the positions and the fan-outs of the batch, or says which of them others have taken over.
-/// Returns the positions that had moved already.
-fn move_on<'a>(
-    conn: &Connection,
-    batch: &'a NotificationBatch,
-) -> Result<Vec<&'a PartitionId>, Failure> {
-    let mut repeated = Vec::new();
+fn move_on<'a>(conn: &Connection, batch: &'a NotificationBatch) -> Result<Repeated<'a>, Failure> {
+    let steps = batch.fan_out_steps();
+    let mut repeated = Repeated { positions: Vec::new(), steps: !steps.is_empty() };
     let mut fenced = Vec::new();
     for advance in batch.advances() {
         match checkpoints::advance(conn, advance)? {
             Advanced::Now => {}
-            Advanced::Before => repeated.push(&advance.partition),
+            Advanced::Before => repeated.positions.push(&advance.partition),
             Advanced::Fenced => fenced.push(Claim::Partition(advance.partition.clone())),
         }
     }
-    for step in batch.fan_out_steps() {
-        if !fan_outs::step(conn, step)? {
-            fenced.push(Claim::FanOut(step.id));
+    for step in steps {
+        match fan_outs::step(conn, step)? {
+            Advanced::Now => repeated.steps = false,
+            Advanced::Before => {}
+            Advanced::Fenced => fenced.push(Claim::FanOut(step.id)),
         }
     }
     if fenced.is_empty() {
@@ -77,12 +76,25 @@ fn move_on<'a>(
     Err(Failure::Fenced(fenced))
 }
 
-/// Whether the letter came with one of `repeated`, and so is kept already.
-fn is_of(letter: &NewDeadLetter, repeated: &[&PartitionId]) -> bool {
-    match &letter.origin {
-        Origin::Http | Origin::FanOut => false,
-        Origin::Kafka(record) => {
-            repeated.iter().any(|it| *it.topic == *record.topic && it.partition == record.partition)
+/// What an earlier try of the batch has committed without our knowing.
+struct Repeated<'a> {
+    /// Positions that had moved already.
+    positions: Vec<&'a PartitionId>,
+    /// Whether there are fan-out steps, and each had been made.
+    steps: bool,
+}
+
+impl Repeated<'_> {
+    /// Whether the letter came with what is repeated, and so is kept already. A fan-out's does not say
+    /// of which step it is: beside one that is made now it counts as new, so that none is lost.
+    fn has(&self, letter: &NewDeadLetter) -> bool {
+        match &letter.origin {
+            Origin::Http => false,
+            Origin::FanOut => self.steps,
+            Origin::Kafka(record) => {
+                let mut positions = self.positions.iter();
+                positions.any(|it| *it.topic == *record.topic && it.partition == record.partition)
+            }
         }
     }
 }

@@ -14,14 +14,14 @@ use super::{
     writer::{Command, WriteTx},
 };
 
-/// What came of an [`Advance`].
+/// What came of an [`Advance`], or of a fan-out's step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Advanced {
-    /// The position has moved.
+    /// It was made.
     Now,
-    /// It was there: an earlier try of the batch was committed without our knowing.
+    /// It was made already: an earlier try of the batch was committed without our knowing.
     Before,
-    /// Somebody else has the partition.
+    /// Somebody else has taken over.
     Fenced,
 }
 

@@ -18,6 +18,10 @@ use super::{
 const COLUMNS: &str = "dead_letter, stage, reason, payload, payload_bytes, at_ms, origin, topic, \
      part, record_offset, record_key, headers";
 
+/// The most letters that are dropped at once beyond as many as come: once the limit was lowered there
+/// may be very many, and every writer would wait for them.
+const DROPPED_BESIDES: i64 = 1_000;
+
 /// Keeps `letters`, and returns how many of the oldest had to go for them.
 pub(super) fn append<'a>(
     tx: &WriteTx<'_>,
@@ -53,7 +57,7 @@ pub(super) fn append<'a>(
         return Ok(0);
     }
     let kept = count(tx.conn, added)?;
-    let excess = kept.saturating_sub(tx.dead_letters_max);
+    let excess = kept.saturating_sub(tx.dead_letters_max).min(added + DROPPED_BESIDES);
     if excess <= 0 {
         return Ok(0);
     }

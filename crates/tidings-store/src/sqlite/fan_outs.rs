@@ -15,6 +15,7 @@ use tidings_core::{
 };
 
 use super::{
+    checkpoints::Advanced,
     error::Failure,
     events,
     rows::{Columns, from_sql, limit_to_sql, to_sql},
@@ -49,8 +50,8 @@ pub(super) fn exists(conn: &Connection, event: i64) -> Result<bool, Failure> {
     Ok(statement.exists([event])?)
 }
 
-/// Moves a fan-out on, if as many steps were made as the worker believes. Says whether it holds.
-pub(super) fn step(conn: &Connection, step: &FanOutStep) -> Result<bool, Failure> {
+/// Moves a fan-out on, if as many steps were made as the worker believes.
+pub(super) fn step(conn: &Connection, step: &FanOutStep) -> Result<Advanced, Failure> {
     let id = to_sql(step.id.0);
     let moved = conn
         .prepare_cached(
@@ -65,7 +66,7 @@ pub(super) fn step(conn: &Connection, step: &FanOutStep) -> Result<bool, Failure
             step.leased_until.as_millis(),
         ))?;
     if moved > 0 {
-        return Ok(true);
+        return Ok(Advanced::Now);
     }
     // It may have been made by an earlier try that was committed without our knowing.
     let made: Option<bool> = conn
@@ -78,7 +79,7 @@ pub(super) fn step(conn: &Connection, step: &FanOutStep) -> Result<bool, Failure
             |row| row.get(0),
         )
         .optional()?;
-    Ok(made.unwrap_or(false))
+    Ok(if made.unwrap_or(false) { Advanced::Before } else { Advanced::Fenced })
 }
 
 struct ClaimFanOuts {

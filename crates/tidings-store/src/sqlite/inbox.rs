@@ -1,6 +1,6 @@
 //! Inboxes: their numbers and counters, and marking what is in them.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use hashlink::{LruCache, linked_hash_map::RawEntryMut};
 use rusqlite::{Connection, ToSql};
@@ -139,13 +139,14 @@ pub(super) fn write_state(
     state: &InboxState,
 ) -> Result<(), Failure> {
     conn.prepare_cached(
-        "UPDATE inbox SET last_seq = ?2, acked_seq = ?3, unread = ?4, forgotten_seq = ?5 \
-         WHERE inbox = ?1",
+        "UPDATE inbox SET last_seq = ?2, acked_seq = ?3, acked_after = ?4, unread = ?5, \
+         forgotten_seq = ?6 WHERE inbox = ?1",
     )?
     .execute((
         inbox,
         to_sql(state.last_seq.0),
         to_sql(state.acked_seq.0),
+        to_sql(state.acked_after.0),
         to_sql(state.unread),
         to_sql(state.forgotten_seq.0),
     ))?;
@@ -270,7 +271,7 @@ impl MarkInbox {
     }
 }
 
-pub(super) struct Acknowledge(pub(super) Vec<Acknowledgement>);
+pub(super) struct Acknowledge(pub(super) Arc<[Acknowledgement]>);
 
 impl Command for Acknowledge {
     type Output = ();
@@ -282,17 +283,22 @@ impl Command for Acknowledge {
 
     fn run(&self, tx: &mut WriteTx<'_>) -> Result<(), Failure> {
         let mut found = Vec::with_capacity(self.0.len());
-        for ack in &self.0 {
+        for ack in self.0.iter() {
             if let Some(known) = tx.inboxes.find(tx.conn, &ack.user)? {
-                found.push((known.inbox, to_sql(ack.seq.0).min(known.last_seq), known.last_seq));
+                let upto = to_sql(ack.has.upto.0).min(known.last_seq);
+                found.push((known.inbox, upto, known.last_seq, to_sql(ack.has.after.0)));
             }
         }
         // One page after the other, and not each of them again and again.
         found.sort_unstable();
-        // What was appended since the counters were written is unread; they are written together.
+        // What was appended since the counters were written is unread; they are written together. The
+        // stretches are joined as [`Stretch::join`](tidings_core::inbox::Stretch::join) does.
         let mut raise = tx.conn.prepare_cached(
-            "UPDATE inbox SET acked_seq = ?2, last_seq = ?3, unread = unread + (?3 - last_seq) \
-             WHERE inbox = ?1 AND acked_seq < ?2",
+            "UPDATE inbox SET last_seq = ?3, unread = unread + (?3 - last_seq), \
+             acked_seq = max(acked_seq, ?2), \
+             acked_after = CASE WHEN ?4 <= acked_seq THEN min(acked_after, ?4) ELSE ?4 END \
+             WHERE inbox = ?1 AND ?4 < ?2 \
+             AND (acked_seq < ?2 OR (?4 < acked_after AND acked_after <= ?2))",
         )?;
         for row in found {
             raise.execute(row)?;

@@ -12,6 +12,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0005_devices.sql"),
     include_str!("../../migrations/sqlite/0006_delivery_log.sql"),
     include_str!("../../migrations/sqlite/0007_recommendation_feedback.sql"),
+    include_str!("../../migrations/sqlite/0008_acked_after.sql"),
 ];
 
 /// Why a database is not at the newest version.

@@ -177,7 +177,7 @@ impl NotificationStore for SqliteStore {
         self.writer.run(command).await
     }
 
-    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError> {
+    async fn acknowledge(&self, acknowledged: Arc<[Acknowledgement]>) -> Result<(), StoreError> {
         self.writer.run(Acknowledge(acknowledged)).await
     }
 

@@ -70,13 +70,15 @@ impl<'a, 'stmt> Columns<'a, 'stmt> {
     pub(super) fn inbox_state(&mut self) -> Result<InboxState, Failure> {
         let counted = self.count()?;
         let acked_seq = Seq(self.count()?);
+        let acked_after = Seq(self.count()?);
         let unread = self.count()?;
         let forgotten_seq = Seq(self.count()?);
         // None if all are forgotten.
         let newest: Option<i64> = self.get()?;
         let last = newest.map_or(counted, |newest| counted.max(from_sql(newest)));
         let since = last - counted;
-        Ok(InboxState { last_seq: Seq(last), acked_seq, unread: unread + since, forgotten_seq })
+        let (last_seq, unread) = (Seq(last), unread + since);
+        Ok(InboxState { last_seq, acked_seq, acked_after, unread, forgotten_seq })
     }
 
     pub(super) fn user(&mut self) -> Result<UserId, Failure> {
@@ -86,7 +88,7 @@ impl<'a, 'stmt> Columns<'a, 'stmt> {
 
 /// The counters of an inbox `i`. Appends leave them alone: what was appended since they were last
 /// written is unread, and comes on top.
-pub(super) const STATE: &str = "i.last_seq, i.acked_seq, i.unread, i.forgotten_seq, \
+pub(super) const STATE: &str = "i.last_seq, i.acked_seq, i.acked_after, i.unread, i.forgotten_seq, \
      (SELECT max(s.seq) FROM notification s WHERE s.inbox = i.inbox)";
 
 /// A query for notifications, to be completed with `FROM`'s conditions, order and limit. `i` is the

@@ -10,7 +10,7 @@ use tidings_core::{
     device::{Device, Platform, PushToken},
     event::{Event, IncomingEvent},
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
-    inbox::{Acknowledgement, Mark, Selection},
+    inbox::{Acknowledgement, Mark, Selection, Stretch},
     ports::{
         Cutoffs, DeadLetterStore, DeliveryFilter, DeliveryLogStore, DeliveryStore, DeviceStore,
         NotificationStore, RetentionStore,
@@ -65,10 +65,7 @@ async fn write_everything(store: &SqliteStore) {
     store.append(batch("e1", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
     store.append(batch("e2", std::slice::from_ref(&ann)).into(), now()).await.unwrap();
     store.mark(&ann, Mark::Read, Selection::UpTo(Seq(1)), now()).await.unwrap();
-    store
-        .acknowledge(vec![Acknowledgement { user: ann.clone(), seq: Seq(1), deliveries: vec![] }])
-        .await
-        .unwrap();
+    store.acknowledge(Arc::new([acknowledgement(&ann, vec![])])).await.unwrap();
     let letter = NewDeadLetter {
         origin: Origin::Http,
         stage: Stage::Decode,
@@ -78,6 +75,12 @@ async fn write_everything(store: &SqliteStore) {
         at: now(),
     };
     store.append_dead_letters(vec![letter]).await.unwrap();
+}
+
+/// Of the first notification.
+fn acknowledgement(user: &UserId, deliveries: Vec<Delivery>) -> Acknowledgement {
+    let has = Stretch { after: Seq::ZERO, upto: Seq(1) };
+    Acknowledgement { user: user.clone(), has, deliveries }
 }
 
 async fn assert_everything_is_there(store: &SqliteStore) {
@@ -138,8 +141,8 @@ async fn numbers_of_the_log_go_on_after_a_restart_with_an_empty_log() {
             provider_id: None,
         };
         let deliveries = vec![delivery; 3];
-        let noted = Acknowledgement { user: ann.clone(), seq: Seq(1), deliveries };
-        store.acknowledge(vec![noted]).await.unwrap();
+        let noted = acknowledgement(&ann, deliveries);
+        store.acknowledge(Arc::new([noted])).await.unwrap();
     };
     let read = async |store: &SqliteStore, after| {
         store.read_log(None, DeliveryFilter::default(), after, 9).await.unwrap()

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
 
 mod contract;
+mod dead_letters;
 mod directory;
 mod kill;
 mod open;
 mod postgres;
+mod postgres_devices;
 mod postgres_differential;
 mod postgres_faults;
 mod postgres_log;

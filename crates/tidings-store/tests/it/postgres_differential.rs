@@ -8,7 +8,7 @@ use tidings_core::{
     clock::Timestamp,
     event::{Event, IncomingEvent},
     ids::{Seq, UserId},
-    inbox::{Acknowledgement, Mark, Selection},
+    inbox::{Acknowledgement, Mark, Selection, Stretch},
     ports::Store,
 };
 
@@ -92,14 +92,15 @@ async fn both_stores_make_the_same_of_the_same_events() {
         let marked = &users[random.random_range(0..USERS)];
         let mark = [Mark::Seen, Mark::Read, Mark::Archived][random.random_range(0..3)];
         let upto = Seq(random.random_range(0..40));
+        let after = Seq(random.random_range(0..20));
         for store in stores {
             store.mark(marked, mark, Selection::UpTo(upto), at).await.unwrap();
             store
-                .acknowledge(vec![Acknowledgement {
+                .acknowledge(Arc::new([Acknowledgement {
                     user: marked.clone(),
-                    seq: upto,
+                    has: Stretch { after, upto },
                     deliveries: vec![],
-                }])
+                }]))
                 .await
                 .unwrap();
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidings_core::{
     delivery::{Channel, Delivery, Outcome},
     ids::Seq,
-    inbox::Acknowledgement,
+    inbox::{Acknowledgement, Stretch},
     ports::{DeliveryFilter, DeliveryLogStore, LogPage, NotificationStore},
 };
 use tidings_store::PostgresStore;
@@ -46,8 +46,9 @@ async fn a_row_waits_for_those_with_lower_numbers_that_may_yet_be_committed() {
         )
         .await;
     let deliveries = vec![delivery];
-    let acknowledgement = Acknowledgement { user: ann.clone(), seq: Seq(1), deliveries };
-    store.acknowledge(vec![acknowledgement]).await.unwrap();
+    let has = Stretch { after: Seq::ZERO, upto: Seq(1) };
+    let acknowledgement = Acknowledgement { user: ann.clone(), has, deliveries };
+    store.acknowledge(Arc::new([acknowledgement])).await.unwrap();
     let listed = store.list_user_deliveries(&ann, DeliveryFilter::default(), None, 9).await;
     assert_eq!(listed.unwrap().rows.len(), 1, "it is there for those who do not go on from it");
 

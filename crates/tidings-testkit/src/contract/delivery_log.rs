@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use tidings_core::{
     delivery::{Channel, Delivery, Outcome},
-    ids::{NotificationId, Seq, UserId},
-    inbox::Acknowledgement,
+    ids::{NotificationId, UserId},
     ports::{
         Cutoffs, DeliveryFilter, DeliveryNumber, LogPage, LoggedDelivery, MAX_LOG_LOOKS,
         NotificationLogPage, UserLogPage,
@@ -15,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Store,
-    sample::{ALL, at, fill, user},
+    sample::{ALL, acknowledgement, at, fill, user},
 };
 
 const EVERYTHING: DeliveryFilter =
@@ -39,8 +38,8 @@ fn attempt(id: NotificationId, user: &UserId, millis: u64) -> Delivery {
 
 async fn write(store: &dyn Store, deliveries: Vec<Delivery>) {
     let user = deliveries[0].user.clone();
-    let acknowledged = vec![Acknowledgement { user, seq: Seq(0), deliveries }];
-    store.acknowledge(acknowledged).await.expect("acknowledge");
+    let acknowledged = acknowledgement(&user, (0, 0), deliveries);
+    store.acknowledge(Arc::new([acknowledged])).await.expect("acknowledge");
 }
 
 fn times(rows: &[LoggedDelivery]) -> Vec<u64> {

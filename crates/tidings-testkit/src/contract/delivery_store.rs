@@ -7,7 +7,6 @@ use tidings_core::{
     delivery::{Channel, Delivery, Outcome},
     device::{Device, PushToken},
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
-    inbox::Acknowledgement,
     ports::{DuePush, DueRetry, Prune, PushJob, PushSettlement, Renewal},
 };
 use tokio::task::JoinSet;
@@ -15,7 +14,7 @@ use tokio::task::JoinSet;
 use super::{
     Store,
     delivery_log::whole_log_of,
-    sample::{ALL, LEASE, append, at, device, event, fill, has, plan_push, user},
+    sample::{ALL, LEASE, acknowledgement, append, at, device, event, fill, has, plan_push, user},
 };
 
 async fn claim(store: &dyn Store, now: Timestamp) -> Vec<DuePush> {
@@ -361,10 +360,7 @@ pub async fn deliveries_are_listed_in_order(store: &dyn Store) {
         ..delivery(id, &ann, 1)
     };
     let acked = vec![live.clone(), delivery(other, &ann, 7)];
-    store
-        .acknowledge(vec![Acknowledgement { user: ann.clone(), seq: Seq(1), deliveries: acked }])
-        .await
-        .expect("acknowledge");
+    store.acknowledge(Arc::new([acknowledgement(&ann, (0, 1), acked)])).await.expect("acknowledge");
     let job = PushJob { notification: id, device: None, leased_until: at(0) };
     // Times run backwards here: the order is that of writing.
     let pushed = vec![delivery(id, &ann, 9), delivery(id, &ann, 2)];

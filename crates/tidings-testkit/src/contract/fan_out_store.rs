@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tidings_core::{
     batch::{AppendedEvent, NotificationBatch, PlannedEvent},
     clock::Timestamp,
+    dead_letter::{NewDeadLetter, Origin, Stage},
     fan_out::{FanOut, FanOutBacklog, FanOutId, FanOutStep, FanOutsLeft, NewFanOut},
     ids::{GraphId, UserId},
     inbox::InboxState,
@@ -234,6 +235,49 @@ pub async fn a_step_that_was_committed_holds(store: &dyn Store) {
         assert_eq!((repeated[0].stored.len(), repeated[0].duplicates), (0, 1));
     }
     assert_eq!(backlog(store).await, FanOutBacklog::default());
+}
+
+/// A batch that keeps a letter instead of telling a follower, and makes `step`.
+fn stepping_over(reason: &str, step: FanOutStep) -> NotificationBatch {
+    let mut batch = batch(vec![]);
+    let letter = NewDeadLetter {
+        origin: Origin::FanOut,
+        stage: Stage::Store,
+        reason: reason.to_owned(),
+        payload: b"{}".to_vec(),
+        payload_bytes: 2,
+        at: at(0),
+    };
+    batch.add_dead_letter(letter, at(0));
+    batch.step_fan_out(step, at(0));
+    batch
+}
+
+/// The reasons of the letters that are kept, oldest first.
+async fn reasons(store: &dyn Store) -> Vec<String> {
+    let kept = store.list_dead_letters(None, ALL).await.expect("list_dead_letters");
+    kept.into_iter().rev().map(|it| it.letter.reason).collect()
+}
+
+/// The letter of a step that was committed without its worker's knowing is kept once; one that may be
+/// of a step that is made now is kept in any case.
+pub async fn a_letter_of_a_step_that_was_committed_is_kept_once(store: &dyn Store) {
+    begin(store, "e1", at(0)).await;
+    begin(store, "e2", at(1)).await;
+    let mut claimed = claim(store, at(2), ALL).await;
+    let (second, first) = (claimed.remove(1), claimed.remove(0));
+    for (steps, next) in [(0, Some("c1")), (1, Some("c2")), (2, None)] {
+        for _ in 0..3 {
+            let step = step(&first, steps, next, at(100));
+            append(store, stepping_over(&format!("r{steps}"), step)).await;
+        }
+    }
+    assert_eq!(reasons(store).await, ["r0", "r1", "r2"]);
+    assert_eq!(store.count_dead_letters().await.expect("count"), 3);
+    let mut mixed = stepping_over("mixed", step(&first, 2, None, at(100)));
+    mixed.step_fan_out(step(&second, 0, None, at(100)), at(0));
+    append(store, mixed).await;
+    assert_eq!(reasons(store).await, ["r0", "r1", "r2", "mixed"]);
 }
 
 /// A worker that others have overtaken is fenced, and nothing of its batch is there.

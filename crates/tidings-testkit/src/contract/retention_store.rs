@@ -1,13 +1,13 @@
 //! The rules of `RetentionStore`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tidings_core::{
     batch::PlannedEvent,
     clock::Timestamp,
     delivery::{Channel, Delivery, Outcome},
     ids::{NotificationId, Seq, UserId},
-    inbox::{Acknowledgement, InboxState, Mark, Selection},
+    inbox::{InboxState, Mark, Selection},
     ports::{Cutoffs, Forgotten, KeptAnswer, RequestKey},
 };
 
@@ -16,8 +16,8 @@ use super::{
     delivery_log::whole_log_of,
     fan_out_store,
     sample::{
-        ALL, at, batch, device, event, event_from, event_ids, has, plan, plan_push, read_all, seqs,
-        user,
+        ALL, acknowledgement, at, batch, device, event, event_from, event_ids, has, plan,
+        plan_push, read_all, seqs, user,
     },
 };
 
@@ -86,8 +86,13 @@ pub async fn old_notifications_are_forgotten(store: &dyn Store) {
 
     assert_eq!(removed(forget(store, told_before(at(20)), 10).await), (2, 2, 0));
     let state = store.inbox(&ann).await.expect("inbox");
-    let expected =
-        InboxState { last_seq: Seq(4), acked_seq: Seq(1), unread: 1, forgotten_seq: Seq(2) };
+    let expected = InboxState {
+        last_seq: Seq(4),
+        acked_seq: Seq(1),
+        acked_after: Seq::ZERO,
+        unread: 1,
+        forgotten_seq: Seq(2),
+    };
     assert_eq!(state, expected);
     // Who asks from below what is forgotten gets all that is kept.
     assert_eq!(seqs(&read_all(store, &ann).await), [3, 4]);
@@ -224,11 +229,7 @@ pub async fn old_deliveries_and_answers_are_forgotten(store: &dyn Store) {
     };
     let rows = [30, 10, 20, 40, 5].map(log);
     store
-        .acknowledge(vec![Acknowledgement {
-            user: ann.clone(),
-            seq: Seq(1),
-            deliveries: rows.to_vec(),
-        }])
+        .acknowledge(Arc::new([acknowledgement(&ann, (0, 1), rows.to_vec())]))
         .await
         .expect("acknowledge");
     let key = |name: &str| RequestKey { sender: "s".to_owned(), key: name.to_owned() };

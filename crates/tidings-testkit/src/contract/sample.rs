@@ -8,10 +8,11 @@ use tidings_core::{
     },
     checkpoint::PartitionId,
     clock::Timestamp,
+    delivery::Delivery,
     device::{Device, Platform, PushToken},
     event::{Event, IncomingEvent},
     ids::{DeviceId, NotificationId, Seq, UserId},
-    inbox::Acknowledgement,
+    inbox::{Acknowledgement, Stretch},
     notification::Notification,
     ports::NotificationStore,
 };
@@ -24,9 +25,23 @@ pub(super) fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000).after(Duration::from_millis(millis))
 }
 
-/// One acknowledgement, without deliveries.
-pub(super) fn has(user: &UserId, seq: u64) -> Vec<Acknowledgement> {
-    vec![Acknowledgement { user: user.clone(), seq: Seq(seq), deliveries: vec![] }]
+/// One acknowledgement of all up to `seq`, without deliveries.
+pub(super) fn has(user: &UserId, seq: u64) -> Arc<[Acknowledgement]> {
+    has_between(user, 0, seq)
+}
+
+/// The same of a session that began after `after`.
+pub(super) fn has_between(user: &UserId, after: u64, upto: u64) -> Arc<[Acknowledgement]> {
+    Arc::new([acknowledgement(user, (after, upto), vec![])])
+}
+
+pub(super) fn acknowledgement(
+    user: &UserId,
+    (after, upto): (u64, u64),
+    deliveries: Vec<Delivery>,
+) -> Acknowledgement {
+    let has = Stretch { after: Seq(after), upto: Seq(upto) };
+    Acknowledgement { user: user.clone(), has, deliveries }
 }
 
 pub(super) fn user(name: &str) -> UserId {

@@ -1,6 +1,6 @@
 //! The model: lists that are searched from end to end, and counters that are counted each time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_core::{
     ids::Seq,
@@ -23,7 +23,8 @@ pub(super) struct Row {
 pub(super) struct Inbox {
     /// `seq` 1 first.
     pub(super) rows: Vec<Row>,
-    pub(super) acked: u64,
+    /// Places, the last ones without a hole between them.
+    pub(super) acked: BTreeSet<u64>,
 }
 
 /// What a device was registered with, and when.
@@ -104,10 +105,14 @@ impl Model {
         }
     }
 
-    pub(super) fn acknowledge(&mut self, user: usize, seq: u64) {
-        if let Some(inbox) = self.inboxes.get_mut(&user) {
-            inbox.acked = inbox.acked.max(seq.min(inbox.rows.len() as u64));
+    pub(super) fn acknowledge(&mut self, user: usize, after: u64, upto: u64) {
+        let Some(inbox) = self.inboxes.get_mut(&user) else { return };
+        inbox.acked.extend(after + 1..=upto.min(inbox.rows.len() as u64));
+        let mut first = inbox.acked.last().copied().unwrap_or(0);
+        while first > 0 && inbox.acked.contains(&(first - 1)) {
+            first -= 1;
         }
+        inbox.acked.retain(|place| *place >= first);
     }
 
     pub(super) fn put_device(&mut self, user: usize, device: usize, registered: Registered) {
@@ -122,7 +127,8 @@ impl Model {
         let unread = inbox.rows.iter().filter(|row| row.read.or(row.archived).is_none());
         InboxState {
             last_seq: Seq(inbox.rows.len() as u64),
-            acked_seq: Seq(inbox.acked),
+            acked_seq: Seq(inbox.acked.last().copied().unwrap_or(0)),
+            acked_after: Seq(inbox.acked.first().map_or(0, |first| first - 1)),
             unread: unread.count() as u64,
             forgotten_seq: Seq::ZERO,
         }

@@ -17,7 +17,8 @@ pub(super) type PlannedOp = (usize, Vec<(usize, Option<u64>)>);
 pub(super) enum Op {
     Append(Vec<PlannedOp>),
     Mark(usize, Mark, Marked),
-    Acknowledge(usize, u64),
+    /// A user, and the stretch that a session has.
+    Acknowledge(usize, u64, u64),
     PutDevice {
         user: usize,
         device: usize,
@@ -71,7 +72,8 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => vec(planned, 0..5).prop_map(Op::Append),
         3 => (0..USERS, marks, marked).prop_map(|(user, mark, marked)| Op::Mark(user, mark, marked)),
-        1 => (0..USERS, 0u64..12).prop_map(|(user, seq)| Op::Acknowledge(user, seq)),
+        2 => (0..USERS, 0u64..8, 0u64..12)
+            .prop_map(|(user, after, upto)| Op::Acknowledge(user, after, upto)),
         2 => (0..USERS, 0..DEVICES, 0..TOKENS, 0..MAKES)
             .prop_map(|(user, device, token, make)| Op::PutDevice { user, device, token, make }),
         1 => (0..USERS, 0..DEVICES).prop_map(|(user, device)| Op::RemoveDevice { user, device }),

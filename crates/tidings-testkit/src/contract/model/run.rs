@@ -20,7 +20,7 @@ use super::{
 use crate::contract::{
     Store,
     delivery_log::whole_log_of,
-    sample::{ALL, at, batch, device, has, plan, titled, user},
+    sample::{ALL, at, batch, device, has_between, plan, titled, user},
 };
 
 const LEASE_MS: u64 = 60;
@@ -90,11 +90,11 @@ impl<'a> Run<'a> {
                 self.model.mark(*user, *mark, marked, self.now);
                 same("mark's answer", &state, &self.model.state(*user))?;
             }
-            Op::Acknowledge(user, seq) => {
+            Op::Acknowledge(user, after, upto) => {
                 let owner = self.user(*user);
-                let noted = self.store.acknowledge(has(&owner, *seq)).await;
+                let noted = self.store.acknowledge(has_between(&owner, *after, *upto)).await;
                 noted.expect("acknowledge");
-                self.model.acknowledge(*user, *seq);
+                self.model.acknowledge(*user, *after, *upto);
             }
             Op::PutDevice { user, device, token, make } => {
                 let registered = Registered { token: *token, make: *make, at: self.now };

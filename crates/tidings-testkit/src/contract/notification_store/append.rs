@@ -160,6 +160,7 @@ pub async fn concurrent_appends_leave_no_holes(store: &dyn NotificationStore) {
         let expected = InboxState {
             last_seq: Seq(expected as u64),
             acked_seq: Seq::ZERO,
+            acked_after: Seq::ZERO,
             unread: expected as u64,
             forgotten_seq: Seq::ZERO,
         };

@@ -20,6 +20,7 @@ pub async fn heads_come_in_the_order_of_the_question(store: &dyn NotificationSto
     let counted = |last: u64, acked: u64, unread: u64| InboxState {
         last_seq: Seq(last),
         acked_seq: Seq(acked),
+        acked_after: Seq::ZERO,
         unread,
         forgotten_seq: Seq::ZERO,
     };

@@ -1,5 +1,7 @@
 //! Marking and acknowledging.
 
+use std::sync::Arc;
+
 use tidings_core::{
     clock::Timestamp,
     ids::{InboxNumber, NotificationId, Seq, UserId},
@@ -7,7 +9,7 @@ use tidings_core::{
     ports::NotificationStore,
 };
 
-use crate::contract::sample::{at, fill, has, read_all, user};
+use crate::contract::sample::{acknowledgement, at, fill, has, has_between, read_all, user};
 
 async fn mark(
     store: &dyn NotificationStore,
@@ -139,12 +141,47 @@ pub async fn many_are_acknowledged_at_once(store: &dyn NotificationStore) {
     fill(store, &ann, &["e1", "e2", "e3"]).await;
     fill(store, &bob, &["e1", "e2"]).await;
     let said = [(&bob, 1), (&ann, 2), (&cid, 7), (&ann, 1), (&bob, 9)];
-    let said = said.into_iter().flat_map(|(user, seq)| has(user, seq)).collect();
+    let said = said.map(|(user, seq)| acknowledgement(user, (0, seq), vec![]));
+    let said = Arc::new(said);
     store.acknowledge(said).await.expect("acknowledge");
     for (user, acked) in [(&ann, 2), (&bob, 2), (&cid, 0)] {
         assert_eq!(store.inbox(user).await.expect("inbox").acked_seq, Seq(acked), "{user}");
     }
-    store.acknowledge(vec![]).await.expect("acknowledge nothing");
+    store.acknowledge(Arc::new([])).await.expect("acknowledge nothing");
+}
+
+/// A session that began at the newest notification says nothing of those before it: what is missing
+/// between two stretches leaves the later one.
+pub async fn stretches_are_joined_where_nothing_is_missing(store: &dyn NotificationStore) {
+    let (ann, bob) = (user("ann"), user("bob"));
+    let events: Vec<_> = (1..=9).map(|n| format!("e{n}")).collect();
+    let events: Vec<_> = events.iter().map(String::as_str).collect();
+    fill(store, &ann, &events).await;
+    fill(store, &bob, &events).await;
+    for (said, expected) in [
+        ((2, 4), (2, 4)),
+        // Before it, and not up to it.
+        ((0, 1), (2, 4)),
+        ((4, 5), (2, 5)),
+        ((3, 4), (2, 5)),
+        // Nothing, wherever that begins.
+        ((7, 7), (2, 5)),
+        ((9, 12), (2, 5)),
+        ((6, 8), (6, 8)),
+        ((0, 6), (0, 8)),
+        ((8, 99), (0, 9)),
+    ] {
+        store.acknowledge(has_between(&ann, said.0, said.1)).await.expect("acknowledge");
+        let state = store.inbox(&ann).await.expect("inbox");
+        assert_eq!((state.acked_after, state.acked_seq), (Seq(expected.0), Seq(expected.1)));
+        let heads = store.heads(std::slice::from_ref(&ann)).await.expect("heads");
+        assert_eq!(heads, [state], "after {said:?}");
+    }
+    // In one call, in whichever order.
+    let said = [(5, 9), (1, 2), (2, 5)].map(|has| acknowledgement(&bob, has, vec![]));
+    store.acknowledge(Arc::new(said)).await.expect("acknowledge");
+    let state = store.inbox(&bob).await.expect("inbox");
+    assert!(state.acked().contains(Seq(9)) && !state.acked().contains(Seq(1)), "{state:?}");
 }
 
 /// A store that works says so.

@@ -23,8 +23,8 @@ pub use list::{
 pub use mark::{
     acknowledge_never_goes_back_or_beyond, ids_of_other_inboxes_are_ignored,
     many_are_acknowledged_at_once, marking_up_to_a_place_spares_what_comes_later,
-    marks_keep_their_first_time, the_store_gives_a_sign_of_life,
-    unread_counts_what_is_neither_read_nor_archived,
+    marks_keep_their_first_time, stretches_are_joined_where_nothing_is_missing,
+    the_store_gives_a_sign_of_life, unread_counts_what_is_neither_read_nor_archived,
 };
 
 pub use super::model::random_operations_agree_with_the_model;
