@@ -15,6 +15,9 @@ pub(crate) enum ClientFrame<'a> {
         ticket: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         last_seq: Option<u64>,
+        /// Where it began, if not at the beginning.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after_seq: Option<u64>,
     },
     Ack {
         seq: u64,
@@ -69,10 +72,18 @@ mod tests {
     #[test]
     fn what_a_client_says_is_in_the_fixtures() {
         let known = fixtures(include_str!("../../../api/fixtures/client-frames.json"));
-        let hello = ClientFrame::Hello { token: Some("user:u_7"), ticket: None, last_seq: None };
+        let hello = ClientFrame::Hello {
+            token: Some("user:u_7"),
+            ticket: None,
+            last_seq: None,
+            after_seq: None,
+        };
         let ticket = Some("AQ-9k3TfAAABoMZ1oAAAAAGgxnWgAAAAAaDGdaB1Xzc");
-        let again = ClientFrame::Hello { token: None, ticket, last_seq: Some(41) };
-        for said in [hello, again, ClientFrame::Ack { seq: 42 }, ClientFrame::Pong] {
+        let last_seq = Some(41);
+        let again = ClientFrame::Hello { token: None, ticket, last_seq, after_seq: None };
+        let token = Some("user:u_7");
+        let late = ClientFrame::Hello { token, ticket: None, last_seq, after_seq: Some(40) };
+        for said in [hello, again, late, ClientFrame::Ack { seq: 42 }, ClientFrame::Pong] {
             let said = serde_json::to_value(&said).unwrap();
             assert!(known.contains(&said), "{said}");
         }

@@ -7,7 +7,7 @@ use crate::{
     delivery::{Channel, PushStyle},
     device::Device,
     event::{Event, Priority},
-    ids::{DeviceId, Seq},
+    ids::DeviceId,
     inbox::InboxState,
     notification::Notification,
 };
@@ -213,8 +213,7 @@ pub fn route_notification<'a>(
     if is_handled && routing.unless != Unless::Nothing {
         return Route::InboxOnly(InboxOnly::Handled);
     }
-    let is_acknowledged = inbox.acked_seq > Seq::ZERO && notification.seq() <= inbox.acked_seq;
-    if is_acknowledged && routing.unless == Unless::Acknowledged {
+    if inbox.acked().contains(notification.seq()) && routing.unless == Unless::Acknowledged {
         return Route::InboxOnly(InboxOnly::Acknowledged);
     }
     if notification.event.expires_at().is_some_and(|expires| expires <= now) {
@@ -271,7 +270,7 @@ mod tests {
     use crate::{
         device::{Platform, PushToken},
         event::IncomingEvent,
-        ids::{InboxNumber, NotificationId, UserId},
+        ids::{InboxNumber, NotificationId, Seq, UserId},
         notification::NotificationState,
     };
 
@@ -390,6 +389,10 @@ mod tests {
         let seen = notification(NotificationState { seen_at: Some(now()), ..Default::default() });
         assert_eq!(inbox_only(&seen, 0, &devices, 0), InboxOnly::Handled);
         assert_eq!(inbox_only(&fresh, 3, &devices, 0), InboxOnly::Acknowledged);
+        // A session that began after it says nothing of it.
+        let later = InboxState { acked_seq: Seq(4), acked_after: Seq(3), ..inbox() };
+        let route = route_notification(&fresh, &later, &devices, &routing, now());
+        assert_eq!(route, Route::Push { devices: devices.iter().collect(), style });
         assert_eq!(inbox_only(&fresh, 0, &devices, 60), InboxOnly::Expired);
         assert_eq!(inbox_only(&fresh, 0, &[], 0), InboxOnly::NoDevice);
     }

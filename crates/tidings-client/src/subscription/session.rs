@@ -34,6 +34,10 @@ const USUAL_SILENCE: Duration = Duration::from_secs(75);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The close code of a token that the server does not accept.
 const NOT_AUTHENTICATED: u16 = 4401;
+/// The close code of a node, or a user, with as many sessions as there may be …
+const TOO_MANY_CONNECTIONS: u16 = 4429;
+/// … whose next wait is that after so many failures more.
+const WHILE_FULL: u32 = 3;
 /// The longest frame: a notification of the largest size, every byte of it escaped.
 const MAX_FRAME_BYTES: usize = 1 << 20;
 
@@ -58,13 +62,16 @@ struct Ended {
     reason: String,
     retry_in: Option<Duration>,
     refused: Option<u16>,
+    /// There are too many sessions, and others have to end before there is room for this one.
+    is_full: bool,
     /// The last notification before a gap, and the one that came instead of the next.
     gap: Option<(u64, u64)>,
 }
 
 impl Ended {
     fn because(reason: impl fmt::Display) -> Self {
-        Self { reason: reason.to_string(), retry_in: None, refused: None, gap: None }
+        let reason = reason.to_string();
+        Self { reason, retry_in: None, refused: None, is_full: false, gap: None }
     }
 }
 
@@ -73,6 +80,8 @@ pub struct Subscription {
     config: SubscriptionConfig,
     session: Option<Session>,
     last_seq: Option<u64>,
+    /// Where it began, if it did so at the newest notification: what came before was never here.
+    after_seq: Option<u64>,
     /// The newest notification that was handed over, and how many there were since the last ack.
     unacknowledged: Option<(u64, u32)>,
     /// Attempts since the last welcome.
@@ -97,6 +106,7 @@ impl Subscription {
     pub fn open(config: SubscriptionConfig) -> Self {
         Self {
             last_seq: config.last_seq,
+            after_seq: None,
             config,
             session: None,
             unacknowledged: None,
@@ -169,6 +179,9 @@ impl Subscription {
             if !renewed {
                 return Err(SubscriptionError::Refused { code, reason: ended.reason });
             }
+        }
+        if ended.is_full {
+            self.failures = self.failures.max(WHILE_FULL);
         }
         self.failures = self.failures.saturating_add(1);
         let asked = ended.retry_in.or(self.asked_to_wait.take());
@@ -277,7 +290,8 @@ impl Subscription {
                 Credential::Token(token) => (Some(&**token), None),
                 Credential::Ticket(ticket) => (None, Some(&**ticket)),
             };
-            let hello = ClientFrame::Hello { token, ticket, last_seq: self.last_seq };
+            let (last_seq, after_seq) = (self.last_seq, self.after_seq);
+            let hello = ClientFrame::Hello { token, ticket, last_seq, after_seq };
             send(&mut socket, &hello).await?;
             self.session = Some(Session { socket, credential, silence: WELCOME_TIMEOUT });
             self.read().await
@@ -329,6 +343,9 @@ impl Subscription {
                 // have, for example after a restored backup, the server begins at its head.
                 // What the server has forgotten will not come any more: it is no gap.
                 let forgotten = frame.forgotten_seq.unwrap_or_default();
+                if self.last_seq.is_none() {
+                    self.after_seq = Some(seq);
+                }
                 let last = self.last_seq.map_or(seq, |last| last.max(forgotten).min(seq));
                 self.last_seq = Some(last);
                 if let Some(session) = &mut self.session {
@@ -417,7 +434,9 @@ fn closed(close: Option<CloseFrame>) -> Ended {
     };
     let code = u16::from(code);
     let reason = if reason.is_empty() { format!("close code {code}") } else { reason.to_string() };
-    // Malformed, not authenticated, not allowed, replaced: trying again would end the same way.
-    let refused = Some(code).filter(|code| matches!(code, 4400 | 4401 | 4403 | 4409));
-    Ended { refused, ..Ended::because(reason) }
+    // Neither side understands the other; not authenticated, not allowed, replaced: trying again would end
+    // the same way.
+    let is_final = matches!(code, 1002 | 1007 | 1009 | 4400 | 4401 | 4403 | 4409);
+    let refused = Some(code).filter(|_| is_final);
+    Ended { refused, is_full: code == TOO_MANY_CONNECTIONS, ..Ended::because(reason) }
 }

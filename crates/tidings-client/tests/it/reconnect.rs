@@ -53,7 +53,7 @@ async fn pings_are_answered_and_frames_of_a_later_version_passed_over() {
 
 #[tokio::test]
 async fn closes_that_would_come_again_end_the_subscription() {
-    for code in [4400, 4401, 4403, 4409] {
+    for code in [1002, 1007, 1009, 4400, 4401, 4403, 4409] {
         let server = Server::start().await;
         let mut client = Watched::open(server.config(None));
         let (mut session, _) = server.session().await;

@@ -3,7 +3,7 @@
 use crate::{
     batch::AppendedEvent,
     clock::Timestamp,
-    ids::UserId,
+    ids::{Seq, UserId},
     inbox::{Mark, Selection},
 };
 
@@ -26,6 +26,10 @@ pub trait LiveNotifications: Send + Sync + 'static {
     /// Has the user's sessions look into the store: it may hold notifications that were committed
     /// without anyone hearing of it. A hint likewise; costs a session that lacks nothing one read.
     fn prompt_look(&self, user: &UserId);
+
+    /// Has the sessions of all users, on all nodes, look likewise, by and by: a store that was away is
+    /// back, and may have committed what nobody heard of.
+    fn prompt_all(&self);
 }
 
 /// What all sessions of a user are told, on whatever node they are.
@@ -40,6 +44,8 @@ pub enum SessionHint {
         selection: Selection,
         /// The inbox's count afterwards.
         unread: u64,
+        /// The newest notification that is counted in it.
+        last_seq: Seq,
     },
     /// The store may hold notifications that nobody heard of.
     Look,
@@ -73,6 +79,10 @@ pub trait RealtimeBus: Send + Sync + 'static {
 
     /// Tells the user's sessions on other nodes.
     fn publish_hint(&self, user: &UserId, hint: &SessionHint);
+
+    /// Has the sessions of all users, here and on other nodes, look into the store at a bounded rate. Says
+    /// whether it does so for those here.
+    fn prompt_all(&self) -> bool;
 
     /// Tells the other nodes that the user has sessions here from now on, or no more.
     fn announce(&self, user: &UserId, attendance: Attendance);

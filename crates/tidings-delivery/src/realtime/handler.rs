@@ -7,7 +7,7 @@ use tidings_core::{
     clock::{Clock, Timestamp},
     error_chain::ErrorChain,
     ids::{Seq, UserId},
-    inbox::{Acknowledgement, InboxPage},
+    inbox::{Acknowledgement, InboxPage, Stretch},
     notification::Notification,
     ports::NotificationStore,
 };
@@ -176,9 +176,9 @@ impl WebSocketHandler {
                 Incoming::Binary => return Err(Ending::malformed("frames are JSON text")),
             }
         };
-        let (token, ticket, last_seq, device) = match read_frame(&text) {
-            Ok(ClientFrame::Hello { token, ticket, last_seq, device }) => {
-                (token, ticket, last_seq, device)
+        let (token, ticket, last_seq, after_seq, device) = match read_frame(&text) {
+            Ok(ClientFrame::Hello { token, ticket, last_seq, after_seq, device }) => {
+                (token, ticket, last_seq, after_seq, device)
             }
             Ok(_) | Err(BadFrame::UnknownType(_)) => {
                 return Err(Ending::malformed("the first frame has to be hello"));
@@ -196,7 +196,10 @@ impl WebSocketHandler {
             _ => return Err(Ending::malformed("hello takes one of token and ticket")),
         };
         let identity = identity.map_err(Ending::refused)?;
-        Ok(Hello { identity, last_seq: last_seq.map(Seq), device })
+        // Without a place that it comes from, it begins now.
+        let last_seq = last_seq.map(Seq);
+        let after_seq = last_seq.and(after_seq).map_or(Seq::ZERO, Seq);
+        Ok(Hello { identity, last_seq, after_seq, device })
     }
 
     /// Who a ticket stands for.
@@ -217,7 +220,7 @@ impl WebSocketHandler {
         admitted: Admitted,
         stop: &'s CancellationToken,
     ) -> Result<(Box<Session<'s>>, Vec<Notification>), Ending> {
-        let Hello { identity, last_seq, device } = hello;
+        let Hello { identity, last_seq, after_seq, device } = hello;
         // Register before the first read: what is committed between the two is in the mailbox.
         let registration = match self.pool.register(&identity.user) {
             Ok(registration) => registration,
@@ -261,14 +264,15 @@ impl WebSocketHandler {
         metrics::counter!("tidings_realtime_welcomes_total").increment(1);
         // A place that the inbox does not have yet, as after a restored backup, is its head.
         let from = last_seq.map_or(inbox.last_seq, |seq| seq.min(inbox.last_seq));
-        if last_seq.is_some() && from > inbox.acked_seq {
+        let after = if last_seq.is_some() { after_seq.min(from) } else { from };
+        let has = Stretch { after, upto: from };
+        if inbox.acked().join(has) != inbox.acked() {
             // Whoever says that it has something need not say it again: an acknowledgement that was
             // lost with the connection must not end in a push.
             let (user, deliveries) = (identity.user.clone(), Vec::new());
-            self.acks.note(Acknowledgement { user, seq: from, deliveries }).await;
+            self.acks.note(Acknowledgement { user, has, deliveries }).await;
         }
-        let reach = (from, inbox.last_seq);
-        let session = Session::new(self, identity, id, reach, registration, stop);
+        let session = Session::new(self, identity, id, (has, inbox.last_seq), registration, stop);
         Ok((Box::new(session.on_device(device)), notifications))
     }
 
@@ -296,5 +300,7 @@ async fn leave<S: SessionSocket>(socket: S) {
 struct Hello {
     identity: SessionIdentity,
     last_seq: Option<Seq>,
+    /// Where the client began: it has what comes after, up to `last_seq`.
+    after_seq: Seq,
     device: Option<Box<str>>,
 }

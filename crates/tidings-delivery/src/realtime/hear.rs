@@ -7,7 +7,7 @@ use tidings_core::{
     delivery::{Channel, Delivery, Outcome},
     error_chain::ErrorChain,
     ids::{NotificationId, Seq},
-    inbox::{Acknowledgement, Mark, Selection},
+    inbox::{Acknowledgement, Mark, Selection, Stretch},
 };
 use tokio::time::Instant;
 
@@ -81,7 +81,8 @@ impl Session<'_> {
             self.unacknowledged = VecDeque::new();
         }
         let user = self.identity.user.clone();
-        self.handler.acks.note(Acknowledgement { user, seq, deliveries }).await;
+        let has = Stretch { after: self.began, upto: seq };
+        self.handler.acks.note(Acknowledgement { user, has, deliveries }).await;
         Ok(())
     }
 
@@ -148,7 +149,7 @@ impl Session<'_> {
                     Selection::UpTo(seq) => Selection::UpTo(seq.min(inbox.last_seq)),
                     ids @ Selection::Ids(_) => ids,
                 };
-                self.handler.pool.broadcast_mark(user, Mark::Read, &selection, inbox.unread);
+                self.handler.pool.broadcast_mark(user, Mark::Read, &selection, &inbox);
                 Ok(())
             }
             Err(error) => {

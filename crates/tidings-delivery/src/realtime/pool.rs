@@ -116,12 +116,18 @@ impl ConnectionPool {
         Ok(Registration { pool: Arc::clone(self), user: user.clone(), mailbox })
     }
 
-    /// Tells the user's sessions, on all nodes, that notifications were marked on some screen.
-    pub fn broadcast_mark(&self, user: &UserId, mark: Mark, selection: &Selection, unread: u64) {
-        self.broadcast_hint(
-            user,
-            &SessionHint::Marked { mark, selection: selection.clone(), unread },
-        );
+    /// Tells the user's sessions, on all nodes, that notifications were marked on some screen; `inbox` is
+    /// what the store said of it.
+    pub fn broadcast_mark(
+        &self,
+        user: &UserId,
+        mark: Mark,
+        selection: &Selection,
+        inbox: &InboxState,
+    ) {
+        let InboxState { unread, last_seq, .. } = *inbox;
+        let selection = selection.clone();
+        self.broadcast_hint(user, &SessionHint::Marked { mark, selection, unread, last_seq });
     }
 
     /// Ends the user's sessions, on all nodes, whose tokens were issued before `before` or do not say when.
@@ -140,9 +146,10 @@ impl ConnectionPool {
         let sessions = self.sessions_of(user);
         match hint {
             _ if sessions.is_empty() => {}
-            SessionHint::Marked { mark, selection, unread } => {
+            SessionHint::Marked { mark, selection, unread, last_seq } => {
                 let what = Marked::new(*mark, selection);
-                put_update(&sessions, &ServerFrame::Update { what, unread: *unread });
+                let (unread, seq) = (*unread, *last_seq);
+                put_update(&sessions, &ServerFrame::Update { what, unread, seq });
             }
             SessionHint::Look => sessions.iter().for_each(|mailbox| mailbox.put_lag()),
             SessionHint::Revoke { before } => {
@@ -182,7 +189,8 @@ impl ConnectionPool {
             mailbox.put_head(inbox.last_seq);
         }
         if count == CountIs::News && !sessions.is_empty() {
-            put_update(&sessions, &ServerFrame::Count { unread: inbox.unread });
+            let (unread, seq) = (inbox.unread, inbox.last_seq);
+            put_update(&sessions, &ServerFrame::Count { unread, seq });
         }
     }
 
@@ -228,6 +236,15 @@ impl LiveNotifications for ConnectionPool {
 
     fn prompt_look(&self, user: &UserId) {
         self.broadcast_hint(user, &SessionHint::Look);
+    }
+
+    fn prompt_all(&self) {
+        if self.bus.prompt_all() {
+            return;
+        }
+        for shard in ShardIndex::all() {
+            self.shard_at(shard).values().flatten().for_each(|mailbox| mailbox.put_lag());
+        }
     }
 }
 

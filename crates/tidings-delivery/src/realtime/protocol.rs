@@ -52,6 +52,8 @@ pub(super) enum ClientFrame<'a> {
         ticket: Option<Cow<'a, str>>,
         #[serde(default)]
         last_seq: Option<u64>,
+        #[serde(default)]
+        after_seq: Option<u64>,
         #[serde(borrow, default)]
         device: Option<Cow<'a, str>>,
     },
@@ -119,6 +121,8 @@ pub(super) enum ServerFrame<'a> {
         #[serde(flatten)]
         what: Marked<'a>,
         unread: u64,
+        /// The newest notification that is counted in `unread`.
+        seq: Seq,
     },
     Renewed {
         expires_ms: i64,
@@ -129,6 +133,7 @@ pub(super) enum ServerFrame<'a> {
     #[serde(rename = "update")]
     Count {
         unread: u64,
+        seq: Seq,
     },
     Ping,
     Pong,
@@ -331,10 +336,14 @@ mod tests {
                 ticket: Some("AQ-9k3TfAAABoMZ1oAAAAAGgxnWgAAAAAaDGdaB1Xzc"),
             },
             ServerFrame::Notification { seq: id.seq, notification: &notification },
-            ServerFrame::Update { what: Marked::new(Mark::Read, &up_to), unread: 0 },
-            ServerFrame::Update { what: Marked::new(Mark::Archived, &ids), unread: 2 },
+            ServerFrame::Update { what: Marked::new(Mark::Read, &up_to), unread: 0, seq: Seq(42) },
+            ServerFrame::Update {
+                what: Marked::new(Mark::Archived, &ids),
+                unread: 2,
+                seq: Seq(42),
+            },
             ServerFrame::Renewed { expires_ms: 1_795_420_800_000, ticket: None },
-            ServerFrame::Count { unread: 5 },
+            ServerFrame::Count { unread: 5, seq: Seq(47) },
             ServerFrame::Ping,
             ServerFrame::Pong,
             ServerFrame::Error { reason: "there is no frame of type \"wave\" in tidings.v1" },

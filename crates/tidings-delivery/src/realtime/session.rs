@@ -7,6 +7,7 @@ use tidings_core::{
     clock::Timestamp,
     error_chain::ErrorChain,
     ids::{NotificationId, Seq},
+    inbox::Stretch,
     notification::Notification,
     retry::{RetryDecision, RetryPolicy},
 };
@@ -92,6 +93,8 @@ pub(super) struct Session<'a> {
     pub(super) device: Option<Box<str>>,
     registration: Registration,
     stop: &'a CancellationToken,
+    /// The client began here, and knows nothing of what came before.
+    pub(super) began: Seq,
     /// The client was sent everything up to here.
     pub(super) sent: Seq,
     /// The client acknowledged everything up to here.
@@ -107,12 +110,12 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// A session of a client that has everything up to `from`, in an inbox that reaches to `known`.
+    /// A session of a client that has this stretch of an inbox that reaches to `known`.
     pub(super) fn new(
         handler: &'a WebSocketHandler,
         identity: SessionIdentity,
         id: Uuid,
-        (from, known): (Seq, Seq),
+        (has, known): (Stretch, Seq),
         registration: Registration,
         stop: &'a CancellationToken,
     ) -> Self {
@@ -123,8 +126,9 @@ impl<'a> Session<'a> {
             device: None,
             registration,
             stop,
-            sent: from,
-            acknowledged: from,
+            began: has.after,
+            sent: has.upto,
+            acknowledged: has.upto,
             known,
             unacknowledged: VecDeque::new(),
             heard: Instant::now(),

@@ -16,7 +16,7 @@ use tidings_core::{
     delivery::Delivery,
     event::{Event, IncomingEvent},
     ids::{InboxNumber, NotificationId, Seq, UserId},
-    inbox::{Acknowledgement, InboxPage, InboxState, Mark, Selection},
+    inbox::{Acknowledgement, InboxPage, InboxState, Mark, Selection, Stretch},
     notification::{Notification, NotificationState},
     ports::{LiveNotifications, NotificationStore, StoreError},
 };
@@ -34,7 +34,7 @@ pub(crate) const SLOW: Duration = Duration::from_secs(60);
 #[derive(Default)]
 struct Inbox {
     events: Vec<Arc<Event>>,
-    acked: Seq,
+    acked: Stretch,
     read: Seq,
     deliveries: Vec<Delivery>,
 }
@@ -95,7 +95,7 @@ impl OneInbox {
         self.gone.store(gone, Ordering::SeqCst);
     }
 
-    pub(crate) fn acked(&self) -> Seq {
+    pub(crate) fn acked(&self) -> Stretch {
         self.inbox.lock().unwrap().acked
     }
 
@@ -128,7 +128,8 @@ impl Inbox {
     fn state(&self) -> InboxState {
         let last_seq = Seq(self.events.len() as u64);
         let unread = last_seq.0.saturating_sub(self.read.0);
-        InboxState { last_seq, acked_seq: self.acked, unread, forgotten_seq: Seq::ZERO }
+        let Stretch { after: acked_after, upto: acked_seq } = self.acked;
+        InboxState { last_seq, acked_seq, acked_after, unread, forgotten_seq: Seq::ZERO }
     }
 }
 
@@ -221,11 +222,11 @@ impl NotificationStore for OneInbox {
         Ok(inbox.state())
     }
 
-    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError> {
+    async fn acknowledge(&self, acknowledged: Arc<[Acknowledgement]>) -> Result<(), StoreError> {
         let mut inbox = self.here()?;
-        for it in acknowledged {
-            inbox.acked = inbox.acked.max(it.seq);
-            inbox.deliveries.extend(it.deliveries);
+        for it in acknowledged.iter() {
+            inbox.acked = inbox.acked.join(it.has);
+            inbox.deliveries.extend_from_slice(&it.deliveries);
         }
         Ok(())
     }
@@ -465,7 +466,7 @@ impl Server {
 
     /// Waits until the store knows that the client has everything up to `seq`.
     pub(crate) async fn acked(&self, seq: Seq) {
-        until(|| self.inbox.acked() == seq).await;
+        until(|| self.inbox.acked().upto == seq).await;
     }
 
     /// Stores a notification and broadcasts it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tidings_core::{
     ids::Seq,
-    inbox::{Mark, Selection},
+    inbox::{InboxState, Mark, Selection},
     ports::Presence,
 };
 
@@ -217,6 +217,34 @@ async fn a_client_that_comes_back_acknowledges_what_it_has() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_acknowledges_nothing_of_what_came_before_it_began() {
+    let mut server = Server::new(8, 3);
+    for _ in 0..3 {
+        server.tell();
+    }
+    let mut client = server.welcome(None).await;
+    for seq in 4..=5 {
+        server.tell();
+        assert_eq!(client.hear_seq().await, seq);
+    }
+    client.say(&json!({"type": "ack", "seq": 4})).await;
+    server.acked(Seq(4)).await;
+    assert_eq!(server.inbox.acked().after, Seq(3));
+    drop(client);
+    // When it comes back it says where it began.
+    let hello = json!({"type": "hello", "token": "user:ann", "last_seq": 5, "after_seq": 3});
+    let mut client = server.connect(8);
+    client.say(&hello).await;
+    client.hear_frame("welcome").await;
+    server.acked(Seq(5)).await;
+    assert_eq!(server.inbox.acked().after, Seq(3));
+    // One that has everything says so.
+    let _whole = server.welcome(Some(5)).await;
+    until(|| server.inbox.acked().after == Seq::ZERO).await;
+    assert_eq!(server.inbox.acked().upto, Seq(5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn marks_are_mirrored_to_all_the_users_sessions() {
     let mut server = Server::new(8, 3);
     server.tell();
@@ -225,12 +253,16 @@ async fn marks_are_mirrored_to_all_the_users_sessions() {
     phone.say(&json!({"type": "read", "up_to_seq": 1})).await;
     for client in [&mut phone, &mut laptop] {
         let update = client.hear_frame("update").await;
-        assert_eq!(update, json!({"type": "update", "read": {"up_to_seq": 1}, "unread": 0}));
+        assert_eq!(
+            update,
+            json!({"type": "update", "read": {"up_to_seq": 1}, "unread": 0, "seq": 1})
+        );
     }
     // What is not there yet was not marked.
     laptop.say(&json!({"type": "read", "up_to_seq": 99})).await;
     assert_eq!(laptop.hear_frame("update").await["read"], json!({"up_to_seq": 1}));
-    server.pool.broadcast_mark(&ann(), Mark::Archived, &Selection::UpTo(Seq(1)), 0);
+    let state = InboxState { last_seq: Seq(1), ..InboxState::default() };
+    server.pool.broadcast_mark(&ann(), Mark::Archived, &Selection::UpTo(Seq(1)), &state);
     assert_eq!(laptop.hear_frame("update").await["archived"], json!({"up_to_seq": 1}));
 }
 

@@ -138,8 +138,9 @@ pub trait NotificationStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<InboxState, StoreError>;
 
-    /// Notes what live sessions have, and logs the deliveries with it, in one transaction. An inbox
-    /// never moves back, nor beyond its newest notification; a user without one is passed over.
+    /// Notes what live sessions have, and logs the deliveries with it, in one transaction. Stretches are
+    /// joined as [`Stretch::join`](crate::inbox::Stretch::join) does, and never reach beyond the newest
+    /// notification; a user without an inbox is passed over.
     ///
     /// Nobody was promised anything: a store may answer before it would survive a crash of its
     /// machine. Clients that come back say again what they have.
@@ -148,7 +149,7 @@ pub trait NotificationStore: Send + Sync + 'static {
     ///
     /// [`StoreError::Unavailable`] if nothing was noted, or nobody knows: noting again logs the
     /// deliveries again, and changes nothing else.
-    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError>;
+    async fn acknowledge(&self, acknowledged: Arc<[Acknowledgement]>) -> Result<(), StoreError>;
 
     /// Asks the store for a sign of life, through the path that appends take.
     ///

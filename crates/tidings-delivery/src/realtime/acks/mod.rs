@@ -5,9 +5,10 @@ use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 use tidings_core::{
     delivery::Delivery,
     error_chain::ErrorChain,
-    ids::{Seq, UserId},
-    inbox::Acknowledgement,
-    ports::{NotificationStore, StoreError},
+    ids::UserId,
+    inbox::{Acknowledgement, Stretch},
+    ports::NotificationStore,
+    retry::{RetryDecision, RetryPolicy},
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,9 @@ const REST_MAX: Duration = Duration::from_millis(100);
 /// Within so many times as long as they gathered they are stored, if the store can do it: after that there
 /// are no rests, and large parts.
 const PATIENCE: u32 = 3;
+/// Rows that wait at most for a store that is away; from half of it on their deliveries are not logged.
+const KEPT_ROWS: usize = 8 * GATHER_ROWS;
+const RETRY: RetryPolicy = RetryPolicy { max_attempts: u32::MAX, base_ms: 200, cap_ms: 5_000 };
 
 /// Where sessions leave acknowledgements.
 #[derive(Debug, Clone)]
@@ -62,63 +66,85 @@ impl AckFlusher {
 
     /// Stores acknowledgements until `stop`, then what is queued by then.
     pub async fn run(mut self, stop: CancellationToken) {
+        // What a store that was away did not take. Sessions outlive that, and do not say again what they
+        // have said.
+        let mut left = Gathered::default();
+        let mut failures = 0;
         loop {
-            let first = tokio::select! {
-                biased;
-                () = stop.cancelled(), if !self.acks.is_closed() => {
-                    self.acks.close();
-                    continue;
+            let wait = if left.is_empty() {
+                match self.first(&stop).await {
+                    Some(first) => left.add(first),
+                    None => return,
                 }
-                ack = self.acks.recv() => ack,
+                self.gather
+            } else {
+                failures += 1;
+                retry_wait(failures)
             };
-            let Some(first) = first else { return };
             let deadline = Instant::now() + self.gather * PATIENCE;
-            let gathered = self.gather(first, &stop).await;
-            self.store(gathered, deadline, &stop).await;
+            self.gather(&mut left, wait, &stop).await;
+            left = self.store(left, deadline, &stop).await;
+            if left.is_empty() {
+                failures = 0;
+            } else if self.acks.is_closed() {
+                // The clients keep their place; at worst they are pushed what they have seen.
+                tracing::warn!(users = left.of_users.len(), "acknowledgements were not stored");
+                return;
+            }
         }
     }
 
-    async fn gather(&mut self, first: Acknowledgement, stop: &CancellationToken) -> Gathered {
-        let mut gathered = Gathered::default();
-        gathered.add(first);
-        let mut until = pin!(tokio::time::sleep(self.gather));
-        while gathered.rows < GATHER_ROWS {
+    /// The first of the next ones; `None` when there will be none.
+    async fn first(&mut self, stop: &CancellationToken) -> Option<Acknowledgement> {
+        tokio::select! {
+            biased;
+            () = stop.cancelled(), if !self.acks.is_closed() => self.acks.close(),
+            ack = self.acks.recv() => return ack,
+        }
+        self.acks.recv().await
+    }
+
+    /// Adds what comes within `wait`.
+    async fn gather(&mut self, to: &mut Gathered, wait: Duration, stop: &CancellationToken) {
+        let most = to.rows + GATHER_ROWS;
+        let mut until = pin!(tokio::time::sleep(wait));
+        while to.rows < most {
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !self.acks.is_closed() => self.acks.close(),
                 () = &mut until, if !self.acks.is_closed() => break,
                 ack = self.acks.recv() => match ack {
-                    Some(ack) => gathered.add(ack),
+                    Some(ack) => to.add(ack),
                     None => break,
                 },
             }
         }
-        gathered
     }
 
-    async fn store(&self, gathered: Gathered, deadline: Instant, stop: &CancellationToken) {
+    /// Stores what was gathered; gives back what a store that is away did not take.
+    async fn store(
+        &self,
+        gathered: Gathered,
+        deadline: Instant,
+        stop: &CancellationToken,
+    ) -> Gathered {
         let mut acks = gathered.in_order().into_iter().peekable();
         while acks.peek().is_some() {
             let is_urgent = || {
                 stop.is_cancelled() || self.acks.len() >= QUEUE / 2 || Instant::now() >= deadline
             };
             let most = if is_urgent() { LARGE_PART_ROWS } else { PART_ROWS };
-            let part = take_part(&mut acks, most);
-            let (users, start) = (part.len(), Instant::now());
-            let stored = self.store.acknowledge(part).await;
+            let part: Arc<[_]> = take_part(&mut acks, most).into();
+            let start = Instant::now();
+            let stored = self.store.acknowledge(Arc::clone(&part)).await;
             metrics::histogram!("tidings_realtime_ack_flush_seconds").record(start.elapsed());
             if let Err(error) = stored {
-                // The clients keep their place; at worst they are pushed what they have seen.
-                let is_away = matches!(error, StoreError::Unavailable { .. });
-                let users = if is_away { users + acks.len() } else { users };
-                tracing::warn!(
-                    error = %ErrorChain(&error),
-                    users,
-                    "acknowledgements were not stored"
-                );
-                if is_away {
-                    return;
+                let (error_chain, users) = (ErrorChain(&error), part.len());
+                if error.is_transient() {
+                    tracing::warn!(error = %error_chain, "acknowledgements wait for the store");
+                    return Gathered::of(part.iter().cloned().chain(acks));
                 }
+                tracing::warn!(error = %error_chain, users, "acknowledgements were not stored");
             }
             if acks.peek().is_some() && !is_urgent() {
                 let rest = (start.elapsed() * REST).min(REST_MAX);
@@ -128,6 +154,15 @@ impl AckFlusher {
                 }
             }
         }
+        Gathered::default()
+    }
+}
+
+/// How long a store that is away is left alone after so many attempts.
+fn retry_wait(failures: u32) -> Duration {
+    match RETRY.after_failure(failures, None, rand::random()) {
+        RetryDecision::After(wait) => wait,
+        RetryDecision::GiveUp => Duration::from_millis(RETRY.cap_ms),
     }
 }
 
@@ -149,15 +184,45 @@ fn take_part(
 /// Acknowledgements of different users.
 #[derive(Default)]
 struct Gathered {
-    of_users: HashMap<UserId, (Seq, Vec<Delivery>)>,
+    of_users: HashMap<UserId, (Stretch, Vec<Delivery>)>,
     rows: usize,
 }
 
 impl Gathered {
+    /// These, as far as there is room for them: there is for many times as many as a store that works has to
+    /// wait for, and no memory lasts for one that is away.
+    fn of(acks: impl Iterator<Item = Acknowledgement>) -> Self {
+        let mut gathered = Self::default();
+        let (mut unlogged, mut lost) = (0, 0);
+        for mut ack in acks {
+            if gathered.rows + ack.deliveries.len() >= KEPT_ROWS / 2 {
+                unlogged += std::mem::take(&mut ack.deliveries).len();
+            }
+            if gathered.rows < KEPT_ROWS {
+                gathered.add(ack);
+            } else {
+                lost += 1;
+            }
+        }
+        if unlogged + lost > 0 {
+            tracing::warn!(
+                deliveries = unlogged,
+                users = lost,
+                "too many acknowledgements wait for the store: these deliveries are not logged, and \
+                 what these users have seen may be pushed to them"
+            );
+        }
+        gathered
+    }
+
+    fn is_empty(&self) -> bool {
+        self.of_users.is_empty()
+    }
+
     fn add(&mut self, ack: Acknowledgement) {
         self.rows += 1 + ack.deliveries.len();
         let entry = self.of_users.entry(ack.user).or_default();
-        entry.0 = entry.0.max(ack.seq);
+        entry.0 = entry.0.join(ack.has);
         entry.1.extend(ack.deliveries);
     }
 
@@ -167,7 +232,7 @@ impl Gathered {
         let mut all: Vec<_> = self
             .of_users
             .into_iter()
-            .map(|(user, (seq, deliveries))| Acknowledgement { user, seq, deliveries })
+            .map(|(user, (has, deliveries))| Acknowledgement { user, has, deliveries })
             .collect();
         let inbox = |ack: &Acknowledgement| ack.deliveries.first().map(|it| it.notification.inbox);
         all.sort_unstable_by(|a, b| {

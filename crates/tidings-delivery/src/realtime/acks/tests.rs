@@ -5,9 +5,10 @@ use tidings_core::{
     batch::{AppendedEvent, NotificationBatch},
     clock::Timestamp,
     delivery::{Channel, Outcome},
-    ids::{InboxNumber, NotificationId},
+    ids::{InboxNumber, NotificationId, Seq},
     inbox::{InboxPage, InboxState, Mark, Selection},
     notification::Notification,
+    ports::StoreError,
 };
 use tokio::task::JoinSet;
 
@@ -16,18 +17,23 @@ use super::*;
 /// A store that takes a time for each call, and counts; or is gone.
 struct Slow {
     takes: Duration,
-    is_gone: bool,
+    /// How many calls it is gone for.
+    gone_for: usize,
     /// When each call began, its rows, and its users.
     calls: Mutex<Vec<(Instant, usize, usize)>>,
 }
 
 #[async_trait]
 impl NotificationStore for Slow {
-    async fn acknowledge(&self, acks: Vec<Acknowledgement>) -> Result<(), StoreError> {
+    async fn acknowledge(&self, acks: Arc<[Acknowledgement]>) -> Result<(), StoreError> {
         let rows = acks.iter().map(|it| 1 + it.deliveries.len()).sum();
-        self.calls.lock().unwrap().push((Instant::now(), rows, acks.len()));
+        let is_gone = {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push((Instant::now(), rows, acks.len()));
+            calls.len() <= self.gone_for
+        };
         tokio::time::sleep(self.takes).await;
-        if self.is_gone {
+        if is_gone {
             let (op, backend, source) = ("acknowledge", "double", "told to be gone".into());
             return Err(StoreError::Unavailable { op, backend, source });
         }
@@ -104,9 +110,9 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(takes_ms: u64, is_gone: bool) -> Self {
+    fn new(takes_ms: u64, gone_for: usize) -> Self {
         let takes = Duration::from_millis(takes_ms);
-        let store = Arc::new(Slow { takes, is_gone, calls: Mutex::default() });
+        let store = Arc::new(Slow { takes, gone_for, calls: Mutex::default() });
         let (flusher, acks) = AckFlusher::new(Arc::clone(&store) as _, Duration::from_millis(500));
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
@@ -148,7 +154,8 @@ fn ack(inbox: u64, seq: u64, delivered: u64) -> Acknowledgement {
             provider_id: None,
         })
         .collect();
-    Acknowledgement { user, seq: Seq(seq), deliveries }
+    let has = Stretch { after: Seq::ZERO, upto: Seq(seq) };
+    Acknowledgement { user, has, deliveries }
 }
 
 fn in_order(acks: impl IntoIterator<Item = Acknowledgement>) -> Vec<Acknowledgement> {
@@ -160,10 +167,10 @@ fn in_order(acks: impl IntoIterator<Item = Acknowledgement>) -> Vec<Acknowledgem
 #[test]
 fn what_a_user_acknowledges_twice_is_stored_once_with_all_deliveries() {
     let [stored] = in_order([ack(7, 3, 2), ack(7, 9, 4)]).try_into().unwrap();
-    assert_eq!((stored.seq, stored.deliveries.len()), (Seq(9), 6));
+    assert_eq!((stored.has.upto, stored.deliveries.len()), (Seq(9), 6));
     // In whichever order they come.
     let [stored] = in_order([ack(7, 9, 4), ack(7, 3, 0)]).try_into().unwrap();
-    assert_eq!(stored.seq, Seq(9));
+    assert_eq!(stored.has.upto, Seq(9));
 }
 
 #[test]
@@ -188,7 +195,7 @@ fn parts_are_bounded_in_the_order_of_inboxes_and_nothing_is_left_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_is_stored_in_small_parts_with_rests() {
-    let (scene, began) = (Scene::new(4, false), Instant::now());
+    let (scene, began) = (Scene::new(4, 0), Instant::now());
     scene.burst(4_000).await;
     let calls = scene.calls().await;
     assert_eq!(calls.iter().map(|it| it.2).sum::<usize>(), 4_000);
@@ -201,7 +208,7 @@ async fn a_burst_is_stored_in_small_parts_with_rests() {
 
 #[tokio::test(start_paused = true)]
 async fn where_parts_take_long_the_rest_is_stored_at_once() {
-    let (scene, began) = (Scene::new(100, false), Instant::now());
+    let (scene, began) = (Scene::new(100, 0), Instant::now());
     scene.burst(8_000).await;
     let calls = scene.calls().await;
     assert_eq!(calls.iter().map(|it| it.2).sum::<usize>(), 8_000);
@@ -212,7 +219,7 @@ async fn where_parts_take_long_the_rest_is_stored_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn more_than_can_be_stored_in_small_parts_is_stored_in_large_ones() {
-    let (scene, began) = (Scene::new(50, false), Instant::now());
+    let (scene, began) = (Scene::new(50, 0), Instant::now());
     scene.burst(60_000).await;
     let calls = scene.calls().await;
     assert_eq!(calls.iter().map(|it| it.2).sum::<usize>(), 60_000);
@@ -223,7 +230,7 @@ async fn more_than_can_be_stored_in_small_parts_is_stored_in_large_ones() {
 #[tokio::test(start_paused = true)]
 async fn a_flusher_that_is_stopped_stores_all_and_rests_no_more() {
     for after_ms in [0, 300, 700] {
-        let mut scene = Scene::new(20, false);
+        let mut scene = Scene::new(20, 0);
         scene.burst(8_000).await;
         tokio::time::sleep(Duration::from_millis(after_ms)).await;
         let stopped = Instant::now();
@@ -236,8 +243,34 @@ async fn a_flusher_that_is_stopped_stores_all_and_rests_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_store_that_was_away_did_not_take_is_stored_when_it_is_back() {
+    let scene = Scene::new(5, 6);
+    scene.burst(600).await;
+    // Nobody says anything more.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let stored = {
+        let calls = scene.store.calls.lock().unwrap();
+        let began: Vec<_> = calls.iter().take(7).map(|it| it.0).collect();
+        assert!(began[6] - began[0] > Duration::from_millis(200), "it is left alone: {began:?}");
+        calls.iter().skip(6).map(|it| it.2).sum::<usize>()
+    };
+    assert_eq!(stored, 600);
+    scene.burst(1).await;
+    assert_eq!(scene.calls().await.last().unwrap().2, 1);
+}
+
+#[test]
+fn what_waits_for_a_store_is_bounded() {
+    let users = KEPT_ROWS as u64 + 1_000;
+    let kept = Gathered::of((0..users).map(|user| ack(user, 2, 1)));
+    assert_eq!(kept.rows, KEPT_ROWS);
+    let logged: usize = kept.of_users.values().map(|it| it.1.len()).sum();
+    assert!(logged > KEPT_ROWS / 5 && logged <= KEPT_ROWS / 2, "{logged}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_is_gone_is_asked_once_for_what_was_gathered() {
-    let scene = Scene::new(5_000, true);
+    let scene = Scene::new(5_000, usize::MAX);
     scene.burst(8_000).await;
     assert_eq!(scene.calls().await.len(), 1);
 }

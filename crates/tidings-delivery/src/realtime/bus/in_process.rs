@@ -15,6 +15,10 @@ impl RealtimeBus for InProcessBus {
 
     fn publish_hint(&self, _: &UserId, _: &SessionHint) {}
 
+    fn prompt_all(&self) -> bool {
+        false
+    }
+
     fn announce(&self, _: &UserId, _: Attendance) {}
 
     fn is_online_elsewhere(&self, _: &UserId) -> bool {

@@ -84,6 +84,8 @@ pub(super) enum Item<'a> {
         user: UserHash,
         online: bool,
     },
+    /// The store may hold notifications for the users of the shard that nobody heard of.
+    Doubt,
     /// All users of the shard that have sessions at the sender.
     Present(Vec<UserHash>),
 }
@@ -123,18 +125,19 @@ impl<'a> Items<'a> {
                 let (left, body) = (reader.number()?, reader.part()?);
                 Item::Notifications { created_at, tail, rows: Rows { left, reader: body } }
             }
-            b'm' => {
+            b'k' => {
                 let user = read_user(reader)?;
                 let mark = read_mark(reader)?;
-                let unread = reader.number()?;
+                let (unread, last_seq) = (reader.number()?, Seq(reader.number()?));
                 let selection = read_selection(reader)?;
-                Item::Hint(user, SessionHint::Marked { mark, selection, unread })
+                Item::Hint(user, SessionHint::Marked { mark, selection, unread, last_seq })
             }
             b'l' => Item::Hint(read_user(reader)?, SessionHint::Look),
             b'r' => {
                 let user = read_user(reader)?;
                 Item::Hint(user, SessionHint::Revoke { before: read_time(reader)? })
             }
+            b'd' => Item::Doubt,
             b'+' => Item::Attendance { user: UserHash(reader.hash()?), online: true },
             b'-' => Item::Attendance { user: UserHash(reader.hash()?), online: false },
             b'p' => {
@@ -173,8 +176,8 @@ pub(super) fn put_row(out: &mut Vec<u8>, user: &UserId, id: NotificationId) {
 /// An item with a hint; one of a kind that this version does not know becomes a look.
 pub(super) fn put_hint(out: &mut Vec<u8>, user: &UserId, hint: &SessionHint) {
     match hint {
-        SessionHint::Marked { mark, selection, unread } => {
-            out.push(b'm');
+        SessionHint::Marked { mark, selection, unread, last_seq } => {
+            out.push(b'k');
             put_text(out, user.as_str());
             out.push(match mark {
                 Mark::Seen => b's',
@@ -182,6 +185,7 @@ pub(super) fn put_hint(out: &mut Vec<u8>, user: &UserId, hint: &SessionHint) {
                 Mark::Archived => b'a',
             });
             put_number(out, *unread);
+            put_number(out, last_seq.0);
             put_selection(out, selection);
         }
         SessionHint::Revoke { before } => {
@@ -194,6 +198,10 @@ pub(super) fn put_hint(out: &mut Vec<u8>, user: &UserId, hint: &SessionHint) {
             put_text(out, user.as_str());
         }
     }
+}
+
+pub(super) fn put_doubt(out: &mut Vec<u8>) {
+    out.push(b'd');
 }
 
 pub(super) fn put_attendance(out: &mut Vec<u8>, user: UserHash, online: bool) {
@@ -280,7 +288,10 @@ mod tests {
     fn every_hint_arrives_as_it_was_sent() {
         let ann = UserId::new("ann").unwrap();
         let id = NotificationId { inbox: InboxNumber(7), seq: Seq(300) };
-        let marked = |mark, selection| SessionHint::Marked { mark, selection, unread: 200 };
+        let marked = |mark, selection| {
+            let (unread, last_seq) = (200, Seq(1 << 33));
+            SessionHint::Marked { mark, selection, unread, last_seq }
+        };
         let hints = [
             marked(Mark::Seen, Selection::UpTo(Seq(1 << 40))),
             marked(Mark::Read, Selection::Ids(vec![id, id])),

@@ -29,6 +29,8 @@ struct Peer {
     heard: [u64; SHARDS],
     heard_at: Instant,
     is_doubtful: bool,
+    /// It has said a heartbeat.
+    is_greeted: bool,
     online: Box<[HashSet<UserHash>; SHARDS]>,
 }
 
@@ -110,9 +112,10 @@ impl Peers {
             self.echo = Some(now);
             return Told::default();
         }
-        let is_new = !self.known.contains_key(&from);
         let Some(peer) = self.peer(from, now) else { return Told::default() };
         peer.is_doubtful = false;
+        // By the heartbeat: what a node says at its start comes before that, and is all it says.
+        let is_new = !std::mem::replace(&mut peer.is_greeted, true);
         let mut gaps = ShardSet::NONE;
         for shard in ShardIndex::all() {
             let (said, heard) =
@@ -163,6 +166,7 @@ impl Peers {
             heard: [0; SHARDS],
             heard_at: now,
             is_doubtful: false,
+            is_greeted: false,
             online: Box::new(std::array::from_fn(|_| HashSet::new())),
         });
         peer.heard_at = now;
@@ -250,6 +254,7 @@ mod tests {
     fn the_last_message_is_missed_by_the_heartbeat_and_once() {
         let (mut peers, now) = peers();
         peers.hear_message(OTHER, shard(), 1, now);
+        assert!(peers.hear_heartbeat(OTHER, &numbers(1), now).is_new, "it said something before");
         assert_eq!(peers.hear_heartbeat(OTHER, &numbers(1), now), Told::default());
         let told = peers.hear_heartbeat(OTHER, &numbers(2), now);
         assert!(told.gaps.contains(shard()) && told.gaps.iter().count() == 1);

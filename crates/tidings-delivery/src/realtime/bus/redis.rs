@@ -29,8 +29,8 @@ use super::{
     },
     health::BusHealthHandle,
     items::{
-        Item, Items, Message, RunId, heartbeat, put_attendance, put_hint, put_notifications,
-        put_present, put_row,
+        Item, Items, Message, RunId, heartbeat, put_attendance, put_doubt, put_hint,
+        put_notifications, put_present, put_row,
     },
     link::{Connector, Link, RedisBusError},
     outbox::Outbox,
@@ -93,6 +93,7 @@ struct Shared {
     outbox: Outbox,
     peers: Mutex<Peers>,
     health: BusHealthHandle,
+    orders: RepairOrders,
 }
 
 impl Shared {
@@ -136,6 +137,7 @@ impl RedisBus {
             outbox: Outbox::new(run, redis.queue_bytes),
             peers: Mutex::new(Peers::new(run, silence, config.presence_users_max)),
             health: BusHealthHandle::default(),
+            orders: RepairOrders::default(),
         });
         let RedisBusConfig { url, sharded, connect_timeout, answer_timeout, .. } = redis;
         let connector = Connector::new(url, *sharded, *connect_timeout, *answer_timeout)?;
@@ -194,6 +196,15 @@ impl RealtimeBus for RedisBus {
         metrics::counter!("tidings_bus_published_total").increment(1);
     }
 
+    fn prompt_all(&self) -> bool {
+        for shard in ShardIndex::all() {
+            self.0.outbox.put(shard, put_doubt);
+        }
+        // The node's own sessions, too.
+        self.0.orders.add(ShardSet::ALL);
+        true
+    }
+
     fn announce(&self, user: &UserId, attendance: Attendance) {
         let user = UserHash::of(user);
         let online = attendance == Attendance::Came;
@@ -231,12 +242,13 @@ impl RedisBusWorker {
             group: self.config.repair_group.max(1),
             poll: self.config.poll,
         };
-        let orders = RepairOrders::default();
+        let shared = Arc::clone(&self.shared);
+        let orders = &shared.orders;
         let repairer = Repairer::new(Arc::clone(&pool), store, rate);
         tokio::select! {
-            () = self.keep_connected(&pool, &orders, &stop) => {}
-            () = repairer.run(&orders, || self.shared.is_up()) => {}
-            () = self.watch(&orders) => {}
+            () = self.keep_connected(&pool, orders, &stop) => {}
+            () = repairer.run(orders, || self.shared.is_up()) => {}
+            () = self.watch(orders) => {}
         }
     }
 
@@ -472,6 +484,7 @@ impl RedisBusWorker {
                 Item::Attendance { user, online } => {
                     self.shared.peers().set_online(from, user, online);
                 }
+                Item::Doubt => self.shared.orders.add(ShardSet::only(shard)),
                 Item::Present(users) => self.shared.peers().set_present(from, shard, users),
             }
         }

@@ -19,7 +19,7 @@ impl ShardIndex {
         self.0
     }
 
-    pub(super) fn all() -> impl Iterator<Item = Self> + Clone {
+    pub(in crate::realtime) fn all() -> impl Iterator<Item = Self> + Clone {
         (0u8..).map_while(Self::new)
     }
 }
@@ -59,6 +59,10 @@ pub(super) struct ShardSet(pub(super) u64);
 impl ShardSet {
     pub(super) const NONE: Self = Self(0);
     pub(super) const ALL: Self = Self(u64::MAX);
+
+    pub(super) fn only(shard: ShardIndex) -> Self {
+        Self(1 << shard.0)
+    }
 
     pub(super) fn insert(&mut self, shard: ShardIndex) {
         self.0 |= 1 << shard.0;

@@ -106,7 +106,7 @@ impl NotificationStore for Numbers {
         panic!("a reader does not mark")
     }
 
-    async fn acknowledge(&self, _: Vec<Acknowledgement>) -> Result<(), StoreError> {
+    async fn acknowledge(&self, _: Arc<[Acknowledgement]>) -> Result<(), StoreError> {
         panic!("a reader does not acknowledge")
     }
 
