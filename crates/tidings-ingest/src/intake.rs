@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     outcome::{Accepted, IntakeError},
-    pipeline::{JobResult, PipelineHandle, StoreFailing},
+    pipeline::{JobResult, LaneNumber, PipelineHandle, StoreFailing},
     planner::Planner,
 };
 
@@ -81,6 +81,8 @@ struct Packer<'a> {
     open: NotificationBatch,
     open_indices: Vec<usize>,
     running: Vec<(Vec<usize>, oneshot::Receiver<JobResult>)>,
+    /// Where all of its jobs go, so that the events stay in their order.
+    lane: Option<LaneNumber>,
     /// Until when the store may answer.
     deadline: Instant,
 }
@@ -94,6 +96,7 @@ impl<'a> Packer<'a> {
             open: NotificationBatch::new(intake.pipeline.limits()),
             open_indices: Vec::new(),
             running: Vec::new(),
+            lane: None,
             deadline: Instant::now() + intake.answer_wait,
         }
     }
@@ -131,8 +134,9 @@ impl<'a> Packer<'a> {
         let empty = NotificationBatch::new(self.open.limits());
         let batch = std::mem::replace(&mut self.open, empty);
         let indices = std::mem::take(&mut self.open_indices);
-        match self.intake.pipeline.submit(batch).await {
-            Ok(answer) => {
+        match self.intake.pipeline.submit(batch, self.lane).await {
+            Ok((answer, lane)) => {
+                self.lane = Some(lane);
                 self.running.push((indices, answer));
                 Ok(())
             }

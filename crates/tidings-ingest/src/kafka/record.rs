@@ -58,7 +58,12 @@ pub fn decode_letter(
     now: Timestamp,
 ) -> Result<IncomingEvent, RecordError> {
     let Origin::Kafka(origin) = &letter.origin else {
-        return Ok(IncomingEvent::from_json(&letter.payload, now)?);
+        return Ok(match format {
+            RecordFormat::CloudEvents => IncomingEvent::from_cloud_event(&letter.payload, now)?,
+            RecordFormat::Tidings | RecordFormat::Auto => {
+                IncomingEvent::from_json(&letter.payload, now)?
+            }
+        });
     };
     let account = Account::new(Shares::new(usize::MAX, usize::MAX), Arc::default());
     let mut chunk = Chunk::new(account);

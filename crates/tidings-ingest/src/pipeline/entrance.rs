@@ -27,6 +27,10 @@ impl Entrance {
     }
 }
 
+/// Which lane a job is in. Jobs of one lane are stored in the order in which they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LaneNumber(usize);
+
 /// The lane that a partition's jobs are in, for as long as there are any.
 #[derive(Debug)]
 struct InLane {
@@ -60,11 +64,16 @@ impl Entrances {
     }
 
     /// Counts a job to the emptiest lane, so that none waits while a lane is idle; but to the lane
-    /// where its partition has another job, whose position it goes on from.
-    pub(super) fn choose(self: &Arc<Self>, batch: &NotificationBatch) -> Counted {
+    /// where its partition has another job, whose position it goes on from, and to `beside` if the job is to
+    /// be stored after one there.
+    pub(super) fn choose(
+        self: &Arc<Self>,
+        batch: &NotificationBatch,
+        beside: Option<LaneNumber>,
+    ) -> Counted {
         let partition = batch.advances().first().map(|advance| advance.partition.clone());
         let lane = match &partition {
-            None => self.emptiest(),
+            None => beside.map_or_else(|| self.emptiest(), |LaneNumber(lane)| lane),
             Some(partition) => match self.partitions().entry(partition.clone()) {
                 Entry::Occupied(mut there) => {
                     there.get_mut().jobs += 1;
@@ -93,6 +102,12 @@ pub(super) struct Counted {
     entrances: Arc<Entrances>,
     lane: usize,
     partition: Option<PartitionId>,
+}
+
+impl Counted {
+    pub(super) fn lane(&self) -> LaneNumber {
+        LaneNumber(self.lane)
+    }
 }
 
 impl Drop for Counted {

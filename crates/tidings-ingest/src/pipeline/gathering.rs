@@ -130,7 +130,7 @@ mod tests {
 
     fn job(batch: NotificationBatch, since: Instant) -> Job {
         let entrance = Entrance::new(mpsc::channel(1).0, mpsc::channel(1).0);
-        let counted = Arc::new(Entrances::new(vec![entrance])).choose(&batch);
+        let counted = Arc::new(Entrances::new(vec![entrance])).choose(&batch, None);
         let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let reply = oneshot::channel().0;
         let waiter = Waiter { events: 0, since, reply, _room: room, _counted: counted };

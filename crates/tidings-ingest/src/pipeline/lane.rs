@@ -174,7 +174,10 @@ impl Storing {
         let started = Instant::now();
         match self.store.append(Arc::clone(batch), now).await {
             Ok(appended) => {
-                self.health.note_success();
+                if self.health.note_success(Instant::now()) {
+                    // Who sends again what failed may do so at another node, which does not doubt it.
+                    self.live.prompt_all();
+                }
                 self.measure.stored(batch, &appended, started.elapsed(), now);
                 Ok(appended)
             }

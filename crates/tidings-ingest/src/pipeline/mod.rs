@@ -12,7 +12,7 @@ mod lane;
 mod measure;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::entrance::LaneNumber;
 use self::{
     doubt::Doubts,
     entrance::{Entrance, Entrances},
@@ -58,6 +59,9 @@ pub type JobResult = Result<Vec<Accepted>, IntakeError>;
 /// Bytes of one permit of the queue's budget: a semaphore counts to 2^32 at most on some platforms.
 const PERMIT_BYTES: usize = 256;
 
+/// Whenever a store comes back, all sessions look into it, but not more often than this.
+const PROMPT_EVERY: Duration = Duration::from_secs(5);
+
 /// Called after each commit that may have made pushes fall due.
 pub type AfterCommit = Arc<dyn Fn() + Send + Sync>;
 
@@ -81,17 +85,39 @@ pub struct StoreFailing {
 
 /// Whether appends succeed, as the last of them showed.
 #[derive(Debug, Default)]
-struct Health(Mutex<Option<StoreFailing>>);
+struct Health(Mutex<HealthState>);
+
+#[derive(Debug, Default)]
+struct HealthState {
+    failing: Option<StoreFailing>,
+    /// A failed append may have been committed, and no session was prompted to look since.
+    is_doubtful: bool,
+    prompted: Option<Instant>,
+}
 
 impl Health {
-    fn note_success(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn state(&self) -> MutexGuard<'_, HealthState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether all sessions are to look into the store now that it is back: not more often than every
+    /// few seconds, however often it fails.
+    fn note_success(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        state.failing = None;
+        let is_due = state.is_doubtful && state.prompted.is_none_or(|at| now >= at + PROMPT_EVERY);
+        if is_due {
+            state.is_doubtful = false;
+            state.prompted = Some(now);
+        }
+        is_due
     }
 
     fn note_failure(&self, at: Timestamp, error: &Arc<StoreError>) {
-        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = failing.as_ref().map_or(at, |it| it.since);
-        *failing = Some(StoreFailing { since, error: Arc::clone(error) });
+        let mut state = self.state();
+        state.is_doubtful = true;
+        let since = state.failing.as_ref().map_or(at, |it| it.since);
+        state.failing = Some(StoreFailing { since, error: Arc::clone(error) });
     }
 }
 
@@ -134,17 +160,19 @@ impl PipelineHandle {
     /// How the store fails, if the last append did.
     #[must_use]
     pub fn failing(&self) -> Option<StoreFailing> {
-        self.health.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.health.state().failing.clone()
     }
 
-    /// Queues rows that fit an empty batch; the receiver tells when they are durable.
+    /// Queues rows that fit an empty batch; the receiver tells when they are durable. They are stored
+    /// after those that were queued to the lane `beside`, and it is said which lane they are in.
     ///
     /// Waits for room, at most `queue_wait`.
     pub(crate) async fn submit(
         &self,
         batch: NotificationBatch,
-    ) -> Result<oneshot::Receiver<JobResult>, IntakeError> {
-        match timeout(self.queue_wait, self.enqueue(batch, Rank::Direct)).await {
+        beside: Option<LaneNumber>,
+    ) -> Result<(oneshot::Receiver<JobResult>, LaneNumber), IntakeError> {
+        match timeout(self.queue_wait, self.enqueue(batch, Rank::Direct, beside)).await {
             Ok(queued) => queued,
             // The queue is full because nothing leaves it, or because too much comes in.
             Err(_) => Err(match self.failing() {
@@ -164,7 +192,7 @@ impl PipelineHandle {
         &self,
         batch: NotificationBatch,
     ) -> Result<oneshot::Receiver<JobResult>, IntakeError> {
-        self.enqueue(batch, Rank::Direct).await
+        self.enqueue(batch, Rank::Direct, None).await.map(|(answer, _)| answer)
     }
 
     /// Queues a page of a fan-out likewise. It gives way to direct jobs.
@@ -176,14 +204,15 @@ impl PipelineHandle {
         &self,
         batch: NotificationBatch,
     ) -> Result<oneshot::Receiver<JobResult>, IntakeError> {
-        self.enqueue(batch, Rank::Page).await
+        self.enqueue(batch, Rank::Page, None).await.map(|(answer, _)| answer)
     }
 
     async fn enqueue(
         &self,
         batch: NotificationBatch,
         rank: Rank,
-    ) -> Result<oneshot::Receiver<JobResult>, IntakeError> {
+        beside: Option<LaneNumber>,
+    ) -> Result<(oneshot::Receiver<JobResult>, LaneNumber), IntakeError> {
         let permits = (batch.bytes() / PERMIT_BYTES + 1).min(self.room_permits);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         let room = match rank {
@@ -191,8 +220,8 @@ impl PipelineHandle {
             Rank::Page => Arc::clone(&self.pages).acquire_owned().await,
         };
         let room = room.map_err(|_| IntakeError::Stopping)?;
-        let counted = self.lanes.choose(&batch);
-        let lane = self.lanes.at(&counted);
+        let counted = self.lanes.choose(&batch, beside);
+        let (lane, number) = (self.lanes.at(&counted), counted.lane());
         let queue = match rank {
             Rank::Direct => &lane.direct,
             Rank::Page => &lane.pages,
@@ -203,7 +232,7 @@ impl PipelineHandle {
         let waiter = Waiter { events, since, reply, _room: room, _counted: counted };
         let sent = queue.send(Job { batch, waiter }).await;
         sent.map_err(|_| IntakeError::Stopping)?;
-        Ok(answer)
+        Ok((answer, number))
     }
 }
 

@@ -52,6 +52,7 @@ struct State {
     broadcasts: usize,
     /// Users whose sessions were asked to look into the store.
     prompted: Vec<UserId>,
+    prompted_all: usize,
     wakes: usize,
     /// Events that are refused, whatever comes with them.
     refused: HashSet<String>,
@@ -223,6 +224,11 @@ impl Recorder {
     }
 
     /// Users whose sessions were asked to look into the store.
+    /// How often all sessions were told to look.
+    pub(crate) fn prompted_all(&self) -> usize {
+        self.state().prompted_all
+    }
+
     pub(crate) fn prompted(&self) -> Vec<String> {
         self.state().prompted.iter().map(UserId::to_string).collect()
     }
@@ -410,7 +416,7 @@ impl NotificationStore for Recorder {
         gone()
     }
 
-    async fn acknowledge(&self, _: Vec<Acknowledgement>) -> Result<(), StoreError> {
+    async fn acknowledge(&self, _: Arc<[Acknowledgement]>) -> Result<(), StoreError> {
         gone()
     }
 
@@ -640,6 +646,10 @@ impl LiveNotifications for Recorder {
 
     fn prompt_look(&self, user: &UserId) {
         self.state().prompted.push(user.clone());
+    }
+
+    fn prompt_all(&self) {
+        self.state().prompted_all += 1;
     }
 }
 

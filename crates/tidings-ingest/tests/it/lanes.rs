@@ -106,6 +106,32 @@ async fn what_moves_a_partition_on_follows_what_does_so_already() {
 }
 
 #[tokio::test]
+async fn the_events_of_a_request_stay_in_their_order() {
+    let mut running = start(PipelineConfig { lanes: 2, ..CONFIG });
+    running.recorder.hold();
+    // Each of these fills a transaction by itself.
+    let users = |name: &str| (0..8).map(|n| format!("{name}{n}")).collect::<Vec<_>>();
+    let events = ["a", "b", "c"]
+        .map(|name| super::event(name, &serde_json::json!({ "users": users(name) })));
+    let intake = running.intake.clone();
+    running.tasks.spawn(async move {
+        assert!(intake.accept(&events).await.iter().all(Result::is_ok));
+    });
+    running.recorder.wait_for_queue(&running.intake, 3).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(running.recorder.appending(), 1, "the other lane is idle");
+    running.recorder.release();
+    running.stop.cancel();
+    while let Some(done) = running.tasks.join_next().await {
+        done.unwrap();
+    }
+    let firsts: Vec<_> = running.recorder.batches().iter().map(|it| it[0].to_string()).collect();
+    assert_eq!(firsts, ["a0", "b0", "c0"]);
+}
+
+#[tokio::test]
 async fn a_batch_of_nothing_but_a_position_is_stored() {
     let running = start(CONFIG);
     let mut batch = NotificationBatch::new(CONFIG.batch);

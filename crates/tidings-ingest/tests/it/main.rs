@@ -196,6 +196,10 @@ async fn sessions_look_for_what_was_committed_without_an_answer_once_it_is_sent_
     // Those of the event that all was well with are left alone.
     let expected: Vec<_> = (0..15).map(|n| format!("u{n}")).collect();
     assert_eq!(running.recorder.prompted(), expected);
+    // What failed may be sent again to another node.
+    assert_eq!(running.recorder.prompted_all(), 1);
+    running.intake.accept(&[to_users("more", 2)]).await;
+    assert_eq!(running.recorder.prompted_all(), 1);
 }
 
 #[tokio::test]

@@ -128,7 +128,9 @@ impl TokenVerifier {
         };
         let user = UserId::new(&data.claims.sub).map_err(|_| TokenError::Invalid)?;
         let Claims { exp, iat, .. } = data.claims;
-        Ok(UserToken { user, expires_at: from_secs(exp), issued_at: iat.map(from_secs) })
+        // What is accepted lasts for as long as it would be accepted again.
+        let expires_at = from_secs(exp.saturating_add(self.leeway_secs));
+        Ok(UserToken { user, expires_at, issued_at: iat.map(from_secs) })
     }
 
     fn decode_with_set(

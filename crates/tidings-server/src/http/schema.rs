@@ -153,19 +153,23 @@ pub struct InboxCounters {
     pub unread: u64,
     /// The newest notification's `seq`; 0 for an empty inbox.
     pub last_seq: u64,
-    /// Up to here a live session acknowledged everything.
+    /// Up to here live sessions acknowledged everything since `acked_after`.
     pub acked_seq: u64,
+    /// Where what live sessions acknowledged begins: one that began at the newest notification says
+    /// nothing of those before.
+    pub acked_after: u64,
     /// Everything up to here was too old and is gone; 0 while the inbox is whole.
     pub forgotten_seq: u64,
 }
 
 impl From<InboxState> for InboxCounters {
     fn from(state: InboxState) -> Self {
-        let InboxState { last_seq, acked_seq, unread, forgotten_seq } = state;
+        let InboxState { last_seq, acked_seq, acked_after, unread, forgotten_seq } = state;
         Self {
             unread,
             last_seq: last_seq.0,
             acked_seq: acked_seq.0,
+            acked_after: acked_after.0,
             forgotten_seq: forgotten_seq.0,
         }
     }

@@ -12,19 +12,20 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinError, JoinSet},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The longest head of a request, and what is read of a body at a time.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How long no connection is taken when the system has no room for one: its own queue holds some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `stop`; then takes no more, and returns when what is under way is answered. A
-/// client has `header_timeout` to send the head of a request, the first and each after it.
+/// Serves `router` until `stop`; then takes no more, and returns when what is under way is answered, and
+/// `requests` that go on without their clients are done. A client has `header_timeout` to send the head of a request, the first and each after it.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     header_timeout: Duration,
+    requests: TaskTracker,
     stop: CancellationToken,
 ) {
     let mut http = http1::Builder::new();
@@ -52,6 +53,8 @@ pub(crate) async fn serve(
     while let Some(ended) = connections.join_next().await {
         note(ended);
     }
+    requests.close();
+    requests.wait().await;
 }
 
 async fn connection(

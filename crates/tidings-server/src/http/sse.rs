@@ -1,6 +1,8 @@
 //! Server-sent events as the socket of a live session: the session is the same as over WebSocket, and its
 //! client can only listen.
 
+use std::{fmt, num::ParseIntError, str::FromStr};
+
 use axum::body::{Body, Bytes};
 use futures_util::stream;
 use serde::Deserialize;
@@ -24,22 +26,59 @@ pub(super) struct SseSocket {
     out: mpsc::Sender<Said>,
     /// What a client of WebSocket would have said first.
     hello: Option<String>,
-    last_seq: Option<u64>,
+    from: Option<Place>,
+    /// Where the client began, once it is welcome.
+    after: u64,
     /// Whether the connection took a heartbeat that was not counted yet.
     alive: bool,
     welcome: bool,
 }
 
+/// What a client has: everything after `after`, up to `last`. As the id of an event, `last`, and `:after`
+/// unless that is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) last: u64,
+    pub(super) after: u64,
+}
+
+impl FromStr for Place {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (last, after) = text.split_once(':').unwrap_or((text, "0"));
+        Ok(Self { last: last.parse()?, after: after.parse()? })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { last, after: 0 } => write!(f, "{last}"),
+            Self { last, after } => write!(f, "{last}:{after}"),
+        }
+    }
+}
+
 impl SseSocket {
     /// A socket whose client says hello with `token`, and what the session says over it.
-    pub(super) fn new(token: &str, last_seq: Option<u64>) -> (Self, mpsc::Receiver<Said>) {
+    pub(super) fn new(token: &str, from: Option<Place>) -> (Self, mpsc::Receiver<Said>) {
         let (out, said) = mpsc::channel(WAITING);
         let mut hello = json!({"type": "hello", "token": token});
-        if let Some(seq) = last_seq {
-            hello["last_seq"] = Value::from(seq);
+        if let Some(Place { last, after }) = from {
+            hello["last_seq"] = Value::from(last);
+            hello["after_seq"] = Value::from(after);
         }
         let hello = Some(hello.to_string());
-        (Self { out, hello, last_seq, alive: false, welcome: false }, said)
+        (Self { out, hello, from, after: 0, alive: false, welcome: false }, said)
+    }
+
+    /// Where a client that is welcome in an inbox that reaches to `head` begins.
+    fn begin(&mut self, head: u64) -> Place {
+        let from = self.from.unwrap_or(Place { last: head, after: head });
+        let last = from.last.min(head);
+        self.after = from.after.min(last);
+        Place { last, after: self.after }
     }
 }
 
@@ -55,7 +94,7 @@ struct Head<'a> {
 }
 
 /// A frame as an event (HTML, section 9.2.6). A frame is JSON, and so one line.
-fn event(frame: &str, head: &Head<'_>, id: Option<u64>) -> String {
+fn event(frame: &str, head: &Head<'_>, id: Option<Place>) -> String {
     let kind = head.kind;
     let mut text = String::with_capacity(frame.len() + 64);
     if let Some(id) = id {
@@ -92,10 +131,13 @@ impl SessionSocket for SseSocket {
             // Where the client begins, so that it comes back there if it breaks off before it got
             // anything.
             "welcome" => {
-                let from = self.last_seq.into_iter().chain(head.seq).min();
-                event(text, &head, from)
+                let place = self.begin(head.seq.unwrap_or_default());
+                event(text, &head, Some(place))
             }
-            "notification" => event(text, &head, head.seq),
+            "notification" => {
+                let place = head.seq.map(|last| Place { last, after: self.after });
+                event(text, &head, place)
+            }
             _ => event(text, &head, None),
         };
         self.out.send(Said::Event(event.into())).await.map_err(|_| SocketClosed)?;

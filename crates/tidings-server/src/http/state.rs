@@ -111,6 +111,8 @@ pub struct App {
     pub sessions: Arc<WebSocketHandler>,
     /// Lets new live sessions in.
     pub admission: Arc<Admission>,
+    /// Owns requests that change something, which go on without their clients.
+    pub request_tasks: TaskTracker,
     /// Owns the tasks of live sessions.
     pub session_tasks: TaskTracker,
     /// Ends live sessions.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
+use serde::{Deserialize, de::IgnoredAny};
 use tidings_core::{
     batch::BatchLimits,
     clock::Clock,
@@ -104,6 +105,8 @@ pub(super) fn letter_decoder(section: &KafkaSection, clock: &Arc<dyn Clock>) -> 
     let topics = kafka_topics(section);
     Arc::new(move |letter| {
         let format = match &letter.origin {
+            // What it was sent as is not kept with it.
+            Origin::Http if is_cloud_event(&letter.payload) => RecordFormat::CloudEvents,
             Origin::Http | Origin::FanOut => RecordFormat::Tidings,
             Origin::Kafka(record) => {
                 let topic = topics.iter().find(|topic| topic.name == record.topic);
@@ -112,6 +115,17 @@ pub(super) fn letter_decoder(section: &KafkaSection, clock: &Arc<dyn Clock>) -> 
         };
         decode_letter(letter, format, clock.now())
     })
+}
+
+/// Whether it has the one attribute of a cloud event that nothing else has, and no audience beside it.
+fn is_cloud_event(json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Head {
+        specversion: Option<IgnoredAny>,
+        audience: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Head>(json)
+        .is_ok_and(|head| head.specversion.is_some() && head.audience.is_none())
 }
 
 fn follow_events(section: &FollowEventsSection) -> FollowEvents {

@@ -77,10 +77,10 @@ impl Node {
         let recommendations = Recommendations::new(&config, &stores, &clock).await?;
         let ingest = Ingest::new(&config, &stores, &pool, &push, &recommendations, &clock)?;
         let retention = retention(&stores, &clock, &config);
-        let (upkeep, running) = (metrics.clone(), config.clone());
         let revocations = revocations(&config, &stores, &auth, &pool, &clock).await?;
         let readiness = Arc::new(Readiness::default());
-        let (session_tasks, drain) = (TaskTracker::new(), Arc::clone(&realtime.drain));
+        let (session_tasks, requests) = (TaskTracker::new(), TaskTracker::new());
+        let drain = Arc::clone(&realtime.drain);
         let app = Arc::new(App {
             intake: ingest.intake,
             kafka: ingest.kafka.as_ref().map(KafkaNotificationConsumer::health),
@@ -106,12 +106,13 @@ impl Node {
             pool: Arc::clone(&pool),
             sessions: realtime.handler,
             admission: realtime.admission,
+            request_tasks: requests.clone(),
             session_tasks: session_tasks.clone(),
             revocations: Arc::clone(&revocations),
             drain: Arc::clone(&drain),
             auth,
             readiness: Arc::clone(&readiness),
-            metrics,
+            metrics: metrics.clone(),
             clock,
             origins: AllowedOrigins::new(&config.server.allowed_origins)?,
             limits: Limits::of(&config),
@@ -123,7 +124,8 @@ impl Node {
         supervisor.add("shedding", |stop| shed((Arc::clone(&drain), Arc::clone(&pool)), stop));
         let header_timeout = Duration::from_millis(config.server.header_timeout_ms);
         let router = http::router(app).merge(beside);
-        supervisor.add("http", |stop| http::serve(listener, router, header_timeout, stop));
+        supervisor
+            .add("http", |stop| http::serve(listener, router, header_timeout, requests, stop));
         supervisor.add_if("kafka", ingest.kafka, |consumer, stop| consumer.run(stop));
         supervisor.add("fan-outs", |stop| ingest.fan_outs.run(stop));
         supervisor.add("intake", |stop| ingest.pipeline.run(stop));
@@ -139,9 +141,9 @@ impl Node {
         recommendations.add_to(&mut supervisor);
         // After everything that writes to the graph: the other nodes do not wait for this one then.
         supervisor.add_if("graph cache", graph_cache, |cache, stop| cache.run(stop));
-        supervisor.add("metrics", |stop| telemetry::keep_metrics(upkeep, stop));
+        supervisor.add("metrics", |stop| telemetry::keep_metrics(metrics, stop));
         supervisor.add_if("key set", jwks, |jwks, stop| jwks.run(stop));
-        Ok(Self { address, supervisor, readiness, stores, credentials, config: running })
+        Ok(Self { address, supervisor, readiness, stores, credentials, config })
     }
 
     /// Where the node listens.

@@ -116,7 +116,7 @@ impl NotificationStore for Deadly {
         self.inner.mark(user, mark, selection, now).await
     }
 
-    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError> {
+    async fn acknowledge(&self, acknowledged: Arc<[Acknowledgement]>) -> Result<(), StoreError> {
         self.inner.acknowledge(acknowledged).await
     }
 

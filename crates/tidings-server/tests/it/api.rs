@@ -57,6 +57,37 @@ async fn an_event_that_is_not_valid_is_refused_with_its_field() {
 }
 
 #[tokio::test]
+async fn cloud_events_are_taken_alone_and_in_arrays() {
+    let site = Site::new("");
+    let node = site.start();
+    let cloud_event = |id: &str, data: Value| json!({"specversion": "1.0", "id": id, "source": "test", "type": "like", "data": data});
+    let send = async |media_type: &str, body: Value| {
+        let request = node.request(Method::POST, "/v1/events").header("Content-Type", media_type);
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let whole = || json!({"audience": {"users": ["ann"]}, "title": "Hello"});
+    let (status, answer) =
+        send("application/cloudevents+json; charset=utf-8", cloud_event("e1", whole())).await;
+    assert_eq!((status, &answer["stored"]), (200, &json!(1)), "{answer}");
+    let mut too_long = whole();
+    too_long["title"] = "x".repeat(257).into();
+    let array = json!([cloud_event("e2", whole()), cloud_event("e3", too_long)]);
+    let (status, answer) = send("application/cloudevents-batch+json", array).await;
+    assert_eq!((status, &answer["stored"], &answer["rejected"]), (207, &json!(1), &json!(1)));
+    assert_eq!(answer["results"][1]["field"], "title");
+    let page = node.get("/v1/users/ann/notifications").await.expect(200);
+    assert_eq!((&page["last_seq"], &page["items"][0]["title"]), (&json!(2), &json!("Hello")));
+    // A letter is read again as what it was sent as.
+    let letter = &node.get("/v1/dead-letters").await.expect(200)["items"][0];
+    let path = format!("/v1/dead-letters/{}/replay", letter["id"]);
+    assert_eq!(node.post(&path, "").await.problem(422).1, "title");
+    // Without the media type it is an event without an audience.
+    let plain = cloud_event("e4", whole()).to_string();
+    assert_eq!(node.post("/v1/events", plain).await.problem(400).0, "invalid-event");
+}
+
+#[tokio::test]
 async fn an_array_says_what_became_of_each_event_and_keeps_the_refused_ones() {
     let site = Site::new("");
     let node = site.start();

@@ -1,6 +1,6 @@
 //! The delivery log, through the API and the command line.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tidings_core::{
@@ -8,7 +8,7 @@ use tidings_core::{
     delivery::{Channel, Delivery, Outcome},
     device::{Device, Platform, PushToken},
     ids::{DeviceId, InboxNumber, NotificationId, Seq, UserId},
-    inbox::Acknowledgement,
+    inbox::{Acknowledgement, Stretch},
     ports::{DeviceStore, NotificationStore},
 };
 use tidings_server::auth::ApiKey;
@@ -53,8 +53,8 @@ async fn write(site: &Site, deliveries: Vec<Delivery>) {
         at(0),
     );
     store.put_device(device).await.unwrap();
-    let noted = Acknowledgement { user, seq: Seq(0), deliveries };
-    store.acknowledge(vec![noted]).await.unwrap();
+    let noted = Acknowledgement { user, has: Stretch::default(), deliveries };
+    store.acknowledge(Arc::new([noted])).await.unwrap();
     store.close().await;
 }
 

@@ -1,6 +1,15 @@
 //! Requests that are sent again under their `Idempotency-Key`.
 
-use reqwest::{Method, header::HeaderMap};
+use std::{
+    io::Write,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use reqwest::{
+    Method,
+    header::{HeaderMap, HeaderValue},
+};
 use serde_json::{Value, json};
 
 use crate::harness::{Node, Site, event};
@@ -39,6 +48,41 @@ async fn a_request_that_is_repeated_under_its_key_gets_the_same_answer_also_afte
     let page = node.get("/v1/users/ann/notifications").await.expect(200);
     assert_eq!(page["last_seq"], 2);
     node.stop();
+}
+
+#[tokio::test]
+async fn a_client_that_hung_up_gets_the_answer_that_it_did_not_wait_for() {
+    let site = Site::new("");
+    let node = site.start();
+    // Enough to be at it for a while, and an answer that is short enough to be kept.
+    let users: Vec<_> = (0..100).map(|n| format!("u{n}")).collect();
+    let users: Vec<_> = users.iter().map(String::as_str).collect();
+    let events: Vec<_> = (0..300).map(|n| event(&format!("e{n}"), &users)).collect();
+    let body = serde_json::to_string(&events).unwrap();
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut hasty = TcpStream::connect(node.url().trim_start_matches("http://")).unwrap();
+    hasty.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
+    drop(hasty);
+    let begun = Instant::now();
+    while node.get("/v1/users/u0/inbox").await.expect(200)["last_seq"] == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it was not begun");
+    }
+    let (status, headers, answer) = loop {
+        let (status, headers, answer) = post(&node, "/v1/events", "k", body.clone()).await;
+        if status != 409 {
+            break (status, headers, answer);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is still being answered");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(status, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let replayed = headers.get("idempotency-replayed").map(HeaderValue::as_bytes);
+    assert_eq!(replayed, Some(b"true".as_slice()), "stored {}", answer["stored"]);
+    assert_eq!((&answer["stored"], &answer["duplicates"]), (&json!(300), &json!(0)));
 }
 
 #[tokio::test]

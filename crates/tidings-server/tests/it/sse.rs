@@ -29,6 +29,8 @@ const SECRET: &str = "a secret of at least thirty-two bytes";
 struct Heard {
     name: String,
     id: Option<u64>,
+    /// Where the client began, as the id says.
+    began: Option<u64>,
     retry: Option<u64>,
     data: Value,
 }
@@ -86,19 +88,23 @@ impl Events {
 
 fn parse(block: &str) -> Option<Heard> {
     let (mut name, mut id, mut retry, mut data) = (String::new(), None, None, None);
+    let mut began = None;
     for line in block.lines() {
         let (field, value) = line.split_once(':').unwrap();
         let value = value.trim_start();
         match field {
             "event" => value.clone_into(&mut name),
-            "id" => id = Some(value.parse().unwrap()),
+            "id" => {
+                let (seq, after) = value.split_once(':').unwrap_or((value, "0"));
+                (id, began) = (Some(seq.parse().unwrap()), Some(after.parse().unwrap()));
+            }
             "retry" => retry = Some(value.parse().unwrap()),
             "data" => data = Some(serde_json::from_str(value).unwrap()),
             "" => {}
             other => panic!("a field {other:?}"),
         }
     }
-    Some(Heard { name, id, retry, data: data? })
+    Some(Heard { name, id, began, retry, data: data? })
 }
 
 async fn send(node: &Node, id: &str, users: &[&str]) {
@@ -127,6 +133,34 @@ async fn what_is_stored_arrives_and_who_comes_back_gets_what_came_meanwhile() {
     let mut ann = Events::new(Events::open(&node, query, Some(1)).await);
     assert_eq!(ann.expect("welcome").await.id, Some(1));
     assert_eq!(ann.expect("notification").await.id, Some(2));
+}
+
+#[tokio::test]
+async fn a_client_that_began_at_the_newest_acknowledges_nothing_before_it() {
+    let site = Site::new("");
+    let node = site.start();
+    send(&node, "e1", &["ann"]).await;
+    let mut ann = Events::of(&node, "ann", None).await;
+    let welcome = ann.expect("welcome").await;
+    assert_eq!((welcome.id, welcome.began), (Some(1), Some(1)));
+    send(&node, "e2", &["ann"]).await;
+    let second = ann.expect("notification").await;
+    assert_eq!((second.id, second.began), (Some(2), Some(1)));
+    drop(ann);
+    let request = node.request(reqwest::Method::GET, "/v1/stream/sse?access_token=user:ann");
+    let response = request.header("Last-Event-ID", "2:1").send().await.unwrap();
+    let welcome = Events::new(response).expect("welcome").await;
+    assert_eq!((welcome.id, welcome.began), (Some(2), Some(1)));
+    let begun = Instant::now();
+    loop {
+        let counters = node.get("/v1/users/ann/inbox").await.expect(200);
+        if counters["acked_seq"] == 2 {
+            assert_eq!(counters["acked_after"], 1, "{counters}");
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{counters}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

@@ -193,7 +193,7 @@ impl NotificationStore for TestStore {
         self.inner.mark(user, mark, selection, now).await
     }
 
-    async fn acknowledge(&self, acknowledged: Vec<Acknowledgement>) -> Result<(), StoreError> {
+    async fn acknowledge(&self, acknowledged: Arc<[Acknowledgement]>) -> Result<(), StoreError> {
         self.inner.acknowledge(acknowledged).await
     }
 

@@ -125,7 +125,7 @@ async fn mark(
         Selection::UpTo(seq) => Selection::UpTo(seq.min(state.last_seq)),
         ids @ Selection::Ids(_) => ids,
     };
-    app.pool.broadcast_mark(&user, mark, &marked, state.unread);
+    app.pool.broadcast_mark(&user, mark, &marked, &state);
     Ok(Json(state.into()))
 }
 

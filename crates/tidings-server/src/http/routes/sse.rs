@@ -17,7 +17,7 @@ use crate::{
     http::{
         error::Problem,
         extract::{Params, bearer},
-        sse::{self, Said, SseSocket},
+        sse::{self, Place, Said, SseSocket},
         state::App,
     },
 };
@@ -39,18 +39,21 @@ struct SseParams {
     access_token: Option<String>,
     /// Everything up to here is known, as in the hello of a WebSocket. `Last-Event-ID` goes before it.
     last_seq: Option<u64>,
+    /// Where the client began: it has what comes after, up to `last_seq`, and nothing before counts as
+    /// acknowledged.
+    after_seq: Option<u64>,
 }
 
 /// Open a live session (server-sent events).
 ///
-/// Events are `welcome`, `notification` (its `id` is the `seq`), `update`, `bye` and `close`; their data are
+/// Events are `welcome`, `notification` (its `id` begins with the `seq`), `update`, `bye` and `close`; their data are
 /// the frames of `api/websocket.md`. What a client got is acknowledged when it comes back with
 /// `Last-Event-ID`.
 #[utoipa::path(
     get, path = "/v1/stream/sse", tag = "stream",
     params(
         SseParams,
-        ("Last-Event-ID" = Option<u64>, Header, description = "The last `id` that was received"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was received"),
     ),
     responses(
         (status = 200, description = "The session is open", content_type = "text/event-stream", body = String),
@@ -72,12 +75,13 @@ async fn stream_events(
         return Err(Problem::unavailable("the node is stopping", Duration::from_secs(1)));
     }
     let token = bearer(&headers)?.or(params.access_token.as_deref()).ok_or(AuthError::Missing)?;
-    let last_seq = last_event_id(&headers)?.or(params.last_seq);
+    let asked = params.last_seq.map(|last| Place { last, after: params.after_seq.unwrap_or(0) });
+    let from = last_event_id(&headers)?.or(asked);
     let admitted = match app.admission.try_admit() {
         Ok(admitted) => admitted,
         Err(refused) => return Err(Problem::unavailable(refused.to_string(), refused.retry_after)),
     };
-    let (socket, mut said) = SseSocket::new(token, last_seq);
+    let (socket, mut said) = SseSocket::new(token, from);
     let sessions = Arc::clone(&app.sessions);
     // Not with the other sessions: the HTTP server stops before they do, and waits for its answers.
     let stop = app.readiness.stopping().clone();
@@ -97,7 +101,7 @@ async fn stream_events(
     }
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Place>, Problem> {
     let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
     let seq = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     let no_seq = || Problem::bad_input("Last-Event-ID", "is not one that this stream gave");

@@ -8,11 +8,16 @@ use tidings_core::{
 };
 use tidings_ingest::{IntakeError, lines::Line};
 
-use super::answer::{EventResult, EventStatus, EventsAnswer};
+use super::{
+    answer::{EventResult, EventStatus, EventsAnswer},
+    envelope::Envelope,
+};
 use crate::http::{error::Problem, state::App};
 
 /// Events of a stream that are handed to the intake together.
 const CHUNK_EVENTS: usize = 500;
+/// … and bytes of their JSON, or of refused ones; what comes last may be as long as any.
+const CHUNK_BYTES: usize = 256 * 1024;
 /// Bytes of a refused event that its dead letter keeps.
 const KEPT_BYTES: usize = 64 * 1024;
 
@@ -20,15 +25,26 @@ const KEPT_BYTES: usize = 64 * 1024;
 pub(super) struct BatchIntake<'a> {
     app: &'a App,
     answer: EventsAnswer,
+    envelope: Envelope,
     waiting: Vec<(usize, IncomingEvent)>,
+    waiting_bytes: usize,
     refused: Vec<NewDeadLetter>,
+    refused_bytes: usize,
     last_failure: Option<IntakeError>,
 }
 
 impl<'a> BatchIntake<'a> {
-    pub(super) fn new(app: &'a App) -> Self {
-        let answer = EventsAnswer::default();
-        Self { app, answer, waiting: Vec::new(), refused: Vec::new(), last_failure: None }
+    pub(super) fn new(app: &'a App, envelope: Envelope) -> Self {
+        Self {
+            app,
+            answer: EventsAnswer::default(),
+            envelope,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            refused: Vec::new(),
+            refused_bytes: 0,
+            last_failure: None,
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -46,12 +62,18 @@ impl<'a> BatchIntake<'a> {
     }
 
     pub(super) async fn add(&mut self, index: usize, json: &[u8]) {
-        match IncomingEvent::from_json(json, self.app.clock.now()) {
-            Ok(event) => self.waiting.push((index, event)),
+        match self.envelope.open(json, self.app.clock.now()) {
+            Ok(event) => {
+                self.waiting.push((index, event));
+                self.waiting_bytes += json.len();
+            }
             Err(error) => self.reject_event(index, &error, json),
         }
-        if self.waiting.len() >= CHUNK_EVENTS {
+        if self.waiting.len() >= CHUNK_EVENTS || self.waiting_bytes >= CHUNK_BYTES {
             self.flush().await;
+        }
+        if self.refused_bytes >= CHUNK_BYTES {
+            self.keep_refused().await;
         }
     }
 
@@ -61,6 +83,7 @@ impl<'a> BatchIntake<'a> {
 
     fn reject(&mut self, index: usize, field: String, reason: String, json: &[u8]) {
         let at = self.app.clock.now();
+        self.refused_bytes += json.len().min(KEPT_BYTES);
         self.refused.push(NewDeadLetter {
             origin: Origin::Http,
             stage: Stage::Decode,
@@ -84,6 +107,7 @@ impl<'a> BatchIntake<'a> {
     }
 
     async fn flush(&mut self) {
+        self.waiting_bytes = 0;
         let (indices, events): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
         let outcomes = match &self.last_failure {
             // The rest of the request would wait in vain likewise.
@@ -102,16 +126,21 @@ impl<'a> BatchIntake<'a> {
             self.flush().await;
         }
         if !self.refused.is_empty() {
-            let refused = std::mem::take(&mut self.refused);
-            let count = refused.len();
-            metrics::counter!("tidings_dead_letters_total", "origin" => "http", "stage" => "decode")
-                .increment(u64::try_from(count).unwrap_or(u64::MAX));
-            // The caller is told in any case: that the letters could not be kept is for the log.
-            if let Err(error) = self.app.dead_letters.append_dead_letters(refused).await {
-                tracing::warn!(error = %ErrorChain(&error), count, "dead letters were not kept");
-            }
+            self.keep_refused().await;
         }
         self.answer.results.sort_by_key(|result| result.index);
+    }
+
+    async fn keep_refused(&mut self) {
+        self.refused_bytes = 0;
+        let refused = std::mem::take(&mut self.refused);
+        let count = refused.len();
+        metrics::counter!("tidings_dead_letters_total", "origin" => "http", "stage" => "decode")
+            .increment(u64::try_from(count).unwrap_or(u64::MAX));
+        // The caller is told in any case: that the letters could not be kept is for the log.
+        if let Err(error) = self.app.dead_letters.append_dead_letters(refused).await {
+            tracing::warn!(error = %ErrorChain(&error), count, "dead letters were not kept");
+        }
     }
 
     /// The status and the answer, when anything is durable.

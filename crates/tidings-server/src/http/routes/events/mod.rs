@@ -3,16 +3,22 @@
 mod answer;
 mod array;
 mod batch;
+mod envelope;
 
 use std::sync::Arc;
 
-use axum::{body::Body, extract::State, http::StatusCode, response::Response};
-use tidings_core::event::{IncomingEvent, MAX_EVENT_BYTES};
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use tidings_core::event::MAX_EVENT_BYTES;
 use tidings_ingest::lines::LineSplitter;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) use self::answer::EventsAnswer;
-use self::{array::ArrayError, batch::BatchIntake};
+use self::{array::ArrayError, batch::BatchIntake, envelope::Envelope};
 use crate::{
     auth::{Caller, Scope},
     http::{
@@ -34,7 +40,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 /// Report one event, or an array of up to 10,000.
 ///
 /// Answered when every notification is durable. Sending an event again is harmless: its identity is
-/// (source, id). A single event that is not valid is answered 400; in an array the valid ones are
+/// (source, id). With the content type `application/cloudevents+json`, or
+/// `application/cloudevents-batch+json` for an array, they are CloudEvents 1.0 in structured mode. A single event that is not valid is answered 400; in an array the valid ones are
 /// stored, and the answer is 207 if any other was rejected or failed.
 #[utoipa::path(
     post, path = "/v1/events", tag = "events",
@@ -57,28 +64,40 @@ async fn post_events(
     State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     caller.server(Scope::EventsWrite)?;
+    let envelope = Envelope::of(&headers);
     let repeatable = Repeatable::begin(&app, &caller, key)?;
     let json = body::read(body, &app.limits.bodies).await?;
     let mut digest = RequestDigest::of("/v1/events");
     if let Some(repeatable) = &repeatable {
+        if envelope != Envelope::Plain {
+            digest.update(b"cloud event");
+        }
         digest.update(&json);
         if let Some(kept) = repeatable.kept().await? {
             return idempotency::again(kept, digest);
         }
     }
     let is_array = json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let (status, answer) =
-        if is_array { accept_array(&app, &json).await? } else { accept_one(&app, &json).await? };
+    let (status, answer) = if is_array {
+        accept_array(&app, envelope, &json).await?
+    } else {
+        accept_one(&app, envelope, &json).await?
+    };
     Ok(respond(repeatable, digest, status, answer).await)
 }
 
-async fn accept_one(app: &App, json: &[u8]) -> Result<(StatusCode, EventsAnswer), Problem> {
+async fn accept_one(
+    app: &App,
+    envelope: Envelope,
+    json: &[u8],
+) -> Result<(StatusCode, EventsAnswer), Problem> {
     let counts = &app.event_counts;
-    let event = IncomingEvent::from_json(json, app.clock.now())
-        .inspect_err(|_| counts.rejected.increment(1))?;
+    let event =
+        envelope.open(json, app.clock.now()).inspect_err(|_| counts.rejected.increment(1))?;
     let mut answer = EventsAnswer::default();
     for outcome in app.intake.accept(std::slice::from_ref(&event)).await {
         answer.add_outcome(counts, 0, &event, &outcome);
@@ -87,7 +106,11 @@ async fn accept_one(app: &App, json: &[u8]) -> Result<(StatusCode, EventsAnswer)
     Ok((StatusCode::OK, answer))
 }
 
-async fn accept_array(app: &App, json: &[u8]) -> Result<(StatusCode, EventsAnswer), Problem> {
+async fn accept_array(
+    app: &App,
+    envelope: Envelope,
+    json: &[u8],
+) -> Result<(StatusCode, EventsAnswer), Problem> {
     let items = array::items(json, MAX_EVENTS).map_err(|error| match error {
         ArrayError::Malformed(cause) => {
             Problem::bad_input("", format!("not an array of events: {cause}"))
@@ -98,7 +121,7 @@ async fn accept_array(app: &App, json: &[u8]) -> Result<(StatusCode, EventsAnswe
         let detail = format!("has no event, from 1 to {MAX_EVENTS} are allowed");
         return Err(Problem::bad_input("", detail));
     }
-    let mut intake = BatchIntake::new(app);
+    let mut intake = BatchIntake::new(app, envelope);
     for (index, item) in items.iter().enumerate() {
         intake.add(index, item.get().as_bytes()).await;
     }
@@ -159,7 +182,7 @@ async fn post_batch(
         return idempotency::again(kept, digest);
     }
     let mut splitter = LineSplitter::new(MAX_EVENT_BYTES);
-    let mut intake = BatchIntake::new(&app);
+    let mut intake = BatchIntake::new(&app, Envelope::Plain);
     let mut lines = Vec::new();
     loop {
         match pieces.next().await {
