@@ -18,6 +18,7 @@ use super::{
     embedded::put_latency,
     http::{Request, request},
     neo4j,
+    people::People,
     queries::{Asked, Latency, Query},
     shape::{Shape, random},
 };

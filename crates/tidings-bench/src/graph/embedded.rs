@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::{
-    engine::{Added, Answered, Built, Job, read},
+    engine::{Added, Answered, Built, Job, Source, read},
     queries::Latency,
     shape::Shape,
 };
@@ -38,7 +38,8 @@ pub(crate) async fn build(bench: &Bench, report: &mut Report) -> anyhow::Result<
     );
     let data = Data { node_dir: bench.folder("node")?, shape };
     std::fs::create_dir_all(data.graph_dir())?;
-    let built: Built = job(&Job::Build { dir: data.graph_dir(), shape }).await?;
+    let built: Built =
+        job(&Job::Build { dir: data.graph_dir(), source: Source::Shape(shape) }).await?;
     let Built { follows, import_s, close_s, peak_rss_bytes } = built;
     let took = std::time::Duration::from_secs_f64(import_s + close_s);
     bench.say(format_args!(
@@ -56,7 +57,8 @@ pub(crate) async fn build(bench: &Bench, report: &mut Report) -> anyhow::Result<
 pub(super) async fn run(bench: &Bench, data: &Data, report: &mut Report) -> anyhow::Result<()> {
     let (dir, shape) = (data.graph_dir(), data.shape);
     let questions = bench.pick(50_000, 2_000);
-    let answered: Answered = job(&Job::Ask { dir: dir.clone(), shape, questions }).await?;
+    let ask = Job::Ask { dir: dir.clone(), source: Source::Shape(shape), questions };
+    let answered: Answered = job(&ask).await?;
     ensure!(answered.follows > 0, "the graph is empty");
     bench.say(format_args!(
         "open in {:.1} s, {:.2} bytes per follow, {:.0} MB in all",

@@ -15,6 +15,8 @@ use tidings_graph::{EmbeddedGraphConfig, EmbeddedGraphStore};
 use tokio::runtime::Runtime;
 
 use super::{
+    file::GraphFile,
+    people::People,
     queries::{self, Depths, Latency, Query},
     shape::{Shape, user},
 };
@@ -27,14 +29,30 @@ const CHUNK: u64 = 100_000;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Job {
     /// Opens an empty directory, imports the graph, closes.
-    Build { dir: PathBuf, shape: Shape },
+    Build { dir: PathBuf, source: Source },
     /// Opens the directory and asks questions.
-    Ask { dir: PathBuf, shape: Shape, questions: u64 },
+    Ask { dir: PathBuf, source: Source, questions: u64 },
     /// Opens the directory and adds follows, each by itself: so many one after the other, and so many by
     /// tasks at a time.
     Add { dir: PathBuf, shape: Shape, single: u64, tasks: u64, by_tasks: u64 },
     /// Opens the directory and recommends, to so many users of each kind.
     Recommend { dir: PathBuf, shape: Shape, requests: u64 },
+}
+
+/// Where a graph comes from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Source {
+    Shape(Shape),
+    File(GraphFile),
+}
+
+impl Source {
+    pub(super) fn people(&self) -> anyhow::Result<Box<dyn People>> {
+        Ok(match self {
+            Self::Shape(shape) => Box::new(*shape),
+            Self::File(file) => Box::new(file.read()?),
+        })
+    }
 }
 
 /// What came of [`Job::Build`].
@@ -80,8 +98,10 @@ pub fn main() -> anyhow::Result<()> {
     let runtime = Runtime::new()?;
     runtime.block_on(async {
         match job {
-            Job::Build { dir, shape } => say(&build(dir, shape).await?),
-            Job::Ask { dir, shape, questions } => say(&answer(dir, shape, questions).await?),
+            Job::Build { dir, source } => say(&build(dir, &*source.people()?).await?),
+            Job::Ask { dir, source, questions } => {
+                say(&answer(dir, &*source.people()?, questions).await?)
+            }
             Job::Add { dir, shape, single, tasks, by_tasks } => {
                 say(&add(dir, shape, single, (tasks, by_tasks)).await?)
             }
@@ -102,14 +122,14 @@ pub(super) fn read<T: DeserializeOwned>(line: &str) -> anyhow::Result<T> {
     serde_json::from_str(line).with_context(|| format!("the engine says {line:?}"))
 }
 
-async fn build(dir: PathBuf, shape: Shape) -> anyhow::Result<Built> {
+async fn build(dir: PathBuf, people: &dyn People) -> anyhow::Result<Built> {
     let store = EmbeddedGraphStore::open(EmbeddedGraphConfig::new(dir))?;
     let begun = Instant::now();
     let mut follows = 0;
     let mut first = 0;
-    while first < shape.follows {
-        let end = shape.follows.min(first + CHUNK);
-        let edges = (first..end).filter_map(|n| shape.follow(n)).map(Edge::from).collect();
+    while first < people.follows() {
+        let end = people.follows().min(first + CHUNK);
+        let edges = (first..end).filter_map(|n| people.follow(n)).map(Edge::from).collect();
         follows += store.import_edges(edges).await?;
         first = end;
     }
@@ -121,7 +141,7 @@ async fn build(dir: PathBuf, shape: Shape) -> anyhow::Result<Built> {
     Ok(Built { follows, import_s, close_s, peak_rss_bytes })
 }
 
-async fn answer(dir: PathBuf, shape: Shape, questions: u64) -> anyhow::Result<Answered> {
+async fn answer(dir: PathBuf, people: &dyn People, questions: u64) -> anyhow::Result<Answered> {
     let rss = || process::usage(std::process::id()).unwrap_or_default().rss_bytes;
     let empty_rss_bytes = rss();
     let begun = Instant::now();
@@ -131,10 +151,10 @@ async fn answer(dir: PathBuf, shape: Shape, questions: u64) -> anyhow::Result<An
     tokio::time::sleep(Duration::from_secs(12)).await;
     let open_rss_bytes = rss();
     let stats = store.stats().await?;
-    let depths = Depths::find(&store, &shape).await?;
+    let depths = Depths::find(&store, people).await?;
     let mut latencies = BTreeMap::new();
     for query in Query::ALL {
-        let latency = queries::ask(&store, &shape, &depths, query, questions).await?;
+        let latency = queries::ask(&store, people, &depths, query, questions).await?;
         latencies.insert(query, latency);
     }
     let rss_bytes = rss();

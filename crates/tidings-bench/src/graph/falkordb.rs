@@ -12,8 +12,8 @@ use tokio::{
 };
 
 use super::{
+    people::People,
     queries::{Asked, Latency, PAGE, Query},
-    shape::Shape,
 };
 use crate::{
     ingest::{Bench, repo_root},
@@ -71,11 +71,11 @@ impl FalkorDb {
     }
 
     /// Puts the graph in; gives how many follows it then has.
-    pub(super) async fn load(&mut self, shape: &Shape) -> anyhow::Result<u64> {
+    pub(super) async fn load(&mut self, people: &dyn People) -> anyhow::Result<u64> {
         self.run("CREATE INDEX FOR (u:User) ON (u.id)").await?;
         let mut first = 0;
-        while first < shape.users {
-            let end = shape.users.min(first + BATCH);
+        while first < people.users() {
+            let end = people.users().min(first + BATCH);
             let create =
                 format!("UNWIND range({first}, {}) AS id CREATE (:User {{id: id}})", end - 1);
             self.run(&create).await?;
@@ -83,8 +83,8 @@ impl FalkorDb {
         }
         let mut edges = std::collections::HashSet::new();
         let mut batch = Vec::new();
-        for n in 0..shape.follows {
-            let Some(ends) = shape.ends(n) else { continue };
+        for n in 0..people.follows() {
+            let Some(ends) = people.ends(n) else { continue };
             // Told apart here: MERGE would look for each of them.
             if edges.insert(ends) {
                 batch.push(format!("[{},{},{n}]", ends.0, ends.1));
@@ -127,13 +127,13 @@ impl FalkorDb {
     /// Asks `count` questions of a kind, one after the other; the first tenth is not timed.
     pub(super) async fn ask(
         &mut self,
-        shape: &Shape,
+        people: &dyn People,
         query: Query,
         count: u64,
     ) -> anyhow::Result<Latency> {
         let mut histogram = Histogram::<u64>::new(3)?;
         for n in 0..count {
-            let text = cypher(&Asked::new(shape, query, n));
+            let text = cypher(&Asked::new(people, query, n));
             let begun = Instant::now();
             let mut command = redis::cmd("GRAPH.RO_QUERY");
             command.arg(GRAPH).arg(&text);
@@ -151,14 +151,14 @@ impl FalkorDb {
     /// All kinds of questions that it can be asked.
     pub(super) async fn ask_all(
         &mut self,
-        shape: &Shape,
+        people: &dyn People,
         count: u64,
     ) -> anyhow::Result<BTreeMap<Query, Latency>> {
         let mut latencies = BTreeMap::new();
         for query in Query::ALL {
             // Its pages have no places to go on from.
             if query != Query::DeepPage {
-                latencies.insert(query, self.ask(shape, query, count).await?);
+                latencies.insert(query, self.ask(people, query, count).await?);
             }
         }
         Ok(latencies)

@@ -8,10 +8,13 @@ mod cache;
 mod embedded;
 mod engine;
 mod falkordb;
+mod file;
 mod http;
 mod neo4j;
 mod peers;
+mod people;
 mod queries;
+mod real;
 mod recommendations;
 mod shape;
 
@@ -24,6 +27,7 @@ pub use self::engine::main as engine;
 pub(crate) use self::{
     embedded::{build, job, put_latency},
     engine::Job,
+    people::People,
     queries::Latency,
     shape::{Shape, random, user},
 };
@@ -42,6 +46,8 @@ pub enum Part {
     Embedded,
     /// The same graph behind the API of a node.
     Http,
+    /// Real graphs, beside Neo4j and FalkorDB.
+    Real,
     /// A smaller graph, beside Neo4j and FalkorDB.
     Peers,
     /// The smaller graph on Neo4j, behind the cache of a node.
@@ -83,9 +89,13 @@ async fn run_parts(bench: &Bench, parts: &[Part]) -> anyhow::Result<Report> {
             http::run(bench, &data, &mut report).await?;
         }
     }
-    if parts.iter().any(|part| !matches!(part, Part::Embedded | Part::Http)) {
+    if parts.contains(&Part::Real) {
+        real::run(bench, &mut report).await?;
+    }
+    if parts.iter().any(|part| matches!(part, Part::Peers | Part::Cache | Part::Recommendations)) {
         let prefix = neo4j::prefix();
-        let store = peers::fill(bench, &prefix, &mut report).await?;
+        let (store, per_s) = peers::fill(bench, &prefix, &peers::shape(bench)).await?;
+        report.put("neo4j_import_follows_per_s", per_s);
         if parts.contains(&Part::Peers) {
             peers::run(bench, &store, &mut report).await?;
         }

@@ -10,7 +10,10 @@ use tidings_core::{
     ports::{Cursor, SocialGraphStore},
 };
 
-use super::shape::{Shape, random, user};
+use super::{
+    people::People,
+    shape::{random, user},
+};
 
 /// Users on a page.
 pub(super) const PAGE: usize = 50;
@@ -89,30 +92,30 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Question number `n` of its kind: the same for every store.
-    pub(super) fn new(shape: &Shape, query: Query, n: u64) -> Self {
+    pub(super) fn new(people: &dyn People, query: Query, n: u64) -> Self {
         let draw = |salt: u64| random(n * 8 + salt + 1_000_000_007);
-        let anyone = draw(0) % shape.users;
-        let edge = |salt: u64| shape.ends(draw(salt) % shape.follows).unwrap_or((0, 1));
+        let anyone = draw(0) % people.users();
+        let edge = |salt: u64| people.ends(draw(salt) % people.follows()).unwrap_or((0, 1));
         let (user, other) = match query {
             Query::Page | Query::Following | Query::Counts | Query::Friends => (anyone, anyone),
             Query::DeepPage => {
-                let followee = shape.popular(draw(1) % DEEP_LISTS * 16);
+                let followee = people.popular(draw(1) % DEEP_LISTS * 16);
                 (followee, followee)
             }
             // Half of them do.
             Query::IsFollowing if n.is_multiple_of(2) => edge(2),
-            Query::IsFollowing => (anyone, draw(3) % shape.users),
+            Query::IsFollowing => (anyone, draw(3) % people.users()),
             Query::Common => (edge(4).0, edge(5).0),
             Query::Known => (anyone, edge(6).1),
             Query::SupernodeFriends => {
-                let followee = shape.popular(draw(7) % SUPERNODES);
+                let followee = people.popular(draw(7) % SUPERNODES);
                 (followee, followee)
             }
             Query::SupernodeCommon => {
-                (shape.busy(draw(1) % SUPERNODES), shape.busy(SUPERNODES + draw(2) % SUPERNODES))
+                (people.busy(draw(1) % SUPERNODES), people.busy(SUPERNODES + draw(2) % SUPERNODES))
             }
             Query::SupernodeKnown => {
-                (shape.busy(draw(1) % SUPERNODES), shape.popular(draw(2) % SUPERNODES))
+                (people.busy(draw(1) % SUPERNODES), people.popular(draw(2) % SUPERNODES))
             }
         };
         Self { query, user, other }
@@ -141,14 +144,17 @@ pub(super) struct Depths(Vec<(UserId, Vec<Cursor>)>);
 
 impl Depths {
     /// Reads the long lists once, and keeps where their pages begin.
-    pub(super) async fn find(store: &dyn SocialGraphStore, shape: &Shape) -> anyhow::Result<Self> {
+    pub(super) async fn find(
+        store: &dyn SocialGraphStore,
+        people: &dyn People,
+    ) -> anyhow::Result<Self> {
         let mut lists = Vec::new();
         for list in 0..DEEP_LISTS {
-            let of = user(shape.popular(list * 16));
+            let of = user(people.popular(list * 16));
             let mut cursors = Vec::new();
             let mut cursor = None;
             while cursors.len() < 1_000 {
-                let page = store.get_followers(&of, cursor.as_ref(), 500).await?;
+                let page = store.get_followers(&of, cursor.as_ref(), people.stride()).await?;
                 let Some(next) = page.next else { break };
                 cursors.push(next.clone());
                 cursor = Some(next);
@@ -173,7 +179,7 @@ impl Depths {
 /// Asks `count` questions of a kind, one after the other; the first tenth is not timed.
 pub(super) async fn ask(
     store: &dyn SocialGraphStore,
-    shape: &Shape,
+    people: &dyn People,
     depths: &Depths,
     query: Query,
     count: u64,
@@ -181,7 +187,7 @@ pub(super) async fn ask(
     let mut histogram = Histogram::<u64>::new(3)?;
     let mut found = 0usize;
     for n in 0..count {
-        let asked = Asked::new(shape, query, n);
+        let asked = Asked::new(people, query, n);
         let (of, other) = (user(asked.user), user(asked.other));
         let depth = depths.get(n).context("no depth")?;
         let begun = Instant::now();

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use super::{
     cache::toml,
     embedded::put_latency,
+    people::People,
     queries::Latency,
     shape::{Shape, random},
 };
@@ -36,8 +37,8 @@ pub(super) async fn run(
     ask(&mut connection, 0).await?;
     for (kind, pick) in [
         ("anybody", (|shape, n| random(n) % shape.users) as fn(&Shape, u64) -> u64),
-        ("busy", Shape::busy),
-        ("celebrity", Shape::popular),
+        ("busy", <Shape as People>::busy),
+        ("celebrity", <Shape as People>::popular),
     ] {
         let (mut made, mut kept) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
         let count = bench.pick(if kind == "anybody" { 1_000 } else { 200 }, 50);

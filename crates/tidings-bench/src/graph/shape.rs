@@ -1,17 +1,15 @@
 //! The synthetic graph: who follows whom, in which order, and since when.
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{clock::Timestamp, follow::Follow, ids::UserId};
+use tidings_core::ids::UserId;
+
+use super::people::People;
 
 /// How strongly follows gather on a few. A share of `1/n` of the users has about `n^-(1/POPULARITY)`
 /// of all followers: the first of a million has one in a hundred.
 const POPULARITY: f64 = 3.0;
 /// The same of those who follow: most follow some dozens, the busiest thousands.
 const ACTIVITY: f64 = 1.6;
-/// The first follow: the beginning of 2023.
-const FIRST_SECS: u64 = 1_672_531_200;
-/// Follows are made over three years, and told of to the second.
-const SPAN_SECS: u64 = 3 * 365 * 86_400;
 /// Odd and prime: ranks are scattered over the numbers.
 const SCATTER: u64 = 2_654_435_761;
 
@@ -26,33 +24,36 @@ pub(crate) struct Shape {
     pub(crate) follows: u64,
 }
 
-impl Shape {
-    /// Follow number `n`: its ends and its time; `None` for a user who would follow themself.
-    pub(super) fn ends(&self, n: u64) -> Option<(u64, u64)> {
+impl People for Shape {
+    fn users(&self) -> u64 {
+        self.users
+    }
+
+    fn follows(&self) -> u64 {
+        self.follows
+    }
+
+    /// `None` for a user who would follow themself.
+    fn ends(&self, n: u64) -> Option<(u64, u64)> {
         let follower = self.user_of_rank(self.rank(2 * n, ACTIVITY));
         let followee = self.popular(self.rank(2 * n + 1, POPULARITY));
         (follower != followee).then_some((follower, followee))
     }
 
-    /// Follow number `n`, if it is one.
-    pub(super) fn follow(&self, n: u64) -> Option<Follow> {
-        let (follower, followee) = self.ends(n)?;
-        let secs = FIRST_SECS + n * SPAN_SECS / self.follows.max(1);
-        let millis = i64::try_from(secs * 1_000).unwrap_or(i64::MAX);
-        let at = Timestamp::from_millis(millis);
-        Some(Follow { follower: user(follower), followee: user(followee), at })
-    }
-
-    /// The user with the `rank`-th most followers, from 0.
-    pub(crate) fn popular(&self, rank: u64) -> u64 {
+    fn popular(&self, rank: u64) -> u64 {
         self.user_of_rank((rank + self.users / 3) % self.users)
     }
 
-    /// The user who is the `rank`-th busiest follower, from 0.
-    pub(crate) fn busy(&self, rank: u64) -> u64 {
+    fn busy(&self, rank: u64) -> u64 {
         self.user_of_rank(rank)
     }
 
+    fn stride(&self) -> usize {
+        500
+    }
+}
+
+impl Shape {
     fn user_of_rank(&self, rank: u64) -> u64 {
         rank.wrapping_mul(SCATTER) % self.users
     }

@@ -12,7 +12,7 @@ use tidings_graph::{
 };
 
 use crate::{
-    graph::{self, Job, Latency, Shape, random, user},
+    graph::{self, Job, Latency, People, Shape, random, user},
     ingest::{Bench, number},
     limit::rate,
     process,
