@@ -53,7 +53,9 @@ impl Stretch {
         self.upto <= self.after
     }
 
-    /// Both, if nothing is missing between them; else the later of the two.
+    /// Both, if nothing is missing between them; else the later of the two. What the earlier one said is
+    /// forgotten then: a push of it that still waits is sent although somebody has seen it, which is better
+    /// than none of what nobody has.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         if other.is_empty() {

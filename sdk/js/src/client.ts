@@ -1,7 +1,7 @@
 import { Actions } from "./actions.js";
 import { Backoff } from "./backoff.js";
 import { Connection } from "./connection.js";
-import type { Cursor } from "./cursor.js";
+import type { Cursor, Place } from "./cursor.js";
 import { Emitter } from "./emitter.js";
 import { isOffline, watchEnvironment } from "./environment.js";
 import type { TidingsError } from "./errors.js";
@@ -39,7 +39,7 @@ export interface ClientConfig {
   /** False, true, or a name that stands for the user. */
   readonly shareTabs: boolean | string;
   /** Where the last `seq` comes from when the options do not say. */
-  readonly loadSeq: () => Promise<number | undefined>;
+  readonly loadPlace: () => Promise<number | Place | undefined>;
 }
 
 /** A user's live inbox. Made by `connect`. */
@@ -90,6 +90,11 @@ export class TidingsClient {
   /** Everything up to here was delivered; undefined before the first welcome. */
   get lastSeq(): number | undefined {
     return this.context.cursor.last;
+  }
+
+  /** Where the client began, unless it has the whole inbox: `afterSeq` of the next `connect`, with `lastSeq`. */
+  get afterSeq(): number | undefined {
+    return this.context.cursor.began;
   }
 
   /** The user, as the server says. */
@@ -163,8 +168,8 @@ export class TidingsClient {
 
   async #start(): Promise<void> {
     const { cursor, tokens, address } = this.context;
-    const kept = await this.config.loadSeq().catch(() => undefined);
-    if (kept !== undefined && cursor.last === undefined) cursor.move(kept);
+    const kept = await this.config.loadPlace().catch(() => undefined);
+    if (kept !== undefined && cursor.last === undefined) cursor.resume(kept);
     let name = typeof this.config.shareTabs === "string" ? this.config.shareTabs : undefined;
     if (this.config.shareTabs === true && canShare()) {
       // Tabs of two users must not meet. Without a name in the token each tab has its own socket.

@@ -22,7 +22,9 @@ export interface ConnectOptions {
   readonly device?: string;
   /** Everything up to here is known. 0 asks for the whole inbox; without it, only what is new comes. */
   readonly lastSeq?: number;
-  /** Keeps the last `seq` across reloads. `lastSeq` goes before it. */
+  /** With `lastSeq`: where the client began, if not with the whole inbox. Nothing up to here counts as acknowledged. */
+  readonly afterSeq?: number;
+  /** Keeps the client's place across reloads. `lastSeq` goes before it. */
   readonly storage?: CursorStorage;
   /** Acknowledge what was delivered; true unless said. What is acknowledged is not pushed to phones. */
   readonly autoAck?: boolean;
@@ -57,7 +59,7 @@ export function connect(options: ConnectOptions): TidingsClient {
     {
       address,
       tokens,
-      cursor: new Cursor(options.lastSeq, storage),
+      cursor: new Cursor(options.lastSeq, options.lastSeq === undefined ? undefined : options.afterSeq, storage),
       device: options.device,
       WebSocket: WebSocketImpl,
       backoff: { ...DEFAULT_BACKOFF, ...options.backoff },
@@ -67,7 +69,7 @@ export function connect(options: ConnectOptions): TidingsClient {
     {
       autoAck: options.autoAck ?? true,
       shareTabs: options.shareTabs ?? false,
-      loadSeq: async () => storage?.load(),
+      loadPlace: async () => storage?.load(),
     },
   );
 }

@@ -1,20 +1,28 @@
-/** Keeps the last `seq` across reloads. May be asynchronous (IndexedDB, a file). */
-export interface CursorStorage {
-  /** The kept `seq`, if there is one. */
-  load(): number | undefined | Promise<number | undefined>;
-  /** Keeps `seq`. */
-  save(seq: number): void | Promise<void>;
+/** Where a client stands in the inbox. */
+export interface Place {
+  /** Everything up to here was delivered … */
+  readonly seq: number;
+  /** … since here, if the client did not begin with the whole inbox. */
+  readonly began?: number;
 }
 
-/** Keeps the last `seq` in the page's localStorage under `key`: one key per user. */
+/** Keeps a client's place across reloads. May be asynchronous (IndexedDB, a file). */
+export interface CursorStorage {
+  /** The kept place, if there is one. A number is a `seq`, and nothing before it counts as delivered. */
+  load(): number | Place | undefined | Promise<number | Place | undefined>;
+  /** Keeps the place. */
+  save(seq: number, began?: number): void | Promise<void>;
+}
+
+/** Keeps the place in the page's localStorage under `key`: one key per user. */
 export function localStorageCursor(key: string): CursorStorage {
   return {
     load() {
-      const kept = globalThis.localStorage?.getItem(key);
-      const seq = kept == null ? NaN : Number(kept);
-      return Number.isSafeInteger(seq) ? seq : undefined;
+      const [seq = NaN, began = 0] = (globalThis.localStorage?.getItem(key) ?? "x").split(":").map(Number);
+      return Number.isSafeInteger(seq) && Number.isSafeInteger(began) ? { seq, began } : undefined;
     },
-    save: (seq) => globalThis.localStorage?.setItem(key, String(seq)),
+    save: (seq, began = 0) =>
+      globalThis.localStorage?.setItem(key, began > 0 ? `${seq}:${began}` : String(seq)),
   };
 }
 
@@ -23,10 +31,9 @@ export type Step = "deliver" | "drop" | "fill";
 
 /** Where the client stands in the inbox: everything up to `seq` was delivered. */
 export class Cursor {
-  #began: number | undefined;
-
   constructor(
     private seq: number | undefined,
+    private since: number | undefined,
     private readonly storage?: CursorStorage,
   ) {}
 
@@ -35,12 +42,16 @@ export class Cursor {
     return this.seq;
   }
 
-  /**
-   * Where the client began, if the app did not say: everything after it was delivered, up to `last`, and
-   * what came before is none of its business.
-   */
+  /** Where the client began: what came before was never here. Undefined if it has the whole inbox, or the app does not say. */
   get began(): number | undefined {
-    return this.#began;
+    return this.since;
+  }
+
+  /** Goes on from a kept place. */
+  resume(kept: number | Place): void {
+    const { seq, began } = typeof kept === "number" ? { seq: kept, began: kept } : kept;
+    this.seq = seq;
+    this.since = began === undefined || began === 0 ? undefined : began;
   }
 
   /** What to do with notification `seq`: deliver it, it was delivered, or something is missing. */
@@ -52,11 +63,11 @@ export class Cursor {
   /** Moves to `seq`. */
   move(seq: number): void {
     if (seq === this.seq) return;
-    if (this.seq === undefined || seq < this.seq) this.#began = seq;
+    if (this.seq === undefined || seq < this.seq) this.since = seq;
     this.seq = seq;
     try {
       // Keeping it is a convenience: full or forbidden storage must not stop what is live.
-      void Promise.resolve(this.storage?.save(seq)).catch(() => undefined);
+      void Promise.resolve(this.storage?.save(seq, this.since)).catch(() => undefined);
     } catch {
       // As above.
     }

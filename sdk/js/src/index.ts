@@ -5,7 +5,7 @@ export type { ConnectOptions } from "./connect.js";
 export { TidingsClient } from "./client.js";
 export type { ClientEvents, Which } from "./client.js";
 export { localStorageCursor } from "./cursor.js";
-export type { CursorStorage } from "./cursor.js";
+export type { CursorStorage, Place } from "./cursor.js";
 export { TidingsError } from "./errors.js";
 export type { ErrorCode } from "./errors.js";
 export type { Reset, State } from "./feed.js";

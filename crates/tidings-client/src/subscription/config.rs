@@ -16,6 +16,9 @@ pub struct SubscriptionConfig {
     /// What the client has already: 0 for nothing, to get the whole inbox; `None` to get only what
     /// is new from now on.
     pub last_seq: Option<u64>,
+    /// With `last_seq`: where the client began, if not with the whole inbox. It has what came after, and nothing
+    /// before counts as acknowledged. [`Subscription::after_seq`](crate::Subscription::after_seq) says it.
+    pub after_seq: Option<u64>,
     /// How reconnects are spread. The budget counts attempts without a welcome in between, and gaps
     /// without a notification in between.
     pub retry: RetryPolicy,
@@ -41,6 +44,7 @@ impl SubscriptionConfig {
             url: url.to_owned(),
             tokens,
             last_seq: None,
+            after_seq: None,
             retry: RetryPolicy { max_attempts: u32::MAX, base_ms: 500, cap_ms: 20_000 },
             ack_every: 256,
             read_buffer_bytes: 4 * 1024,

@@ -106,7 +106,7 @@ impl Subscription {
     pub fn open(config: SubscriptionConfig) -> Self {
         Self {
             last_seq: config.last_seq,
-            after_seq: None,
+            after_seq: config.last_seq.and(config.after_seq),
             config,
             session: None,
             unacknowledged: None,
@@ -119,6 +119,13 @@ impl Subscription {
             retry_at: None,
             asked_to_wait: None,
         }
+    }
+
+    /// Where the client began, unless it has the whole inbox or the configuration does not say; for the next
+    /// one that goes on from here.
+    #[must_use]
+    pub fn after_seq(&self) -> Option<u64> {
+        self.after_seq
     }
 
     /// What happens next. Notifications that were handed over are acknowledged as soon as nothing

@@ -27,8 +27,8 @@ pub trait LiveNotifications: Send + Sync + 'static {
     /// without anyone hearing of it. A hint likewise; costs a session that lacks nothing one read.
     fn prompt_look(&self, user: &UserId);
 
-    /// Has the sessions of all users, on all nodes, look likewise, by and by: a store that was away is
-    /// back, and may have committed what nobody heard of.
+    /// Has the sessions of all users, on all nodes, look likewise, as fast as the store is read for many at
+    /// once: it was away, and may have committed what nobody heard of.
     fn prompt_all(&self);
 }
 

@@ -57,6 +57,7 @@ impl Frozen {
             let shards = index.aversions(kind).map(|it| it.shards()).unwrap_or_default();
             aversions.extend(shards.into_iter().map(|it| (kind, it)));
         }
+        index.begin_saving();
         Self { layer: index.freeze(), state, generation, aversions, directory }
     }
 

@@ -49,6 +49,8 @@ pub(super) struct Index {
     pub(super) frozen: Option<Arc<Layer>>,
     /// Segments, from the first on, that have taken the frozen layer in.
     merged: usize,
+    /// Changes of any kind that no snapshot has, or is about to.
+    unsaved: usize,
     follows: u64,
     blocks: Aversions,
     mutes: Aversions,
@@ -133,6 +135,7 @@ impl Index {
     /// Forgets the id of a user without edges.
     pub(super) fn forget_user(&mut self, user: UserNumber) {
         self.ids.forget(user);
+        self.unsaved += 1;
     }
 
     /// Adds an edge between known users; of a block or mute the number is above all others.
@@ -145,6 +148,7 @@ impl Index {
             EdgeKind::Block => self.blocks.add(edge),
             EdgeKind::Mute => self.mutes.add(edge),
         }
+        self.unsaved += 1;
     }
 
     /// Removes an edge that is there, with the numbers that [`Index::find`] gave.
@@ -157,6 +161,18 @@ impl Index {
             EdgeKind::Block => self.blocks.remove(edge),
             EdgeKind::Mute => self.mutes.remove(edge),
         }
+        self.unsaved += 1;
+    }
+
+    /// Changes of any kind, also those that have undone others, that are in the log and in no snapshot, nor
+    /// in one that is being made.
+    pub(super) fn unsaved(&self) -> usize {
+        self.unsaved
+    }
+
+    /// Notes that a snapshot of all there is was begun.
+    pub(super) fn begin_saving(&mut self) {
+        self.unsaved = 0;
     }
 
     /// Changes that the segments have not taken in, but for those that are frozen.

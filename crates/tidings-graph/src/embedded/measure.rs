@@ -14,7 +14,7 @@ pub(super) fn as_f64(count: u64) -> f64 {
 /// Shows how much there is.
 pub(super) fn show_size(index: &RwLock<Index>) {
     let Ok(index) = index.read() else { return };
-    let (stats, changes) = (index.stats(), index.active_changes());
+    let (stats, changes) = (index.stats(), index.unsaved());
     drop(index);
     metrics::gauge!("tidings_graph_users").set(as_f64(stats.users));
     metrics::gauge!("tidings_graph_follows").set(as_f64(stats.follows));
@@ -51,10 +51,7 @@ pub(super) fn describe_metrics() {
     metrics::describe_gauge!("tidings_graph_follows", "Follows in the graph");
     metrics::describe_gauge!("tidings_graph_blocks", "Blocks in the graph");
     metrics::describe_gauge!("tidings_graph_mutes", "Mutes in the graph");
-    metrics::describe_gauge!(
-        "tidings_graph_changes",
-        "Changes to follows since the last snapshot was begun"
-    );
+    metrics::describe_gauge!("tidings_graph_changes", "Changes since the last snapshot was begun");
     metrics::describe_gauge!(
         "tidings_graph_memory_bytes",
         Unit::Bytes,

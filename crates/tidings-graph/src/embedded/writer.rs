@@ -224,7 +224,7 @@ impl Committer {
 
     /// Changes that are only in the log.
     fn changes(&self) -> usize {
-        self.index.read().map_or(0, |index| index.active_changes())
+        self.index.read().map_or(0, |index| index.unsaved())
     }
 
     fn checkpoint_if_due(&mut self) {
@@ -235,7 +235,7 @@ impl Committer {
         let Ok(index) = self.index.read() else { return };
         let follows = super::bits::to_usize(index.stats().follows);
         let due = self.checkpoint_changes.max(follows / CHANGED_SHARE);
-        let is_due = index.active_changes() >= due.max(self.retry_changes);
+        let is_due = index.unsaved() >= due.max(self.retry_changes);
         drop(index);
         if is_due {
             self.begin_checkpoint();

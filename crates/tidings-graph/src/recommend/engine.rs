@@ -146,7 +146,8 @@ impl RecommendationEngine {
                     Ok((ranking, graph, request))
                 });
                 let (mut ranking, mut graph, request) = found.await?;
-                graph.fetch_facts(&**store, &request.user, ranking.nodes()).await?;
+                let explain = request.explain;
+                graph.fetch_facts(&**store, &request.user, ranking.nodes(), explain).await?;
                 compute(&self.0.turns, move || {
                     let finished = finish(&mut ranking, &graph, &request, &inner.model());
                     inner.keep_ranking(ranking);

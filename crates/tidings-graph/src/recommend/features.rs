@@ -69,6 +69,14 @@ pub(super) struct Facts {
     pub(super) following: Vec<u32>,
 }
 
+impl Facts {
+    /// Whether the one at this place follows anyone, or is followed.
+    pub(super) fn know(&self, place: usize) -> bool {
+        let has_any = |totals: &[u32]| totals.get(place).is_some_and(|total| *total > 0);
+        has_any(&self.followers) || has_any(&self.following)
+    }
+}
+
 /// Writes the features of `nodes`, relative to the best of the first `pool`, which are candidates, while
 /// the others may be anyone; and behind them those of `unknown` users of whom the graph knows nothing.
 pub(super) fn write(

@@ -251,7 +251,7 @@ impl Inner {
                     Ok((ranking, graph, request))
                 });
                 let (mut ranking, mut graph, request) = found.await?;
-                graph.fetch_facts(&**store, &request.user, ranking.nodes()).await?;
+                graph.fetch_facts(&**store, &request.user, ranking.nodes(), false).await?;
                 let Some(node) = graph.node(&request.user)? else { return Ok(choices) };
                 compute(&self.turns, move || {
                     let (follows, hidden) = (graph.held_out(), &request.hidden);

@@ -141,8 +141,7 @@ impl Ranking {
         candidates.push(places.iter().copied().filter(|it| *it < self.pool).map(choice));
         // Of a user whom nobody else knows nothing can be learned but that nobody knows them: not to be
         // known would seem to speak for somebody.
-        let Facts { followers, following } = &self.facts;
-        let is_known = |place: usize| followers[place] > 0 || following[place] > 0;
+        let is_known = |place: usize| self.facts.know(place);
         let is_named = |place: &usize| self.admitted.get(self.nodes[*place])[0] > 0.0;
         let named = places.iter().copied().filter(|it| is_named(it) && is_known(*it));
         anyone.push(named.map(choice));
@@ -191,9 +190,14 @@ impl Ranking {
 
     /// Puts those whom the graph does not know behind all whom it does.
     fn sink_unknown(&mut self) {
-        let (known, unknown) = self.scores.split_at_mut(self.nodes.len());
-        let least = known.iter().copied().fold(f32::INFINITY, f32::min);
-        unknown.iter_mut().for_each(|it| *it = it.min(least));
+        let facts = &self.facts;
+        let scores = || (0..).zip(&self.scores).filter(|it| facts.know(it.0));
+        let least = scores().map(|it| *it.1).fold(f32::INFINITY, f32::min);
+        for (place, score) in self.scores.iter_mut().enumerate() {
+            if !facts.know(place) {
+                *score = score.min(least);
+            }
+        }
     }
 
     /// The user at this place with their score.
@@ -205,7 +209,8 @@ impl Ranking {
             raw = features::number(self.facts.followers.get(place).copied().unwrap_or_default());
             score = UNKNOWN_SCORE * raw / features::number(self.most_followed).max(1.0);
         }
-        Ranked { score: score * factor, raw, node: self.nodes.get(place).copied(), user }
+        let is_known = self.facts.know(place);
+        Ranked { score: score * factor, raw, is_known, node: self.nodes.get(place).copied(), user }
     }
 
     /// Whether enough speaks for them: whom a single stranger follows anyone can bring up, who makes an
@@ -272,6 +277,8 @@ struct Ranked {
     /// From 0 to 1, times the factor of the request.
     score: f32,
     raw: f32,
+    /// Somebody follows them, or they follow somebody.
+    is_known: bool,
     /// None if the graph does not know them.
     node: Option<Node>,
     user: UserId,
@@ -282,7 +289,7 @@ impl Ranked {
     /// one whom the graph knows.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
         let scores = other.score.total_cmp(&self.score).then(other.raw.total_cmp(&self.raw));
-        let known = || self.node.is_none().cmp(&other.node.is_none());
+        let known = || other.is_known.cmp(&self.is_known);
         scores.then_with(known).then_with(|| self.user.cmp(&other.user))
     }
 

@@ -136,12 +136,13 @@ impl Subgraph {
         graph.fetch_lists(store, &alike, following, REMOTE_LIST_ENTRIES).await
     }
 
-    /// Fetches what is to be known of candidates.
+    /// Fetches what is to be known of candidates and, for reasons, of those whom the user follows.
     pub(super) async fn fetch_facts(
         &mut self,
         store: &dyn SocialGraphStore,
         user: &UserId,
         candidates: &[Node],
+        explain: bool,
     ) -> Result<(), GraphError> {
         for side in [NeighbourSide::Following, NeighbourSide::Followers] {
             let is_unknown = |it: &&Node| !self.lists[place(side)].contains_key(*it);
@@ -150,14 +151,18 @@ impl Subgraph {
         }
         let ids: Vec<_> = candidates.iter().filter_map(|it| self.id(*it)).collect();
         let followed = store.are_following(user, &ids).await?;
-        let hidden = store.hidden_from(user, &ids).await?;
-        for (place, (node, is_followed)) in candidates.iter().zip(followed).enumerate() {
-            if hidden.contains(place) {
-                self.standings.insert(*node, Standing::Averse);
-            } else if is_followed {
-                self.standings.insert(*node, Standing::Followed);
-            }
+        let followed = candidates.iter().zip(followed).filter(|it| it.1);
+        self.standings.extend(followed.map(|it| (*it.0, Standing::Followed)));
+        let mut asked = candidates.to_vec();
+        if explain {
+            // Who has muted the user is not named to them.
+            let user = self.number(user);
+            asked.extend(self.newest(user, NeighbourSide::Following));
         }
+        let ids: Vec<_> = asked.iter().filter_map(|it| self.id(*it)).collect();
+        let hidden = store.hidden_from(user, &ids).await?;
+        let hidden = (0..).zip(asked).filter(|(place, _)| hidden.contains(*place));
+        self.standings.extend(hidden.map(|(_, node)| (node, Standing::Averse)));
         let mut cursor = None;
         loop {
             let page = store.list_mutes(user, cursor.as_ref(), 10_000).await?;

@@ -104,11 +104,15 @@ async fn reasons_name_nobody_whom_the_user_has_muted() {
     for it in &muted {
         world.store.add_mute(&user("a0"), it, Timestamp::from_millis(1)).await.unwrap();
     }
+    // Nor one who has muted them.
+    let muter = user("a3");
+    world.store.add_mute(&muter, &user("a0"), Timestamp::from_millis(1)).await.unwrap();
     for engine in [&world.engine, &world.through_port()] {
         let request = RecommendRequest { explain: true, ..RecommendRequest::new(user("a0"), 10) };
         let found = engine.recommend_users(request).await.unwrap();
         let named: Vec<_> = found.iter().filter_map(followed_by).flat_map(|it| it.0).collect();
         assert!(named.len() > 5 && named.iter().all(|it| !muted.contains(it)), "{named:?}");
+        assert!(!named.contains(&&muter));
         // Whoever is not named counts all the same.
         for it in found.iter().filter(|it| followed_by(it).is_some()) {
             let other = before.iter().find(|other| other.user == it.user).unwrap();
@@ -457,9 +461,12 @@ async fn too_few_users_teach_nothing() {
 
 #[tokio::test]
 async fn named_accounts_that_no_graph_knows_come_last_in_any_graph() {
-    let world = World::new(circles()).await;
     let strangers = ["never_heard_of", "never_seen"];
-    let among = [strangers[1], strangers[1], "a7", "me_too", "b1", strangers[0]];
+    // "far" is known, and nothing speaks for them.
+    let mut edges = circles();
+    edges.push(follow("far", "farther"));
+    let world = World::new(edges).await;
+    let among = [strangers[1], strangers[1], "a7", "me_too", "b1", strangers[0], "far"];
     let among = Some(among.map(user).into());
     for engine in [&world.engine, &world.through_port()] {
         let excluded = [user("me_too")].into();
@@ -471,20 +478,20 @@ async fn named_accounts_that_no_graph_knows_come_last_in_any_graph() {
         };
         let found = engine.recommend_users(request.clone()).await.unwrap();
         // Also after one who is known and far away.
-        assert_eq!(names(&found), ["a7", "b1", strangers[0], strangers[1]]);
-        assert!(found[0].score > found[1].score && found[1].score >= found[2].score);
-        assert!((found[2].score - found[3].score).abs() < f32::EPSILON);
-        assert!(!found[0].reasons.is_empty() && found[2].reasons.is_empty());
+        assert_eq!(names(&found), ["a7", "b1", "far", strangers[0], strangers[1]]);
+        assert!(found.windows(2).all(|it| it[0].score >= it[1].score), "{found:?}");
+        assert!((found[3].score - found[4].score).abs() < f32::EPSILON);
+        assert!(!found[0].reasons.is_empty() && found[3].reasons.is_empty());
         // One who is lifted before those who are known takes none of their reasons.
         let mut lifted = request.clone();
         lifted.factors.insert(user(strangers[1]), 1e6);
         let lifted = engine.recommend_users(lifted).await.unwrap();
-        assert_eq!(names(&lifted), [strangers[1], "a7", "b1", strangers[0]]);
+        assert_eq!(names(&lifted), [strangers[1], "a7", "b1", "far", strangers[0]]);
         assert_eq!(lifted[1].reasons, found[0].reasons);
-        assert!(lifted[0].reasons.is_empty() && lifted[3].reasons.is_empty());
+        assert!(lifted[0].reasons.is_empty() && lifted[4].reasons.is_empty());
         // Nor does it matter who asks.
         let request = RecommendRequest { user: user(strangers[0]), ..request };
         let found = engine.recommend_users(request).await.unwrap();
-        assert_eq!(names(&found)[2..], [strangers[1]]);
+        assert_eq!(names(&found)[3..], [strangers[1]]);
     }
 }

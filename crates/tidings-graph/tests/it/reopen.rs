@@ -178,6 +178,21 @@ async fn snapshots_keep_every_list_its_order_and_its_cursors() {
 }
 
 #[tokio::test]
+async fn what_is_muted_and_unmuted_again_and_again_does_not_stay_in_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 100)).unwrap();
+    let (ann, ben) = (user("ann"), user("ben"));
+    for _ in 0..500 {
+        assert!(store.add_mute(&ann, &ben, edge(0).at).await.unwrap());
+        assert!(store.remove_mute(&ann, &ben).await.unwrap());
+    }
+    store.close().await;
+    let files = std::fs::read_dir(directory.path()).unwrap();
+    let names = files.map(|it| it.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|it| it.starts_with("snapshot-")).count(), 2);
+}
+
+#[tokio::test]
 async fn an_erased_id_is_on_the_disk_no_more_after_two_snapshots() {
     let directory = tempfile::tempdir().unwrap();
     let store = EmbeddedGraphStore::open(checkpointing(directory.path(), 200)).unwrap();

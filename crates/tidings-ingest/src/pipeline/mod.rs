@@ -10,6 +10,7 @@ mod entrance;
 mod gathering;
 mod lane;
 mod measure;
+mod prompt;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -59,9 +60,6 @@ pub type JobResult = Result<Vec<Accepted>, IntakeError>;
 /// Bytes of one permit of the queue's budget: a semaphore counts to 2^32 at most on some platforms.
 const PERMIT_BYTES: usize = 256;
 
-/// Whenever a store comes back, all sessions look into it, but not more often than this.
-const PROMPT_EVERY: Duration = Duration::from_secs(5);
-
 /// Called after each commit that may have made pushes fall due.
 pub type AfterCommit = Arc<dyn Fn() + Send + Sync>;
 
@@ -85,39 +83,28 @@ pub struct StoreFailing {
 
 /// Whether appends succeed, as the last of them showed.
 #[derive(Debug, Default)]
-struct Health(Mutex<HealthState>);
-
-#[derive(Debug, Default)]
-struct HealthState {
-    failing: Option<StoreFailing>,
-    /// A failed append may have been committed, and no session was prompted to look since.
-    is_doubtful: bool,
-    prompted: Option<Instant>,
+struct Health {
+    failing: Mutex<Option<StoreFailing>>,
+    /// Rings when an append failed that may have been committed all the same.
+    doubtful: Notify,
 }
 
 impl Health {
-    fn state(&self) -> MutexGuard<'_, HealthState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failing(&self) -> MutexGuard<'_, Option<StoreFailing>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says whether all sessions are to look into the store now that it is back: not more often than every
-    /// few seconds, however often it fails.
-    fn note_success(&self, now: Instant) -> bool {
-        let mut state = self.state();
-        state.failing = None;
-        let is_due = state.is_doubtful && state.prompted.is_none_or(|at| now >= at + PROMPT_EVERY);
-        if is_due {
-            state.is_doubtful = false;
-            state.prompted = Some(now);
-        }
-        is_due
+    fn note_success(&self) {
+        *self.failing() = None;
     }
 
     fn note_failure(&self, at: Timestamp, error: &Arc<StoreError>) {
-        let mut state = self.state();
-        state.is_doubtful = true;
-        let since = state.failing.as_ref().map_or(at, |it| it.since);
-        state.failing = Some(StoreFailing { since, error: Arc::clone(error) });
+        {
+            let mut failing = self.failing();
+            let since = failing.as_ref().map_or(at, |it| it.since);
+            *failing = Some(StoreFailing { since, error: Arc::clone(error) });
+        }
+        self.doubtful.notify_one();
     }
 }
 
@@ -160,7 +147,7 @@ impl PipelineHandle {
     /// How the store fails, if the last append did.
     #[must_use]
     pub fn failing(&self) -> Option<StoreFailing> {
-        self.health.state().failing.clone()
+        self.health.failing().clone()
     }
 
     /// Queues rows that fit an empty batch; the receiver tells when they are durable. They are stored
@@ -239,6 +226,7 @@ impl PipelineHandle {
 /// The tasks that store what the intake accepts, one per lane.
 pub struct Pipeline {
     lanes: Vec<Lane>,
+    storing: Arc<Storing>,
 }
 
 impl Pipeline {
@@ -283,12 +271,15 @@ impl Pipeline {
             health,
             fan_out_began,
         };
-        (Self { lanes }, handle)
+        (Self { lanes, storing }, handle)
     }
 
     /// Stores batches until `stop`, then what is queued by then, and returns.
     pub async fn run(self, stop: CancellationToken) {
         let mut running = JoinSet::new();
+        // Ends with this future.
+        let mut beside = JoinSet::new();
+        beside.spawn(prompt::after_failures(self.storing));
         for lane in self.lanes {
             running.spawn(lane.run(stop.clone()));
         }

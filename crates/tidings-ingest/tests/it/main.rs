@@ -196,10 +196,24 @@ async fn sessions_look_for_what_was_committed_without_an_answer_once_it_is_sent_
     // Those of the event that all was well with are left alone.
     let expected: Vec<_> = (0..15).map(|n| format!("u{n}")).collect();
     assert_eq!(running.recorder.prompted(), expected);
-    // What failed may be sent again to another node.
-    assert_eq!(running.recorder.prompted_all(), 1);
-    running.intake.accept(&[to_users("more", 2)]).await;
-    assert_eq!(running.recorder.prompted_all(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_sessions_look_when_a_store_that_failed_is_back_although_nobody_sends_anything() {
+    let running = start(CONFIG);
+    running.recorder.fail(Fault::Answer);
+    assert!(running.intake.accept(&[to_users("cut", 1)]).await[0].is_err());
+    let seconds = async |count| tokio::time::sleep(Duration::from_secs(count)).await;
+    running.recorder.fail(Fault::Store);
+    seconds(60).await;
+    assert_eq!(running.recorder.prompted_all(), 0, "the store is still away");
+    running.recorder.fail(Fault::None);
+    seconds(60).await;
+    // Once more for what was still being committed.
+    assert_eq!(running.recorder.prompted_all(), 2);
+    assert_eq!(stored(&running.intake.accept(&[to_users("next", 1)]).await[0]), 1);
+    seconds(60).await;
+    assert_eq!(running.recorder.prompted_all(), 2);
 }
 
 #[tokio::test]

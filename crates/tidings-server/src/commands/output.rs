@@ -72,7 +72,8 @@ impl Output {
         Ok(Self::File { file, packing })
     }
 
-    /// Writes a part through: it is in the file when more is asked for.
+    /// Writes a part through: it is in the file when more is asked for. When that fails nothing of it stays
+    /// there, so that an export can go on behind the parts that are whole.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         match self {
             Self::Stdout => {
@@ -81,16 +82,42 @@ impl Output {
                 stdout.flush()
             }
             Self::File { file, packing } => match packing {
-                Packing::None => file.write_all(lines),
+                Packing::None => write_whole(file, lines),
                 Packing::Gzip => {
                     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
                     encoder.write_all(lines)?;
-                    file.write_all(&encoder.finish()?)
+                    write_whole(file, &encoder.finish()?)
                 }
-                Packing::Zstd => file.write_all(&zstd::bulk::compress(lines, ZSTD_LEVEL)?),
+                Packing::Zstd => write_whole(file, &zstd::bulk::compress(lines, ZSTD_LEVEL)?),
             },
         }
     }
+}
+
+/// What can be cut back to where it was.
+trait Cut: Write + Seek {
+    fn cut(&mut self, len: u64) -> io::Result<()>;
+}
+
+impl Cut for File {
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+}
+
+/// Writes all of it, or nothing.
+fn write_whole(file: &mut impl Cut, bytes: &[u8]) -> io::Result<()> {
+    let start = file.stream_position()?;
+    file.write_all(bytes).map_err(|error| {
+        // Cutting needs no room on the disk.
+        match file.cut(start).and_then(|()| file.seek(SeekFrom::Start(start))) {
+            Ok(_) => error,
+            Err(cut) => {
+                let message = format!("{error}; and what was begun cannot be taken back: {cut}");
+                io::Error::new(error.kind(), message)
+            }
+        }
+    })
 }
 
 /// Goes to the end of the last whole line; what an export that was cut off has begun there goes.
@@ -106,4 +133,52 @@ fn cut_torn_line(file: &mut File) -> io::Result<()> {
     file.set_len(end)?;
     file.seek(SeekFrom::Start(end))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// A file on a disk with room for so many bytes.
+    struct Full(Cursor<Vec<u8>>, usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = self.1.saturating_sub(self.0.get_ref().len());
+            if room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.write(&bytes[..bytes.len().min(room)])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Full {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    impl Cut for Full {
+        fn cut(&mut self, len: u64) -> io::Result<()> {
+            self.0.get_mut().truncate(usize::try_from(len).unwrap());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_part_that_does_not_fit_is_taken_back() {
+        let mut file = Full(Cursor::default(), 10);
+        write_whole(&mut file, b"12345").unwrap();
+        let error = write_whole(&mut file, b"678901").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.0.get_ref(), b"12345");
+        write_whole(&mut file, b"abcde").unwrap();
+        assert_eq!(file.0.get_ref(), b"12345abcde");
+    }
 }

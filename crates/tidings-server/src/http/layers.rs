@@ -11,7 +11,7 @@ use axum::{
 };
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
-use super::{error::Problem, state::App};
+use super::{changes, error::Problem, state::App};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -24,7 +24,7 @@ pub(super) fn with_layers(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Ar
         None => router,
     };
     router
-        .layer(from_fn_with_state(Arc::clone(app), to_its_end))
+        .layer(from_fn_with_state(Arc::clone(app), changes::to_the_end))
         .layer(from_fn_with_state(Arc::clone(app), time_limit))
         .layer(from_fn(observe))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
@@ -35,18 +35,6 @@ async fn method_not_allowed() -> Response {
     let detail = "this resource does not take this method; see /docs";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
         .into_response()
-}
-
-/// What changes something goes on although its client hangs up or its time is over: what it stored is told
-/// to open screens, and its answer is kept for a client that asks again.
-async fn to_its_end(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if request.method().is_safe() {
-        return next.run(request).await;
-    }
-    app.request_tasks.spawn(next.run(request)).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "answering a request failed");
-        Problem::internal().into_response()
-    })
 }
 
 async fn time_limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {

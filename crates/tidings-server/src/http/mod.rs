@@ -1,6 +1,7 @@
 //! The HTTP API: REST under `/v1`, the WebSocket stream, health, metrics, OpenAPI.
 
 mod body;
+mod changes;
 mod error;
 mod extract;
 mod idempotency;
@@ -15,6 +16,7 @@ mod sse;
 mod state;
 mod unpack;
 
+pub use changes::Changes;
 pub use error::Problem;
 pub use idempotency::RequestsUnderWay;
 pub use measure::EventCounts;

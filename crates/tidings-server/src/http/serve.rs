@@ -12,7 +12,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinError, JoinSet},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+
+use super::changes::Changes;
 
 /// The longest head of a request, and what is read of a body at a time.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -20,17 +22,19 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until `stop`; then takes no more, and returns when what is under way is answered, and
-/// `requests` that go on without their clients are done. A client has `header_timeout` to send the head of a request, the first and each after it.
+/// `changes` that go on without their clients are done. A client has `header_timeout` to send the head of a request, the first and each after it.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     header_timeout: Duration,
-    requests: TaskTracker,
+    changes: Changes,
     stop: CancellationToken,
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_HEAD_BYTES);
     let mut connections = JoinSet::new();
+    // Like the connections, they end with this future: when the node cannot wait any longer.
+    let _owner = changes.owner();
     loop {
         // Cancel-safe: a connection that was not accepted stays in the system's queue.
         let accepted = tokio::select! {
@@ -53,8 +57,7 @@ pub(crate) async fn serve(
     while let Some(ended) = connections.join_next().await {
         note(ended);
     }
-    requests.close();
-    requests.wait().await;
+    changes.done().await;
 }
 
 async fn connection(

@@ -25,7 +25,8 @@ use tidings_ingest::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    body::BodyLimits, idempotency::RequestsUnderWay, measure::EventCounts, origins::AllowedOrigins,
+    body::BodyLimits, changes::Changes, idempotency::RequestsUnderWay, measure::EventCounts,
+    origins::AllowedOrigins,
 };
 use crate::{
     auth::Authenticator, config::Config, follow_notices::FollowNotices,
@@ -111,8 +112,8 @@ pub struct App {
     pub sessions: Arc<WebSocketHandler>,
     /// Lets new live sessions in.
     pub admission: Arc<Admission>,
-    /// Owns requests that change something, which go on without their clients.
-    pub request_tasks: TaskTracker,
+    /// The requests that change something.
+    pub changes: Changes,
     /// Owns the tasks of live sessions.
     pub session_tasks: TaskTracker,
     /// Ends live sessions.

@@ -36,7 +36,7 @@ use crate::{
     auth::Authenticator,
     config::{Config, PushSection},
     follow_notices::FollowNotices,
-    http::{self, AllowedOrigins, App, EventCounts, Limits, Readiness, RequestsUnderWay},
+    http::{self, AllowedOrigins, App, Changes, EventCounts, Limits, Readiness, RequestsUnderWay},
     retention::Retention,
     revocations::Revocations,
     supervisor::{Supervisor, SupervisorError},
@@ -79,8 +79,8 @@ impl Node {
         let retention = retention(&stores, &clock, &config);
         let revocations = revocations(&config, &stores, &auth, &pool, &clock).await?;
         let readiness = Arc::new(Readiness::default());
-        let (session_tasks, requests) = (TaskTracker::new(), TaskTracker::new());
-        let drain = Arc::clone(&realtime.drain);
+        let (session_tasks, drain) = (TaskTracker::new(), Arc::clone(&realtime.drain));
+        let changes = Changes::new(config.server.changes_max);
         let app = Arc::new(App {
             intake: ingest.intake,
             kafka: ingest.kafka.as_ref().map(KafkaNotificationConsumer::health),
@@ -106,7 +106,7 @@ impl Node {
             pool: Arc::clone(&pool),
             sessions: realtime.handler,
             admission: realtime.admission,
-            request_tasks: requests.clone(),
+            changes: changes.clone(),
             session_tasks: session_tasks.clone(),
             revocations: Arc::clone(&revocations),
             drain: Arc::clone(&drain),
@@ -124,8 +124,7 @@ impl Node {
         supervisor.add("shedding", |stop| shed((Arc::clone(&drain), Arc::clone(&pool)), stop));
         let header_timeout = Duration::from_millis(config.server.header_timeout_ms);
         let router = http::router(app).merge(beside);
-        supervisor
-            .add("http", |stop| http::serve(listener, router, header_timeout, requests, stop));
+        supervisor.add("http", |stop| http::serve(listener, router, header_timeout, changes, stop));
         supervisor.add_if("kafka", ingest.kafka, |consumer, stop| consumer.run(stop));
         supervisor.add("fan-outs", |stop| ingest.fan_outs.run(stop));
         supervisor.add("intake", |stop| ingest.pipeline.run(stop));

@@ -153,6 +153,30 @@ async fn a_stream_of_lines_is_stored_line_by_line() {
 }
 
 #[tokio::test]
+async fn long_lines_of_a_stream_are_handed_on_some_at_a_time_and_none_is_left_out() {
+    let site = Site::new("");
+    let node = site.start();
+    // More of either kind than is held at once.
+    let long = "x".repeat(15_000);
+    let mut body = String::new();
+    for n in 0..60 {
+        let mut good = event(&format!("e{n}"), &["ann"]);
+        good["data"] = long.as_str().into();
+        body.push_str(&format!("{good}\n{{\"id\": \"bad{n}\", \"title\": \"{long}\"}}\n"));
+    }
+    let answer = node.post("/v1/events/batch", body).await.expect(207);
+    assert_eq!((&answer["stored"], &answer["rejected"]), (&json!(60), &json!(60)));
+    let indices: Vec<_> =
+        answer["results"].as_array().unwrap().iter().map(|it| it["index"].clone()).collect();
+    assert_eq!(indices, (0..120).collect::<Vec<_>>());
+    let page = node.get("/v1/users/ann/notifications?limit=100").await.expect(200);
+    let newest_first: Vec<_> = (0..60).rev().map(|n| format!("e{n}")).collect();
+    assert_eq!(ids(&page), newest_first);
+    let letters = node.get("/v1/dead-letters?limit=100").await.expect(200);
+    assert_eq!(letters["items"].as_array().unwrap().len(), 60);
+}
+
+#[tokio::test]
 async fn a_body_over_a_limit_is_refused_and_nothing_partial_is_hidden() {
     let site = Site::new("[server]\nbody_limit_bytes = 20000");
     let node = site.start();

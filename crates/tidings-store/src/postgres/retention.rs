@@ -33,6 +33,11 @@ const LOOKS_MIN: usize = 1_000;
 /// Inboxes that are looked at together. In each of them as many rows may be read as a call may remove.
 const INBOXES_AT_ONCE: usize = 32;
 
+/// … at first: what is forgotten is often in the first ones.
+const INBOXES_AT_FIRST: usize = 2;
+/// Inboxes that are passed over at first when they cannot be read: as many as the smallest piece has.
+const SKIP_MIN: i64 = 32;
+
 /// The share of what it may do that a call does while nothing has failed.
 const WHOLE: usize = 64;
 
@@ -42,11 +47,14 @@ pub(super) struct Sweep {
     at: Place,
     /// How much the next call does, of [`WHOLE`].
     share: usize,
+    /// Inboxes that are passed over when the smallest piece fails: twice as many each time, so that a
+    /// sweep ends whatever fails.
+    skip: i64,
 }
 
 impl Default for Sweep {
     fn default() -> Self {
-        Self { at: Place::default(), share: WHOLE }
+        Self { at: Place::default(), share: WHOLE, skip: SKIP_MIN }
     }
 }
 
@@ -59,17 +67,24 @@ impl Sweep {
     /// Grows again, slowly: each piece that is too large costs a timeout.
     fn note_success(&mut self) {
         self.share = (self.share + 1).min(WHOLE);
+        self.skip = SKIP_MIN;
     }
 
-    /// The same again would fail for ever: less of it comes next and, where there is no less, another
-    /// part of the sweep.
+    /// The same again would fail for ever: less of it comes next and, where there is no less, the inboxes
+    /// behind it, or another part of the sweep.
     fn note_failure(&mut self) {
         if self.share > 1 {
             self.share = (self.share / 4).max(1);
             return;
         }
         tracing::error!(at = ?self.at, "a part of what is too old cannot be forgotten, and is left");
-        *self = Self { at: self.at.next_part(), share: WHOLE };
+        match &mut self.at {
+            Place::Inboxes(done) => {
+                *done = done.saturating_add(self.skip);
+                self.skip = self.skip.saturating_mul(2);
+            }
+            at => (*at, self.share) = (at.next_part(), WHOLE),
+        }
     }
 }
 
@@ -179,10 +194,11 @@ impl Command for FindNotifications {
             return Ok(found);
         }
         let params = (millis(notifications), millis(expired));
-        let mut last = self.after;
+        let (mut last, mut at_once) = (self.after, INBOXES_AT_FIRST);
         while found.looks < self.left.looks {
             let rows = limit_to_sql(self.left.rows - found.rows);
-            let asked = INBOXES_AT_ONCE.min(self.left.looks - found.looks);
+            let asked = at_once.min(self.left.looks - found.looks);
+            at_once = (at_once * 2).min(INBOXES_AT_ONCE);
             let looks = limit_to_sql(asked);
             let inboxes =
                 session.query(FIND, &[&last, &looks, &rows, &params.0, &params.1]).await?;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import type { ConnectOptions, TidingsClient, TidingsError } from "../../src/index.js";
+import { localStorageCursor } from "../../src/index.js";
 import { openClient } from "../support/client.js";
 import { jwt } from "../support/jwt.js";
 import { FakeServer } from "../support/server.js";
@@ -483,6 +484,35 @@ test("a kept cursor is where the next client begins", async () => {
   client.close();
   open({ storage });
   assert.equal((await (await server.peer(2)).welcome(4))["last_seq"], 4);
+});
+
+test("a client that goes on from a kept place says where it began", async () => {
+  const kept = new Map<string, string>();
+  const localStorage = { getItem: (key: string) => kept.get(key) ?? null, setItem: (key: string, text: string) => void kept.set(key, text) };
+  Object.defineProperty(globalThis, "localStorage", { value: localStorage, configurable: true });
+  try {
+    const storage = localStorageCursor("ann");
+    const { client, reached } = open({ storage });
+    const first = await server.peer(1);
+    await first.welcome(7);
+    first.notify(8);
+    await reached(8);
+    assert.deepEqual([kept.get("ann"), client.afterSeq], ["8:7", 7]);
+    client.close();
+    open({ storage });
+    const hello = await (await server.peer(2)).welcome(8);
+    assert.deepEqual([hello["last_seq"], hello["after_seq"]], [8, 7]);
+    // One that has the whole inbox has nothing to say, and a number alone tells nothing of what came before.
+    kept.set("ann", "8");
+    open({ storage });
+    assert.equal("after_seq" in (await (await server.peer(3)).welcome(8)), false);
+    open({ storage: { load: () => 8, save: () => undefined } });
+    assert.equal((await (await server.peer(4)).welcome(8))["after_seq"], 8);
+    open({ lastSeq: 8, afterSeq: 5 });
+    assert.equal((await (await server.peer(5)).welcome(8))["after_seq"], 5);
+  } finally {
+    Reflect.deleteProperty(globalThis, "localStorage");
+  }
 });
 
 test("a closed client is silent and ends its readers", async () => {

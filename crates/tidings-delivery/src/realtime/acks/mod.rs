@@ -71,22 +71,19 @@ impl AckFlusher {
         let mut left = Gathered::default();
         let mut failures = 0;
         loop {
-            let wait = if left.is_empty() {
+            if left.is_empty() {
+                failures = 0;
                 match self.first(&stop).await {
                     Some(first) => left.add(first),
                     None => return,
                 }
-                self.gather
+                self.gather(&mut left, (self.gather, GATHER_ROWS), &stop).await;
             } else {
                 failures += 1;
-                retry_wait(failures)
-            };
-            let deadline = Instant::now() + self.gather * PATIENCE;
-            self.gather(&mut left, wait, &stop).await;
-            left = self.store(left, deadline, &stop).await;
-            if left.is_empty() {
-                failures = 0;
-            } else if self.acks.is_closed() {
+                self.gather(&mut left, (retry_wait(failures), KEPT_ROWS), &stop).await;
+            }
+            left = self.store(left, failures > 0, &stop).await;
+            if !left.is_empty() && self.acks.is_closed() {
                 // The clients keep their place; at worst they are pushed what they have seen.
                 tracing::warn!(users = left.of_users.len(), "acknowledgements were not stored");
                 return;
@@ -104,9 +101,13 @@ impl AckFlusher {
         self.acks.recv().await
     }
 
-    /// Adds what comes within `wait`.
-    async fn gather(&mut self, to: &mut Gathered, wait: Duration, stop: &CancellationToken) {
-        let most = to.rows + GATHER_ROWS;
+    /// Adds what comes within `wait`, up to `most` rows in all.
+    async fn gather(
+        &mut self,
+        to: &mut Gathered,
+        (wait, most): (Duration, usize),
+        stop: &CancellationToken,
+    ) {
         let mut until = pin!(tokio::time::sleep(wait));
         while to.rows < most {
             tokio::select! {
@@ -125,15 +126,18 @@ impl AckFlusher {
     async fn store(
         &self,
         gathered: Gathered,
-        deadline: Instant,
+        mut is_careful: bool,
         stop: &CancellationToken,
     ) -> Gathered {
+        let deadline = Instant::now() + self.gather * (PATIENCE - 1);
         let mut acks = gathered.in_order().into_iter().peekable();
         while acks.peek().is_some() {
             let is_urgent = || {
                 stop.is_cancelled() || self.acks.len() >= QUEUE / 2 || Instant::now() >= deadline
             };
-            let most = if is_urgent() { LARGE_PART_ROWS } else { PART_ROWS };
+            // After a failure a small part first: a large one may be what a slow store does not manage.
+            let is_small = std::mem::take(&mut is_careful) || !is_urgent();
+            let most = if is_small { PART_ROWS } else { LARGE_PART_ROWS };
             let part: Arc<[_]> = take_part(&mut acks, most).into();
             let start = Instant::now();
             let stored = self.store.acknowledge(Arc::clone(&part)).await;

@@ -13,7 +13,7 @@ use super::{
     shard::{SHARDS, ShardIndex, UserHash},
 };
 
-/// The first byte of every message. A node ignores what another version says, and polls.
+/// The first byte of every message. A node ignores what another version says, and asks the store.
 const VERSION: u8 = 1;
 
 /// One run of one node: a new one has a number of its own, and counts from 1.

@@ -432,12 +432,15 @@ impl RedisBusWorker {
                     Heard::Own => return,
                     Heard::Next => {}
                     Heard::AfterGap => {
-                        let mut gap = ShardSet::NONE;
-                        gap.insert(shard);
-                        note_gaps(gap, orders);
+                        note_gaps(ShardSet::only(shard), orders);
                     }
                 }
-                self.hear_items(from, shard, items, pool)
+                let heard = self.hear_items(from, shard, items, pool);
+                if heard.is_err() {
+                    // Its number counts as heard: what it says behind an item of another version is not.
+                    note_gaps(ShardSet::only(shard), orders);
+                }
+                heard
             }
             Ok(Message::Heartbeat { from, last_words, numbers }) => {
                 let told = {

@@ -68,17 +68,16 @@ impl ServedEngine {
         let mut among: Vec<u32> = among.collect();
         among.sort_unstable();
         among.dedup();
-        let mut request = RecommendRequest::new(id(user), MAX_RECOMMENDATIONS);
-        request.among = Some(among.into_iter().map(id).collect());
-        let scored = self.runtime.block_on(self.engine.recommend_users(request))?;
         let number = |user: &UserId| self.numbers.get(user).copied();
-        Ok(Served {
-            top: listed.iter().filter_map(|it| number(&it.user)).collect(),
-            took,
-            scores: scored
-                .iter()
-                .filter_map(|it| Some((number(&it.user)?, f64::from(it.score))))
-                .collect(),
-        })
+        let mut scores = HashMap::with_capacity(among.len());
+        // As many as one answer may have: who was cut off would count as refused.
+        for part in among.chunks(MAX_RECOMMENDATIONS) {
+            let mut request = RecommendRequest::new(id(user), MAX_RECOMMENDATIONS);
+            request.among = Some(part.iter().copied().map(id).collect());
+            let scored = self.runtime.block_on(self.engine.recommend_users(request))?;
+            let scored = scored.iter();
+            scores.extend(scored.filter_map(|it| Some((number(&it.user)?, f64::from(it.score)))));
+        }
+        Ok(Served { top: listed.iter().filter_map(|it| number(&it.user)).collect(), took, scores })
     }
 }
