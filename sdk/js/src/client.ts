@@ -169,7 +169,8 @@ export class TidingsClient {
   async #start(): Promise<void> {
     const { cursor, tokens, address } = this.context;
     const kept = await this.config.loadPlace().catch(() => undefined);
-    if (kept !== undefined && cursor.last === undefined) cursor.resume(kept);
+    // A storage of the app's may give null for nothing.
+    if (kept != null && cursor.last === undefined) cursor.resume(kept);
     let name = typeof this.config.shareTabs === "string" ? this.config.shareTabs : undefined;
     if (this.config.shareTabs === true && canShare()) {
       // Tabs of two users must not meet. Without a name in the token each tab has its own socket.

@@ -18,11 +18,10 @@ export interface CursorStorage {
 export function localStorageCursor(key: string): CursorStorage {
   return {
     load() {
-      const [seq = NaN, began = 0] = (globalThis.localStorage?.getItem(key) ?? "x").split(":").map(Number);
+      const [seq = NaN, began = seq] = (globalThis.localStorage?.getItem(key) ?? "x").split(":").map(Number);
       return Number.isSafeInteger(seq) && Number.isSafeInteger(began) ? { seq, began } : undefined;
     },
-    save: (seq, began = 0) =>
-      globalThis.localStorage?.setItem(key, began > 0 ? `${seq}:${began}` : String(seq)),
+    save: (seq, began = 0) => globalThis.localStorage?.setItem(key, `${seq}:${began}`),
   };
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Index {
     merged: usize,
     /// Changes of any kind that no snapshot has, or is about to.
     unsaved: usize,
+    /// Changes of the snapshot that was begun last.
+    saving: usize,
     follows: u64,
     blocks: Aversions,
     mutes: Aversions,
@@ -172,7 +174,12 @@ impl Index {
 
     /// Notes that a snapshot of all there is was begun.
     pub(super) fn begin_saving(&mut self) {
-        self.unsaved = 0;
+        self.saving = std::mem::take(&mut self.unsaved);
+    }
+
+    /// Notes that it was not written.
+    pub(super) fn saving_failed(&mut self) {
+        self.unsaved += std::mem::take(&mut self.saving);
     }
 
     /// Changes that the segments have not taken in, but for those that are frozen.

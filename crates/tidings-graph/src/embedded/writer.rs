@@ -308,6 +308,10 @@ impl Committer {
                     "no snapshot of the graph is written; its changes are safe in the log"
                 );
                 metrics::counter!("tidings_graph_checkpoint_failures_total").increment(1);
+                if let Ok(mut index) = self.index.write() {
+                    index.saving_failed();
+                }
+                self.retry_changes = self.changes() + self.checkpoint_changes;
             }
             Err(CheckpointError::HalfChanged(_)) => return self.fail(half_changed()),
         }

@@ -13,7 +13,10 @@ mod measure;
 mod prompt;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -87,6 +90,8 @@ struct Health {
     failing: Mutex<Option<StoreFailing>>,
     /// Rings when an append failed that may have been committed all the same.
     doubtful: Notify,
+    /// Not all sessions have looked since.
+    is_doubtful: AtomicBool,
 }
 
 impl Health {
@@ -104,6 +109,7 @@ impl Health {
             let since = failing.as_ref().map_or(at, |it| it.since);
             *failing = Some(StoreFailing { since, error: Arc::clone(error) });
         }
+        self.is_doubtful.store(true, Ordering::Release);
         self.doubtful.notify_one();
     }
 }
@@ -279,7 +285,8 @@ impl Pipeline {
         let mut running = JoinSet::new();
         // Ends with this future.
         let mut beside = JoinSet::new();
-        beside.spawn(prompt::after_failures(self.storing));
+        let storing = Arc::clone(&self.storing);
+        beside.spawn(prompt::after_failures(storing));
         for lane in self.lanes {
             running.spawn(lane.run(stop.clone()));
         }
@@ -289,6 +296,10 @@ impl Pipeline {
                 tracing::error!(%error, "a lane of the intake failed");
                 stop.cancel();
             }
+        }
+        if self.storing.health.is_doubtful.load(Ordering::Acquire) {
+            // Those on other nodes, before this one is silent.
+            self.storing.live.prompt_all();
         }
     }
 }

@@ -3,7 +3,10 @@
 //! Who sends again what failed is told of duplicates, and this node then prompts those concerned
 //! (`doubt`). But it may be sent again to another node, which knows of no doubt, or to none.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::sleep;
 
@@ -13,8 +16,7 @@ use super::lane::Storing;
 /// while, or after, the store answers others. So seldom, too, however often it fails.
 const AFTER: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
 
-/// Prompts all sessions whenever the store is back after a failure. Never ends; nothing is lost by ending
-/// it with the node: sessions then come back to others, and get all since.
+/// Prompts all sessions whenever the store is back after a failure. Never ends.
 pub(super) async fn after_failures(storing: Arc<Storing>) {
     loop {
         storing.health.doubtful.notified().await;
@@ -23,6 +25,7 @@ pub(super) async fn after_failures(storing: Arc<Storing>) {
             while storing.store.check().await.is_err() {
                 sleep(wait).await;
             }
+            storing.health.is_doubtful.store(false, Ordering::Release);
             storing.live.prompt_all();
         }
     }

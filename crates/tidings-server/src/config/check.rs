@@ -90,7 +90,7 @@ fn check_ranges(config: &Config, problems: &mut Problems) {
     // One of the longest has to fit.
     let all = server.body_limit_bytes.max(1 << 20)..=64 << 30;
     problems.range("server.bodies_limit_bytes", server.bodies_limit_bytes, all);
-    problems.range("server.changes_max", server.changes_max, 1..=1_000_000);
+    problems.range("server.unattended_max", server.unattended_max, 0..=1_000_000);
     problems.range("server.request_timeout_ms", server.request_timeout_ms, 100..=600_000);
     problems.range("server.header_timeout_ms", server.header_timeout_ms, 100..=600_000);
     problems.range("server.shutdown_grace_ms", server.shutdown_grace_ms, 0..=600_000);

@@ -36,7 +36,7 @@ pub struct ServerSection {
     pub allowed_origins: Vec<String>,
     pub body_limit_bytes: usize,
     pub bodies_limit_bytes: usize,
-    pub changes_max: usize,
+    pub unattended_max: usize,
     pub request_timeout_ms: u64,
     pub header_timeout_ms: u64,
     pub shutdown_grace_ms: u64,

@@ -13,7 +13,7 @@ use super::error::Problem;
 /// in the room for those.
 const JSON_BYTES: usize = 1024 * 1024;
 /// Bodies up to so many bytes take no room: there are as many of them at most as there are connections, and
-/// `server.changes_max` of clients that have gone.
+/// `server.unattended_max` whose clients have gone.
 const SMALL_BYTES: usize = 64 * 1024;
 /// Room is counted in units of so many bytes.
 const UNIT_BYTES: usize = 1024;

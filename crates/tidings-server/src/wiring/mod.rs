@@ -80,7 +80,7 @@ impl Node {
         let revocations = revocations(&config, &stores, &auth, &pool, &clock).await?;
         let readiness = Arc::new(Readiness::default());
         let (session_tasks, drain) = (TaskTracker::new(), Arc::clone(&realtime.drain));
-        let changes = Changes::new(config.server.changes_max);
+        let changes = Changes::new(config.server.unattended_max);
         let app = Arc::new(App {
             intake: ingest.intake,
             kafka: ingest.kafka.as_ref().map(KafkaNotificationConsumer::health),

@@ -72,39 +72,33 @@ fn a_request_that_dawdles_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_end_is_let_go_of_and_holds_up_neither_others_nor_a_stop() {
-    let site = Site::new(
-        "[server]\nrequest_timeout_ms = 1500\nchanges_max = 1\n[intake]\nanswer_wait_ms = 1000",
-    );
+async fn a_body_that_does_not_end_is_let_go_of_and_does_not_hold_up_a_stop() {
+    let site = Site::new("[server]\nrequest_timeout_ms = 1500\n[intake]\nanswer_wait_ms = 1000");
     let node = site.start();
-    let body = event("e1", &["ann"]).to_string();
-    let post = async || node.post("/v1/events", body.clone()).await.status;
-    let begun = Instant::now();
-    // It takes the room of the one change that there may be, unless another has it at that moment.
-    let endless = async || loop {
+    let endless = || {
         let mut wire = Wire::connect(&node);
         wire.say(
             b"POST /v1/events HTTP/1.1\r\nHost: node\r\nIdempotency-Key: k\r\n\
               Content-Length: 9000\r\n\r\n{",
         );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if post().await == 429 {
-            return wire;
-        }
-        assert!(begun.elapsed() < PATIENCE, "it takes no room");
+        wire
     };
-    let mut wire = endless().await;
-    let answer = tokio::task::spawn_blocking(move || wire.hear_head()).await.unwrap();
+    let mut first = endless();
+    let answer = tokio::task::spawn_blocking(move || first.hear_head()).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
-    while post().await != 200 {
-        assert!(begun.elapsed() < PATIENCE, "its room is not given back");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    // Its key is free again.
+    let begun = Instant::now();
+    loop {
+        let request =
+            node.request(reqwest::Method::POST, "/v1/events").header("Idempotency-Key", "k");
+        let body = event("e1", &["ann"]).to_string();
+        match request.body(body).send().await.unwrap().status().as_u16() {
+            200 => break,
+            other => assert!(other == 409 && begun.elapsed() < PATIENCE, "{other}"),
+        }
     }
-    // Nor is its key taken any more.
-    let again = node.request(reqwest::Method::POST, "/v1/events").header("Idempotency-Key", "k");
-    assert_eq!(again.body(body.clone()).send().await.unwrap().status(), 200);
-    // One that has only begun when the node stops.
-    let _late = endless().await;
+    let _late = endless();
+    tokio::time::sleep(Duration::from_millis(200)).await;
     node.stop();
     assert!(!site.log().contains("cut off"), "{}", site.log());
 }

@@ -503,7 +503,7 @@ test("a client that goes on from a kept place says where it began", async () => 
     const hello = await (await server.peer(2)).welcome(8);
     assert.deepEqual([hello["last_seq"], hello["after_seq"]], [8, 7]);
     // One that has the whole inbox has nothing to say, and a number alone tells nothing of what came before.
-    kept.set("ann", "8");
+    kept.set("ann", "8:0");
     open({ storage });
     assert.equal("after_seq" in (await (await server.peer(3)).welcome(8)), false);
     open({ storage: { load: () => 8, save: () => undefined } });

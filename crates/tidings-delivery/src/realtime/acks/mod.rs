@@ -77,12 +77,16 @@ impl AckFlusher {
                     Some(first) => left.add(first),
                     None => return,
                 }
-                self.gather(&mut left, (self.gather, GATHER_ROWS), &stop).await;
+                self.gather(&mut left, &stop).await;
             } else {
                 failures += 1;
-                self.gather(&mut left, (retry_wait(failures), KEPT_ROWS), &stop).await;
+                left = self.wait(left, retry_wait(failures), &stop).await;
             }
+            let rows = left.rows;
             left = self.store(left, failures > 0, &stop).await;
+            if left.rows < rows {
+                failures = 0;
+            }
             if !left.is_empty() && self.acks.is_closed() {
                 // The clients keep their place; at worst they are pushed what they have seen.
                 tracing::warn!(users = left.of_users.len(), "acknowledgements were not stored");
@@ -101,15 +105,10 @@ impl AckFlusher {
         self.acks.recv().await
     }
 
-    /// Adds what comes within `wait`, up to `most` rows in all.
-    async fn gather(
-        &mut self,
-        to: &mut Gathered,
-        (wait, most): (Duration, usize),
-        stop: &CancellationToken,
-    ) {
-        let mut until = pin!(tokio::time::sleep(wait));
-        while to.rows < most {
+    /// Adds what comes while it gathers, up to as many rows as are stored together.
+    async fn gather(&mut self, to: &mut Gathered, stop: &CancellationToken) {
+        let mut until = pin!(tokio::time::sleep(self.gather));
+        while to.rows < GATHER_ROWS {
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !self.acks.is_closed() => self.acks.close(),
@@ -122,22 +121,44 @@ impl AckFlusher {
         }
     }
 
+    /// Leaves a store that is away alone for `wait`, however much comes meanwhile: nobody who acknowledges is
+    /// held up by it.
+    async fn wait(&mut self, left: Gathered, wait: Duration, stop: &CancellationToken) -> Gathered {
+        let mut kept = left;
+        let mut until = pin!(tokio::time::sleep(wait));
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if !self.acks.is_closed() => self.acks.close(),
+                () = &mut until, if !self.acks.is_closed() => return kept,
+                ack = self.acks.recv() => match ack {
+                    Some(ack) => kept.add(ack),
+                    None => return kept,
+                },
+            }
+            if kept.rows > KEPT_ROWS + GATHER_ROWS {
+                kept = Gathered::of(kept.in_order().into_iter());
+            }
+        }
+    }
+
     /// Stores what was gathered; gives back what a store that is away did not take.
     async fn store(
         &self,
         gathered: Gathered,
-        mut is_careful: bool,
+        is_careful: bool,
         stop: &CancellationToken,
     ) -> Gathered {
+        // After a failure parts grow from small ones: a large one may be what a slow store does not manage.
+        let mut largest = if is_careful { PART_ROWS } else { LARGE_PART_ROWS };
         let deadline = Instant::now() + self.gather * (PATIENCE - 1);
         let mut acks = gathered.in_order().into_iter().peekable();
         while acks.peek().is_some() {
             let is_urgent = || {
                 stop.is_cancelled() || self.acks.len() >= QUEUE / 2 || Instant::now() >= deadline
             };
-            // After a failure a small part first: a large one may be what a slow store does not manage.
-            let is_small = std::mem::take(&mut is_careful) || !is_urgent();
-            let most = if is_small { PART_ROWS } else { LARGE_PART_ROWS };
+            let most = if is_urgent() { largest } else { PART_ROWS };
+            largest = (largest * 2).min(LARGE_PART_ROWS);
             let part: Arc<[_]> = take_part(&mut acks, most).into();
             let start = Instant::now();
             let stored = self.store.acknowledge(Arc::clone(&part)).await;

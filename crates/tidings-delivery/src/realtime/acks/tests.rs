@@ -259,6 +259,21 @@ async fn what_a_store_that_was_away_did_not_take_is_stored_when_it_is_back() {
     assert_eq!(scene.calls().await.last().unwrap().2, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_at_once_is_left_alone_however_much_waits_and_a_stop_is_heard() {
+    let mut scene = Scene::new(0, usize::MAX);
+    let began = Instant::now();
+    // More than is kept; and whoever acknowledges waits for nothing.
+    scene.burst(KEPT_ROWS as u64 + 50_000).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let calls = scene.store.calls.lock().unwrap().len();
+    assert!((10..100).contains(&calls), "{calls} calls in {:?}", began.elapsed());
+    let stopped = Instant::now();
+    scene.stop.cancel();
+    scene.flusher.join_next().await.unwrap().unwrap();
+    assert!(stopped.elapsed() < Duration::from_secs(1), "{:?}", stopped.elapsed());
+}
+
 #[test]
 fn what_waits_for_a_store_is_bounded() {
     let users = KEPT_ROWS as u64 + 1_000;

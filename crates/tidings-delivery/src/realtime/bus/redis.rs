@@ -457,7 +457,11 @@ impl RedisBusWorker {
                 note_gaps(told.gaps, orders);
                 Ok(())
             }
-            Err(unreadable) => Err(unreadable),
+            Err(unreadable) => {
+                // Another version, whose numbers are not known: it may be about anyone.
+                orders.add(ShardSet::ALL);
+                Err(unreadable)
+            }
         };
         if read.is_err() {
             metrics::counter!("tidings_bus_unreadable_total").increment(1);
